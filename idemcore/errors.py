@@ -1,0 +1,58 @@
+"""Errors that a user reads: what, where, why and what to type next, with the exit code of the command line."""
+
+from __future__ import annotations
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTEGRITY, EXIT_MISSING, EXIT_CELLS, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+
+class IdemError(Exception):
+    """Base of every error that idem raises on purpose. `hint` is the next thing to type or to check."""
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InputError(IdemError):
+    """A file that exists but is not what it should be (exit 1)."""
+
+
+class UsageError(IdemError):
+    """A flag, name, config key or path that cannot be right (exit 2)."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnsupportedCombination(UsageError):
+    """Codec, generator and solver that cannot work together (exit 2)."""
+
+
+class BitstreamError(IdemError):
+    """A bitstream that is damaged, truncated or was written by another model (exit 3)."""
+
+    exit_code = EXIT_INTEGRITY
+
+
+class NotExact(IdemError):
+    """`--require-exact` was given and the image does not re-encode to its bitstream (exit 3)."""
+
+    exit_code = EXIT_INTEGRITY
+
+
+class MissingError(IdemError):
+    """A plugin, weight file or device that is not here (exit 4)."""
+
+    exit_code = EXIT_MISSING
+
+
+def nearest(name: str, choices: list[str]) -> str:
+    """' Did you mean X?' for the choice closest to `name`, or ''."""
+    import difflib
+
+    found = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
+    return f"Did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,105 @@
+"""The pluggy hooks: each returns light `Spec` records, and the classes they name are imported at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pluggy
+
+API_VERSION = 1
+"""Version of `protocols.py` that this idem speaks; a Spec with another `api` is listed as incompatible."""
+
+PROJECT = "idemcore"
+ENTRY_POINT_GROUP = "idemcore.plugins"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+CAPABILITIES = {
+    "measure": "the cell has measure(x) = g(f(x))",
+    "gradient": "measure has a straight-through gradient",
+    "excess": "the cell has excess(x), differentiable",
+    "project": "the cell has project(x, margin)",
+    "diffusion": "the generator has denoise(x, sigma)",
+    "diffusion-gradient": "denoise can be differentiated",
+    "latent": "the generator has sample(noise) and synthesize(z)",
+}
+"""What an encoder or generator may offer and a solver may need."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One named thing that a plugin provides, described without importing it."""
+
+    name: str
+    """What the user types, e.g. `jpeg`."""
+    target: str
+    """`package.module:Class`, imported at first use."""
+    summary: str
+    """One line for `idem codecs list` and its kin."""
+    config: str = ""
+    """`package.module:Dataclass` of its settings, with defaults; the module must be light."""
+    weights: tuple[str, ...] = ()
+    """Ids of the model cards in `registry/models` that it can load."""
+    api: int = API_VERSION
+
+
+@dataclass(frozen=True)
+class EncoderSpec(Spec):
+    offers: frozenset[str] = frozenset()
+    suffix: str = ".idem"
+    """`.idem` has the stream wrapped in idem's container; any other suffix means a file format of its own."""
+    magic: bytes = b""
+    """First bytes of a file format of its own, by which `idem decode` recognises it."""
+    identify: str = ""
+    """`package.module:function`, from an `.idem` model id (4 bytes) to the config overrides that decode it, or None."""
+
+
+@dataclass(frozen=True)
+class GeneratorSpec(Spec):
+    offers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class SolverSpec(Spec):
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class MetricSpec(Spec):
+    pass
+
+
+@dataclass(frozen=True)
+class EngineSpec(Spec):
+    pass
+
+
+class Hooks:
+    """A plugin implements any of these with `@hookimpl`, in the module its `idemcore.plugins` entry point names."""
+
+    @hookspec
+    def idem_encoders(self) -> Sequence[EncoderSpec]:
+        """Codecs."""
+        raise AssertionError("a specification, never called")
+
+    @hookspec
+    def idem_generators(self) -> Sequence[GeneratorSpec]:
+        """Priors over images."""
+        raise AssertionError("a specification, never called")
+
+    @hookspec
+    def idem_solvers(self) -> Sequence[SolverSpec]:
+        """Ways to find an image of a prior in a cell."""
+        raise AssertionError("a specification, never called")
+
+    @hookspec
+    def idem_metrics(self) -> Sequence[MetricSpec]:
+        """Measures of images and bitstreams."""
+        raise AssertionError("a specification, never called")
+
+    @hookspec
+    def idem_engines(self) -> Sequence[EngineSpec]:
+        """Ways to run the cells of a sweep."""
+        raise AssertionError("a specification, never called")

@@ -1,0 +1,174 @@
+"""The whole contract of idem: an Encoder, the Cell of a bitstream, a Generator, an InversionSolver. One page.
+
+An *image* at every border is a float32 tensor [B,3,H,W], sRGB, in [0,1]. A *byte image* is uint8 [B,3,H,W]. Noise levels
+are variance exploding in the same units: x = x0 + sigma * n with n ~ N(0, I). Bits are bits, bytes are bytes.
+
+A solver never knows which codec or network it holds: what it may ask for is named by *capabilities*, listed in
+`hookspecs.CAPABILITIES`, which the `Spec` of each plugin declares so that a combination is refused before any heavy work.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .noise import Noise
+
+
+class Unsupported(Exception):
+    """Raised by an optional method that this codec or generator does not offer; says what would work instead."""
+
+
+class Encoder(ABC):
+    """A codec f with decoder g. Built from its config dataclass: `Class(config, device)`."""
+
+    model_id: bytes = b""
+    """4 bytes that name codec config and weights in an `.idem` header; empty if the bitstream is a file of its own."""
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> list[bytes]:
+        """One bitstream an image. The image is rounded to 8 bits first: a bitstream stands for an 8-bit image."""
+
+    @abstractmethod
+    def decode(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> Tensor:
+        """g(y), the image that minimises MSE. `size` is (H, W) from the container, for streams that do not hold it.
+
+        All streams of a call have one size. Raises `errors.BitstreamError` on bytes that are not a valid stream.
+        """
+
+    @abstractmethod
+    def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> Cell:
+        """The quantisation cells {x : f(x) = y} of the streams, as one batched object."""
+
+
+class Cell(ABC):
+    """The set of images that encode to given bitstreams, B at a time. Methods take and give images [B,3,H,W]."""
+
+    centre: Tensor
+    """g(y), [B,3,H,W]."""
+
+    margin_limit: float = 0.5
+    """Largest useful `margin` of `project`, in quantiser steps: half a step leaves only the centre."""
+
+    @abstractmethod
+    def contains(self, byte_image: Tensor) -> Tensor:
+        """Bool [B]: does the real encoder, on this uint8 image, give the real bytes?"""
+
+    @abstractmethod
+    def differing_symbols(self, byte_image: Tensor) -> Tensor:
+        """Int64 [B]: quantised symbols of f(x) that differ from those of y."""
+
+    def measure(self, x: Tensor) -> Tensor:
+        """g(f(x)) with a straight-through gradient where capability `gradient` is declared (the x-domain constraint)."""
+        raise Unsupported("this codec has no measure; use a solver that needs only `project`")
+
+    def excess(self, x: Tensor) -> Tensor:
+        """[B,K] distance of each symbol outside the cell, in quantiser steps; 0 inside; differentiable (y-domain)."""
+        raise Unsupported("this codec has no excess; use a solver with constraint=image")
+
+    def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
+        """A near-nearest real-valued point of the cell, `margin` quantiser steps inside it. Idempotent."""
+        raise Unsupported("this codec has no projection; use a solver that needs only `measure`, such as dps")
+
+    def snap(self, x: Tensor) -> Tensor:
+        """A byte image near x meant to lie in the cell: what `certify` calls. Best effort; `contains` decides.
+
+        The default rounds projections of growing margin. Codecs with a better search override it.
+        """
+        from .certify import snap_by_projection
+
+        return snap_by_projection(self, x)
+
+
+class Generator(ABC):
+    """A prior over images. Built from its config dataclass: `Class(config, device)`."""
+
+    family: ClassVar[Literal["diffusion", "latent"]]
+    size: tuple[int, int] | None = None
+    """(H, W) of a network that makes one size only; None if fully convolutional."""
+    multiple: int = 1
+    """Sides that `denoise` pads to inside; callers never need to."""
+
+
+class DiffusionGenerator(Generator):
+    """A denoiser. `sigma_min` and `sigma_max` bound the noise levels it was trained on, in [0,1] image units."""
+
+    family = "diffusion"
+    sigma_min: float
+    sigma_max: float
+
+    sigmas: Tensor | None = None
+    """Float64 [T] ascending noise levels of a discrete DDPM, t = 0..T-1: sqrt((1 - abar_t) / abar_t) / 2; else None."""
+
+    @abstractmethod
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """E[x0 | x0 + sigma n = x]; sigma is a number or [B]. Not clamped. Gradients flow if x requires them."""
+
+    def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
+        """`denoise`, and the learned share v in [0,1] of log beta_t in the posterior log-variance (1 - v: of log beta~_t).
+
+        Nichol & Dhariwal 2021, eq. 15. None for networks without a learned variance.
+        """
+        return self.denoise(x, sigma), None
+
+
+class LatentGenerator(Generator):
+    """A map from a Gaussian latent to images."""
+
+    family = "latent"
+    latent_shape: tuple[int, ...]
+
+    @abstractmethod
+    def sample(self, noise: Noise) -> Tensor:
+        """Latents z [B, *latent_shape], one an image of `noise`."""
+
+    @abstractmethod
+    def synthesize(self, z: Tensor) -> Tensor:
+        """G(z), differentiable."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a solver tells its callback after each step."""
+
+    index: int
+    """0-based."""
+    total: int
+    sigma: float
+    x0: Tensor
+    """Current estimate [B,3,H,W]."""
+    residual: float
+    """Root mean square of the solver's own constraint violation, in [0,1] units or quantiser steps."""
+    nfe: int
+    """Denoiser (or synthesis) passes so far."""
+
+
+Callback = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver found, before certification."""
+
+    image: Tensor
+    """[B,3,H,W] in [0,1]."""
+    nfe: int = 0
+    """Network passes forwards, counted once a batch."""
+    backwards: int = 0
+    """Passes backwards through the network."""
+
+
+class InversionSolver(ABC):
+    """Finds an image of the prior in the cell. Built from its config dataclass: `Class(config)`."""
+
+    @abstractmethod
+    def solve(self, cell: Cell, generator: Generator, noise: Noise, callback: Callback | None = None) -> Solution:
+        """`noise` draws on the CPU from one seed an image, so results depend on neither batch, order, threads nor device.
+
+        An exception raised by `callback` cancels the solve and passes through.
+        """

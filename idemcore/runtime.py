@@ -1,0 +1,62 @@
+"""Where and in which precision networks run: chosen once, passed to every plugin, never changed silently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .errors import MissingError, UsageError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`device` of the networks and `dtype` of their inner arithmetic (images at the border stay float32)."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def choose(cls, device: str = "auto", precision: str = "auto") -> Runtime:
+        """`device`: auto, cpu, cuda or cuda:N; `precision`: auto, fp32 or bf16 (auto: bf16 where the hardware has it).
+
+        Raises MissingError if the device is not there, UsageError for another word.
+        """
+        return cls(chosen := _device(device), _dtype(precision, chosen))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
+        raise UsageError(f"--device {name!r} is not a device.", "Use auto, cpu, cuda or cuda:N.")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        raise MissingError(
+            f"--device {name} was asked for, but PyTorch {torch.__version__} sees {found} CUDA devices.",
+            "Use --device cpu, or check the driver with `nvidia-smi`.",
+        )
+    return torch.device(name)
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UsageError(f"--precision {precision!r} is not a precision.", "Use auto, fp32 or bf16.")
+    if precision == "fp32" or (precision == "auto" and not _fast_bf16(device)):
+        return torch.float32
+    return torch.bfloat16
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bf16_dot()
+
+
+def _cpu_has_bf16_dot() -> bool:
+    try:
+        flags = open("/proc/cpuinfo", encoding="ascii").read()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags

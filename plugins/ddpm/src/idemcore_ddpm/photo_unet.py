@@ -1,0 +1,108 @@
+"""The network of the bundled photograph prior: a residual UNet without normalisation, for images of any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class NoiseEmbedding(nn.Module):
+    """log(sigma) of each image -> features [B, dim] that every block reads its gains from."""
+
+    frequencies: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(-4, 4), persistent=False)
+        self.net = nn.Sequential(nn.Linear(16, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        phase = sigma.log()[:, None] / 4 * self.frequencies
+        return self.net(torch.cat([phase.cos(), phase.sin()], dim=1))
+
+
+class ResBlock(nn.Module):
+    """x + conv(relu(gain(sigma) * conv(x))): no normalisation, so local contrast survives and a CPU is kept busy."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.gain = nn.Linear(embedding, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.gain.weight)
+        nn.init.zeros_(self.gain.bias)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        gain = 1 + self.gain(embedding)[:, :, None, None]
+        return x + self.conv2(F.relu(self.conv1(x) * gain))
+
+
+class PhotoUNet(nn.Module):
+    """Predicts the normalised noise residual of an image with known noise level.
+
+        x -> head -> [blocks] ------------------ + -> [blocks] -> tail
+                        | 2x2 stride 2           | 1x1, nearest x2
+                     [blocks] ---------- + -> [blocks]
+                        |                |
+                       ...  [blocks]  ...
+
+    Resolution is halved `len(channels) - 1` times, so sides must be multiples of `multiple`. Skips are added, not
+    concatenated. The architecture is that of DRUNet (Zhang et al., TPAMI 2021) with a gain per channel set by sigma.
+    """
+
+    def __init__(self, channels: Sequence[int] = (32, 64, 128, 192), blocks: int = 2, embedding: int = 128) -> None:
+        super().__init__()
+        self.channels, self.blocks = tuple(channels), blocks
+        self.multiple = 2 ** (len(channels) - 1)
+        self.embed = NoiseEmbedding(embedding)
+        self.head = nn.Conv2d(3, channels[0], 3, padding=1)
+        self.down_blocks, self.downs = nn.ModuleList(), nn.ModuleList()
+        self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList()
+        for width, wider in zip(channels[:-1], channels[1:], strict=True):
+            self.down_blocks.append(nn.ModuleList(ResBlock(width, embedding) for _ in range(blocks)))
+            self.downs.append(nn.Conv2d(width, wider, 2, stride=2))
+            self.ups.append(nn.Conv2d(wider, width, 1))
+            self.up_blocks.append(nn.ModuleList(ResBlock(width, embedding) for _ in range(blocks)))
+        self.middle = nn.ModuleList(ResBlock(channels[-1], embedding) for _ in range(2 * blocks))
+        self.tail = nn.Conv2d(channels[0], 3, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """x [B,3,H,W] scaled to unit variance, sigma [B] in the units of [-1,1] images -> [B,3,H,W]."""
+        embedding = self.embed(sigma)
+        h = self.head(x)
+        skips = []
+        for blocks, down in zip(self.down_blocks, self.downs, strict=True):
+            for block in blocks:
+                h = block(h, embedding)
+            skips.append(h)
+            h = down(h)
+        for block in self.middle:
+            h = block(h, embedding)
+        for blocks, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
+            h = F.interpolate(up(h), scale_factor=2.0, mode="nearest") + skips.pop()
+            for block in blocks:
+                h = block(h, embedding)
+        return self.tail(h)
+
+
+SIGMA_DATA = 0.5
+"""Standard deviation of photographs in [-1,1], as in EDM (Karras et al., NeurIPS 2022)."""
+
+
+def denoise(network: nn.Module, x: Tensor, sigma: Tensor) -> Tensor:
+    """E[x0 | x0 + sigma n = x] by a network with EDM's preconditioning (Karras et al. 2022, table 1).
+
+    x [B,3,H,W] and sigma [B] in the units of [-1,1] images; float32 in and out, whatever autocast does inside.
+    """
+    s = sigma[:, None, None, None]
+    norm = (s**2 + SIGMA_DATA**2).sqrt()
+    residual = network(x / norm, sigma).float()
+    return x * (SIGMA_DATA / norm) ** 2 + residual * (s * SIGMA_DATA / norm)
