@@ -1,0 +1,278 @@
+"""Finding plugins: entry points around pluggy, where one broken plugin never stops the others.
+
+    entry points -> by distribution -> import -> pluggy checks the hooks -> Spec records -> checked -> Catalogue
+
+Nothing heavy is imported: a plugin's entry point names a light module; `import_target` imports a class at first use.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+import pluggy
+
+from .errors import IdemError, MissingError, UsageError, nearest
+from .hookspecs import (
+    API_VERSION,
+    CAPABILITIES,
+    ENTRY_POINT_GROUP,
+    PROJECT,
+    EncoderSpec,
+    EngineSpec,
+    GeneratorSpec,
+    Hooks,
+    MetricSpec,
+    SolverSpec,
+    Spec,
+)
+from .registry import distributions_that_provide, known_plugins
+
+State = Literal["ok", "broken", "incompatible", "disabled"]
+
+KINDS = ("codec", "generator", "solver", "metric", "engine")
+
+_HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
+    "codec": ("idem_encoders", EncoderSpec),
+    "generator": ("idem_generators", GeneratorSpec),
+    "solver": ("idem_solvers", SolverSpec),
+    "metric": ("idem_metrics", MetricSpec),
+    "engine": ("idem_engines", EngineSpec),
+}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One installed distribution that has an `idemcore.plugins` entry point."""
+
+    name: str
+    """Name of the distribution, e.g. `idemcore-jpeg`."""
+    version: str
+    state: State
+    reason: str
+    """Why the plugin is not ok, in one line; empty if it is."""
+    specs: tuple[tuple[str, Spec], ...]
+    """(kind, Spec) of all that it provides; of a plugin that is not ok, what was read before the fault."""
+
+
+class _Fault(Exception):
+    """Why a plugin cannot be used."""
+
+    def __init__(self, reason: str, state: State = "broken") -> None:
+        super().__init__(reason)
+        self.state: State = state
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All installed plugins, sorted by name, and the lookup of what they provide."""
+
+    plugins: list[Plugin]
+
+    def specs(self, kind: str) -> list[tuple[str, Spec]]:
+        """(distribution, Spec) of every plugin that is ok, sorted by the Spec's name."""
+        found = [(p.name, spec) for p in self.plugins if p.state == "ok" for k, spec in p.specs if k == kind]
+        return sorted(found, key=lambda pair: (pair[1].name, pair[0]))
+
+    def resolve(self, kind: str, name: str) -> Spec:
+        """The Spec that a user means by `name` or `distribution:name`.
+
+        Raises UsageError if no plugin is known to provide it or several do, MissingError if the one that does is not
+        installed or not ok.
+        """
+        distribution, _, short = name.rpartition(":")
+        found = [
+            (owner, spec)
+            for owner, spec in self.specs(kind)
+            if spec.name == short and (not distribution or _canonical(owner) == _canonical(distribution))
+        ]
+        if len(found) > 1:
+            choices = " or ".join(f"`{owner}:{short}`" for owner, _ in found)
+            raise UsageError(
+                f"{len(found)} plugins provide {_article(kind)} named '{short}'.", f"Say which: {choices}."
+            )
+        if not found:
+            raise self._absent(kind, distribution, short)
+        return found[0][1]
+
+    def _absent(self, kind: str, distribution: str, name: str) -> IdemError:
+        """The error for a name that no plugin in order provides."""
+        known = distributions_that_provide(kind, name)
+        providers = [p for p in self.plugins if p.state != "ok" and (p.name in known or _provides(p, kind, name))]
+        wanted = _canonical(distribution)
+        for plugin in providers:
+            if not distribution or _canonical(plugin.name) == wanted:
+                return MissingError(
+                    f"The {kind} '{name}' is not available: {plugin.name} is {plugin.state}: {plugin.reason}",
+                    f"See `idem plugins info {plugin.name}`.",
+                )
+        installed = {_canonical(p.name) for p in self.plugins}
+        for candidate in known:
+            if candidate not in installed and (not distribution or candidate == wanted):
+                return MissingError(
+                    f"The {kind} '{name}' is provided by {candidate}, which is not installed.",
+                    f"Install it: `pip install {candidate}`.",
+                )
+        return self._unknown(kind, f"{distribution}:{name}" if distribution else name)
+
+    def _unknown(self, kind: str, name: str) -> UsageError:
+        own = [spec.name if ":" not in name else f"{owner}:{spec.name}" for owner, spec in self.specs(kind)]
+        elsewhere = [n for entry in known_plugins().values() for n in entry.get(kind, [])]
+        guess = nearest(name, own) or nearest(name, elsewhere)
+        available = f"Available: {', '.join(own)}." if own else f"No installed plugin provides {_article(kind)}."
+        unusable = [p.name for p in self.plugins if p.state in ("broken", "incompatible")]
+        why = f"Not loaded: {', '.join(unusable)} (see `idem plugins list`)." if unusable else ""
+        return UsageError(f"There is no {kind} named '{name}'.", " ".join(filter(None, (guess, available, why))))
+
+
+def load_catalogue(*, strict: bool = False) -> Catalogue:
+    """Every installed plugin, with the reason where one cannot be used.
+
+    `IDEM_PLUGINS` (only these) and `IDEM_DISABLE_PLUGINS` (all but these) hold distribution names, separated by commas.
+    `strict` raises MissingError at the first plugin that is broken or incompatible.
+    """
+    distributions: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        distributions.setdefault(_owner(entry), []).append(entry)
+    return Catalogue([_load(name, distributions[name], strict) for name in sorted(distributions)])
+
+
+def import_target(target: str) -> Any:
+    """The object that `package.module:Name` names. Raises MissingError, with the reason, if it cannot be imported."""
+    module, _, name = target.partition(":")
+    try:
+        return reduce(getattr, name.split("."), import_module(module))
+    except IdemError:
+        raise
+    except Exception as error:
+        hint = "`idem doctor` checks the installation; IDEM_DEBUG=1 shows the traceback."
+        raise MissingError(f"{target} cannot be imported: {_one_line(error)}.", hint) from error
+
+
+def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:
+    distribution = entries[0].dist
+    version = distribution.version if distribution else ""
+    specs: list[tuple[str, Spec]] = []
+    if reason := _disabled(name):
+        return Plugin(name, version, "disabled", reason, ())
+    try:
+        for entry in entries:
+            for kind, spec in _specs_of(_imported(entry), name):
+                _check(kind, spec, name, specs)
+                specs.append((kind, spec))
+    except _Fault as fault:
+        if strict:
+            raise MissingError(
+                f"The plugin {name} is {fault.state}: {fault}", f"See `idem plugins info {name}`."
+            ) from fault
+        return Plugin(name, version, fault.state, str(fault), tuple(specs))
+    return Plugin(name, version, "ok", "", tuple(specs))
+
+
+def _imported(entry: EntryPoint) -> object:
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as error:
+        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}") from error
+
+
+def _specs_of(plugin: object, distribution: str) -> Iterator[tuple[str, Spec]]:
+    """Calls the hooks of one plugin. Its own manager, so that nothing of a refused plugin stays registered."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    try:
+        manager.register(plugin, distribution)
+        manager.check_pending()
+    except Exception as error:
+        raise _Fault(f"{distribution} has a wrong hook: {_one_line(error)}") from error
+    _check_marked(plugin, distribution)
+    for kind, (hook, spec_class) in _HOOKS.items():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            for spec in _call(implementation.function, hook, spec_class, distribution):
+                yield kind, spec
+
+
+def _check_marked(plugin: object, distribution: str) -> None:
+    """A plugin without hooks, or with an `idem_` function that lacks its marker, would be silently empty."""
+    named = [n for n in dir(plugin) if n.startswith("idem_") and inspect.isroutine(getattr(plugin, n))]
+    for name in named:
+        if not hasattr(getattr(plugin, name), f"{PROJECT}_impl"):
+            raise _Fault(f"{distribution}: {name} lacks @hookimpl")
+    if not named:
+        raise _Fault(f"{distribution} implements no hook; there are {', '.join(h for h, _ in _HOOKS.values())}")
+
+
+def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -> list[Spec]:
+    try:
+        result = function()
+        specs = list(result) if isinstance(result, (list, tuple)) else None
+    except (Exception, SystemExit) as error:
+        raise _Fault(f"{hook} of {distribution} failed: {_one_line(error)}") from error
+    if specs is None:
+        raise _Fault(f"{hook} of {distribution} returned {type(result).__name__}, not a list of {spec_class.__name__}")
+    for spec in specs:
+        if not isinstance(spec, spec_class):
+            raise _Fault(f"{hook} of {distribution} returned a {type(spec).__name__} among its {spec_class.__name__}s")
+    return specs
+
+
+def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Spec]]) -> None:
+    what = f"{kind} '{spec.name}' of {distribution}"
+    if spec.api != API_VERSION:
+        older = distribution if spec.api < API_VERSION else "idemcore"
+        reason = f"{what} is written for plugin API {spec.api}, this idem speaks {API_VERSION}: upgrade {older}"
+        raise _Fault(reason, "incompatible")
+    if not _NAME.fullmatch(spec.name):
+        raise _Fault(f"{what}: a name has letters, digits and . _ + - only")
+    if any(kind == k and spec.name == s.name for k, s in earlier):
+        raise _Fault(f"{what} is there twice")
+    for field in ("target", "config", "identify"):
+        value = getattr(spec, field, "")
+        if (value or field == "target") and not _TARGET.fullmatch(value):
+            raise _Fault(f"{what}: {field} is {value!r}, not 'package.module:Name'")
+    for capability in sorted(getattr(spec, "offers", frozenset()) | getattr(spec, "needs", frozenset())):
+        if capability not in CAPABILITIES:
+            guess = nearest(capability, list(CAPABILITIES))
+            raise _Fault(f"{what}: '{capability}' is not a capability. {guess}".strip())
+
+
+def _disabled(name: str) -> str:
+    if "IDEM_PLUGINS" in os.environ and _canonical(name) not in _listed("IDEM_PLUGINS"):
+        return "not in IDEM_PLUGINS"
+    return "in IDEM_DISABLE_PLUGINS" if _canonical(name) in _listed("IDEM_DISABLE_PLUGINS") else ""
+
+
+def _listed(variable: str) -> set[str]:
+    return {_canonical(name) for name in re.split(r"[,\s]+", os.environ.get(variable, ""))}
+
+
+def _owner(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.name
+
+
+def _provides(plugin: Plugin, kind: str, name: str) -> bool:
+    return any(k == kind and spec.name == name for k, spec in plugin.specs)
+
+
+def _canonical(distribution: str) -> str:
+    """Two spellings of one distribution's name compare equal: PEP 503."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, IdemError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
