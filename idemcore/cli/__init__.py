@@ -1,0 +1,30 @@
+"""The command line: one file a command, imported when it is invoked."""
+
+from __future__ import annotations
+
+from .group import LazyGroup
+
+main = LazyGroup(
+    name="idem",
+    targets={
+        "run": ("idemcore.cli.run:run", "Encode images, decode them with a prior, compare and certify."),
+        "encode": ("idemcore.cli.encode:encode", "Image to bitstream."),
+        "decode": ("idemcore.cli.decode:decode", "Bitstream to image; needs nothing but the file."),
+        "verify": ("idemcore.cli.verify:verify", "Does this image re-encode to these bytes? Exit 0 or 3."),
+        "inspect": ("idemcore.cli.inspect:inspect", "What a bitstream or certificate is."),
+        "train": ("idemcore.cli.train:train", "Train a plugin's model on a folder of images."),
+        "codecs": ("idemcore.cli.listing:codecs", "List codecs, or describe one."),
+        "generators": ("idemcore.cli.listing:generators", "List priors over images, or describe one."),
+        "solvers": ("idemcore.cli.listing:solvers", "List solvers, or describe one."),
+        "plugins": ("idemcore.cli.plugins:plugins", "List plugins with their state, or describe one."),
+        "doctor": ("idemcore.cli.doctor:doctor", "Check versions, plugins, weights and device."),
+    },
+    help="""Decode JPEGs and learned bitstreams into realistic images that re-encode to the very same bytes.
+
+    \b
+    idem run photo.png --quality 10     the whole way, with pictures and a certificate
+    idem decode photo.jpg -o sharp.png  any bitstream, without its original
+    """,
+    epilog="Exit: 0 ok, 1 failed, 2 usage, 3 not exact or damaged, 4 something missing, 130 interrupted. "
+    "IDEM_DEBUG=1 shows the traceback of an error.",
+)

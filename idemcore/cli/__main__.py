@@ -1,0 +1,5 @@
+"""`python -m idemcore.cli`."""
+
+from . import main
+
+main(prog_name="idem")

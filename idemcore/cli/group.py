@@ -1,0 +1,89 @@
+"""A click group that imports a command when it runs, and tells every error in one paragraph with its exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from importlib.metadata import version
+from pkgutil import resolve_name
+from typing import Any
+
+import click
+
+from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, IdemError
+
+
+class LazyGroup(click.Group):
+    """`targets` maps a command to ('package.module:command', one-line summary)."""
+
+    def __init__(self, targets: dict[str, tuple[str, str]], **attributes: Any) -> None:
+        stubs = {name: click.Command(name, short_help=summary) for name, (_, summary) in targets.items()}
+        super().__init__(commands=stubs, context_settings={"help_option_names": ["-h", "--help"]}, **attributes)
+        self.targets = targets
+        self.params.append(
+            click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+                         help="Show the version and exit."),
+        )  # fmt: skip
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.targets)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, resolve_name(self.targets[name][0]) if name and stub else None, rest
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except BrokenPipeError:
+            # The reader of our output left (`idem ... | head`): keep Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = EXIT_FAILED
+        except (KeyboardInterrupt, Exception) as error:
+            code = tell(error)
+        sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def tell(error: BaseException, subject: str = "") -> int:
+    """Prints the error as one paragraph on stderr; returns its exit code."""
+    if os.environ.get("IDEM_DEBUG") and not isinstance(error, click.ClickException):
+        traceback.print_exception(error)
+    message, code = explain(error)
+    click.echo(f"error: {subject}{' '.join(message.split())}", err=True)
+    return code
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """What to tell a user about any exception, and the exit code."""
+    if isinstance(error, IdemError):
+        return str(error), error.exit_code
+    if isinstance(error, click.ClickException):
+        return _usage(error), error.exit_code
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return "interrupted; nothing was left half-written.", EXIT_INTERRUPTED
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left to write {error.filename}. Free some, or choose another folder with --out.", EXIT_FAILED
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}. Check the path and its permissions.", EXIT_FAILED
+    debug = "Type the same with IDEM_DEBUG=1 before it to see where, and report that to the plugin's or idem's authors."
+    return f"{type(error).__name__}: {error}. This was not expected. {debug}", EXIT_FAILED
+
+
+def _usage(error: click.ClickException) -> str:
+    """click's message in a sentence, with the help to ask for."""
+    context = getattr(error, "ctx", None)
+    help_ = f" Type: {context.command_path} --help" if context else ""
+    message = error.format_message().rstrip(".")
+    return message + ("" if message.endswith("?") else ".") + help_
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"idem {version('idemcore')}")
+        context.exit()

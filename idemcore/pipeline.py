@@ -1,0 +1,261 @@
+"""Image to bitstream to certified image: the library behind the command line.
+
+    Codec.encode(image) -> Bitstream ---------+
+    open_bitstream(bytes) -> Bitstream -------+-> Decoder.reconstruct(bitstream, seed) -> Reconstruction
+    Decoder.build(generator, solver) ---------+
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from .certify import Certified, certify, psnr, round_to_bytes
+from .container import MAGIC, Container
+from .errors import BitstreamError, MissingError
+from .hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
+from .noise import Noise, image_seed
+from .plugins import Catalogue, import_target, load_catalogue
+from .protocols import Callback, Cell, Encoder, Generator, InversionSolver
+from .runtime import Runtime
+from .selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER, Part, Settings, check_combination, choose
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder with the spec and settings it was built from."""
+
+    part: Part[EncoderSpec]
+    encoder: Encoder
+
+    @classmethod
+    def build(
+        cls, codec: str | Part[EncoderSpec] = DEFAULT_CODEC, runtime: Runtime | None = None, **settings: Any
+    ) -> Codec:
+        """`codec` by name with `settings`, e.g. `Codec.build("jpeg", quality=10)`, or as chosen by `selection`."""
+        part = choose(load_catalogue(), "codec", codec, settings) if isinstance(codec, str) else codec
+        return cls(part, import_target(part.spec.target)(part.config, runtime or Runtime.choose()))
+
+    @property
+    def name(self) -> str:
+        return self.part.spec.name
+
+    def encode(self, image: Tensor) -> Bitstream:
+        """The bitstream of one image [1,3,H,W] in [0,1], which is rounded to 8 bits first."""
+        height, width = image.shape[-2:]
+        with torch.no_grad():
+            (stream,) = self.encoder.encode(image)
+        contained = Container(self.encoder.model_id, width, height, stream).pack() if self.encoder.model_id else stream
+        return Bitstream(self, contained, stream, (height, width))
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """One image's bitstream with the codec that reads it."""
+
+    codec: Codec
+    data: bytes
+    """The whole file: an `.idem` container, or a format of the codec's own."""
+    stream: bytes
+    """What the encoder wrote, without the container."""
+    contained_size: tuple[int, int] | None
+    """(H, W) where the stream does not hold it itself."""
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The set of images that encode to it. Raises BitstreamError if the stream is damaged."""
+        with torch.no_grad():
+            return self.codec.encoder.cell([self.stream], self.contained_size)
+
+    @property
+    def decoded(self) -> Tensor:
+        """g(y), [1,3,H,W]: the plain decode."""
+        return self.cell.centre
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return cast("tuple[int, int]", tuple(self.decoded.shape[-2:]))
+
+    @property
+    def bits_per_pixel(self) -> float:
+        height, width = self.size
+        return 8 * len(self.data) / (height * width)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A certified image of the cell, and what it took to find it."""
+
+    certified: Certified
+    nfe: int
+    """Network passes forwards."""
+    backwards: int
+    """Network passes backwards."""
+    seconds: dict[str, float]
+    """Wall time of `solve` and `certify`."""
+
+    @property
+    def image(self) -> Tensor:
+        """uint8 [1,3,H,W]."""
+        return self.certified.image
+
+    @property
+    def exact(self) -> bool:
+        """It re-encodes to its bitstream, byte for byte."""
+        return self.certified.exact[0]
+
+    @property
+    def differing_symbols(self) -> int:
+        return self.certified.differing_symbols[0]
+
+    @property
+    def psnr_moved(self) -> float:
+        """dB between the solver's image and the certified one; infinite if certifying changed nothing."""
+        return self.certified.psnr_moved[0]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A generator and a solver, ready for any number of bitstreams."""
+
+    generator_part: Part[GeneratorSpec]
+    solver_part: Part[SolverSpec]
+    generator: Generator
+    solver: InversionSolver
+
+    @classmethod
+    def build(
+        cls,
+        generator: str | Part[GeneratorSpec] = DEFAULT_GENERATOR,
+        solver: str | Part[SolverSpec] = DEFAULT_SOLVER,
+        runtime: Runtime | None = None,
+        settings: Settings | None = None,
+    ) -> Decoder:
+        """Raises MissingError if the generator's weights are not here. `settings`: `{"solver": {"steps": 8}}`."""
+        catalogue, settings = load_catalogue(), settings or {}
+        if isinstance(generator, str):
+            generator = cast("Part[GeneratorSpec]", choose(catalogue, "generator", generator, settings.get("generator")))
+        if isinstance(solver, str):
+            solver = cast("Part[SolverSpec]", choose(catalogue, "solver", solver, settings.get("solver")))
+        built = import_target(generator.spec.target)(generator.config, runtime or Runtime.choose())
+        return cls(generator, solver, built, import_target(solver.spec.target)(solver.config))
+
+    def reconstruct(
+        self,
+        bitstream: Bitstream,
+        seed: int = 0,
+        sample: int = 0,
+        tradeoff: float = 1.0,
+        callback: Callback | None = None,
+    ) -> Reconstruction:
+        """Draws sample number `sample` of the prior from the bitstream's cell, and certifies it.
+
+        `tradeoff` A in [0,1] blends (1-A) g(y) + A x between least error and most realism; a cell that is a box is
+        convex, so the blend is inside it too, up to 8-bit rounding. Raises UnsupportedCombination.
+        """
+        check_combination(bitstream.codec.part.spec, self.generator_part.spec, self.solver_part.spec)
+        noise = Noise([image_seed(seed, bitstream.sha256, sample)])
+        begin = time.perf_counter()
+        solution = self.solver.solve(bitstream.cell, self.generator, noise, callback)
+        blend = solution.image if tradeoff == 1 else torch.lerp(bitstream.decoded, solution.image, tradeoff)
+        solved = time.perf_counter()
+        certified = certify(bitstream.cell, blend)
+        seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
+        return Reconstruction(certified, solution.nfe, solution.backwards, seconds)
+
+
+def plain_decode(bitstream: Bitstream) -> Reconstruction:
+    """g(y) rounded to 8 bits and compared with the bitstream, but not moved: most codecs are not idempotent."""
+    image = round_to_bytes(bitstream.decoded)
+    with torch.no_grad():
+        exact = bool(bitstream.cell.contains(image))
+        differing = 0 if exact else int(bitstream.cell.differing_symbols(image))
+    return Reconstruction(Certified(image, [exact], [differing], [psnr(image, image)]), 0, 0, {})
+
+
+def open_bitstream(
+    data: bytes,
+    where: str = "bitstream",
+    runtime: Runtime | None = None,
+    catalogue: Catalogue | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Bitstream:
+    """The bitstream of a file's bytes, whichever installed codec wrote it; `settings` are the codec's.
+
+    Raises BitstreamError if the file is damaged or no bitstream, MissingError if no installed codec knows its model.
+    """
+    catalogue = catalogue or load_catalogue()
+    if data[: len(MAGIC)] == MAGIC:
+        container = Container.unpack(data, where)
+        name, overrides = _identify(container.model_id, where, catalogue)
+        codec = Codec.build(choose(catalogue, "codec", name, {**(settings or {}), **overrides}), runtime)
+        return Bitstream(codec, data, container.payload, (container.height, container.width))
+    codec = Codec.build(choose(catalogue, "codec", _by_magic(data, where, catalogue), settings), runtime)
+    return Bitstream(codec, data, data, None)
+
+
+def _identify(model_id: bytes, where: str, catalogue: Catalogue) -> tuple[str, Mapping[str, Any]]:
+    """The codec that wrote a container, as `distribution:name`, and the settings that decode it."""
+    for owner, spec in catalogue.specs("codec"):
+        identify = cast(EncoderSpec, spec).identify
+        overrides = import_target(identify)(model_id) if identify else None
+        if overrides is not None:
+            return f"{owner}:{spec.name}", overrides
+    raise MissingError(
+        f"{where} was written by the model {model_id.hex()}, which no installed codec knows.",
+        "Install the plugin that wrote it; `idem codecs list` shows those that are here.",
+    )
+
+
+def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> str:
+    """The codec whose file format starts like this, as `distribution:name`."""
+    found = [(o, s) for o, s in catalogue.specs("codec") if (m := cast(EncoderSpec, s).magic) and data.startswith(m)]
+    if not found:
+        hint = "`idem encode IMAGE` makes one; `idem codecs list` shows what can be read."
+        raise BitstreamError(f"{where} is not a bitstream of any installed codec: it starts with {data[:8]!r}.", hint)
+    owner, spec = max(found, key=lambda pair: len(cast(EncoderSpec, pair[1]).magic))
+    return f"{owner}:{spec.name}"
+
+
+def certificate(bitstream: Bitstream, decoder: Decoder | None, result: Reconstruction, **details: Any) -> dict[str, Any]:
+    """What is written beside a PNG: whether it re-encodes to its bitstream, and all that is needed to check or redo it."""
+    height, width = bitstream.size
+    return {
+        "exact": result.exact,
+        "differing_symbols": result.differing_symbols,
+        "psnr_moved": finite(result.psnr_moved),
+        **details,
+        "image": {"width": width, "height": height, "rgb_sha256": pixels_sha256(result.image)},
+        "bitstream": {"bytes": len(bitstream.data), "sha256": bitstream.sha256},
+        "codec": {**_described(bitstream.codec.part), "model_id": bitstream.codec.encoder.model_id.hex() or None},
+        "generator": _described(decoder.generator_part) if decoder else None,
+        "solver": _described(decoder.solver_part) if decoder else None,
+    }
+
+
+def _described(part: Part[Any]) -> dict[str, Any]:
+    settings = asdict(part.config)
+    return {"name": part.spec.name, "plugin": part.distribution, "version": version(part.distribution), "settings": settings}
+
+
+def pixels_sha256(byte_image: Tensor) -> str:
+    """Of the samples row by row, RGB interleaved: the same whichever program wrote the PNG."""
+    return hashlib.sha256(byte_image[0].permute(1, 2, 0).contiguous().cpu().numpy().tobytes()).hexdigest()
+
+
+def finite(decibels: float) -> float | None:
+    """None for the infinite PSNR of equal images, which JSON cannot hold."""
+    return decibels if decibels != float("inf") else None
