@@ -1,0 +1,37 @@
+"""What the ddpm plugin provides. Light: imports no torch."""
+
+from __future__ import annotations
+
+from idemcore.hookspecs import GeneratorSpec, hookimpl
+
+OFFERS = frozenset({"diffusion", "diffusion-gradient"})
+
+
+@hookimpl
+def idem_generators() -> list[GeneratorSpec]:
+    return [
+        GeneratorSpec(
+            name="ddpm-photo",
+            target="idemcore_ddpm.photo:PhotoGenerator",
+            summary="natural photographs of any size; small, fully convolutional, bundled",
+            config="idemcore_ddpm.config:PhotoConfig",
+            weights=("ddpm-photo",),
+            offers=OFFERS,
+        ),
+        GeneratorSpec(
+            name="ddpm-ffhq",
+            target="idemcore_ddpm.adm:AdmGenerator",
+            summary="faces, 256x256: the ADM UNet released with DPS; bring the weights",
+            config="idemcore_ddpm.config:FfhqConfig",
+            weights=("ddpm-ffhq",),
+            offers=OFFERS,
+        ),
+        GeneratorSpec(
+            name="ddpm-imagenet",
+            target="idemcore_ddpm.adm:AdmGenerator",
+            summary="ImageNet, 256x256: the unconditional ADM UNet of guided-diffusion; bring the weights",
+            config="idemcore_ddpm.config:ImagenetConfig",
+            weights=("ddpm-imagenet",),
+            offers=OFFERS,
+        ),
+    ]
