@@ -18,8 +18,8 @@ from .files import read_file
 
 Colour = tuple[int, int, int]
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-"""What is read, by Pillow's names; MPO is the JPEG of phones, whose first picture is taken."""
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""What is read, by Pillow's names."""
 
 _EIGHT_BIT_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"}
 _GREY_MODES = {"1", "L", "LA", "La"}
@@ -44,6 +44,8 @@ _SIGNATURES = (
     (0, b"v/1\x01", "OpenEXR"),
     (0, b"\x1dem", ".idem bitstream"),
 )
+_STARTS = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+_FETCH = "Check the file, or fetch it again."
 _CONVERT = "Convert it to an 8-bit RGB PNG first, e.g. `magick FILE -colorspace sRGB -depth 8 out.png`."
 
 
@@ -73,7 +75,7 @@ def read_bytes(path: str | PathLike[str], background: Colour | None = None) -> T
     except IdemError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their parsing meets
-        raise InputError(f"{path} is damaged or cut short: {error}.", "Check the file, or fetch it again.") from error
+        raise InputError(f"{path} is damaged or cut short: {error}.", _FETCH) from error
     return _tensor(_in_srgb(image, path, background))
 
 
@@ -118,6 +120,7 @@ def _open(data: bytes, path: Path) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise _unidentified(data, path) from error
+    # MPO is the JPEG of phones: its first frame is the photograph, the others are previews and depth maps.
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         raise InputError(f"{path} is animated or has several pages ({frames}).", "Save one of them as a PNG.")
     depth = _sample_bits(image, data)
@@ -134,7 +137,9 @@ def _unidentified(data: bytes, path: Path) -> InputError:
     for offset, signature, name in _SIGNATURES:
         if data[offset:].startswith(signature):
             return InputError(f"{path} is a file in {name} format, which idem does not read as an image.", _CONVERT)
-    return InputError(f"{path} is not an image: it starts with {data[:8]!r}.", f"Read are {', '.join(FORMATS)}.")
+    if data.startswith(_STARTS):
+        return InputError(f"{path} is damaged or cut short: only its first bytes are those of an image.", _FETCH)
+    return InputError(f"{path} is not an image: it starts with {data[:8]!r}.", f"idem reads {', '.join(FORMATS)}.")
 
 
 def _sample_bits(image: Image.Image, data: bytes) -> int:
@@ -174,7 +179,8 @@ def _in_srgb(image: Image.Image, path: Path, background: Colour | None) -> Image
 def _to_srgb(image: Image.Image, path: Path) -> Image.Image:
     """RGB without alpha. The embedded profile, if any, is converted by relative colorimetric intent."""
     icc = image.info.get("icc_profile")
-    colours = image.convert("RGBA").convert("RGB")
+    # By way of RGBA, because Pillow would warn about a palette with transparency.
+    colours = (image.convert("RGBA") if image.has_transparency_data else image).convert("RGB")
     if not icc:
         return colours
     try:

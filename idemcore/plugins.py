@@ -113,7 +113,7 @@ class Catalogue:
         for plugin in providers:
             if not distribution or _canonical(plugin.name) == wanted:
                 return MissingError(
-                    f"The {kind} '{name}' is not available: {plugin.name} is {plugin.state}: {plugin.reason}",
+                    f"The {kind} '{name}' is not available: {plugin.name} is {plugin.state} ({plugin.reason}).",
                     f"See `idem plugins info {plugin.name}`.",
                 )
         installed = {_canonical(p.name) for p in self.plugins}
@@ -170,11 +170,10 @@ def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:
             for kind, spec in _specs_of(_imported(entry), name):
                 _check(kind, spec, name, specs)
                 specs.append((kind, spec))
-    except _Fault as fault:
+    except Exception as error:  # whatever a plugin does wrong, the others still load
+        fault = error if isinstance(error, _Fault) else _Fault(f"{name} describes itself wrongly: {_one_line(error)}")
         if strict:
-            raise MissingError(
-                f"The plugin {name} is {fault.state}: {fault}", f"See `idem plugins info {name}`."
-            ) from fault
+            raise MissingError(f"{name} is {fault.state}: {fault}.", f"See `idem plugins info {name}`.") from error
         return Plugin(name, version, fault.state, str(fault), tuple(specs))
     return Plugin(name, version, "ok", "", tuple(specs))
 
@@ -195,18 +194,18 @@ def _specs_of(plugin: object, distribution: str) -> Iterator[tuple[str, Spec]]:
         manager.check_pending()
     except Exception as error:
         raise _Fault(f"{distribution} has a wrong hook: {_one_line(error)}") from error
-    _check_marked(plugin, distribution)
+    _check_marked(manager, plugin, distribution)
     for kind, (hook, spec_class) in _HOOKS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             for spec in _call(implementation.function, hook, spec_class, distribution):
                 yield kind, spec
 
 
-def _check_marked(plugin: object, distribution: str) -> None:
+def _check_marked(manager: pluggy.PluginManager, plugin: object, distribution: str) -> None:
     """A plugin without hooks, or with an `idem_` function that lacks its marker, would be silently empty."""
     named = [n for n in dir(plugin) if n.startswith("idem_") and inspect.isroutine(getattr(plugin, n))]
     for name in named:
-        if not hasattr(getattr(plugin, name), f"{PROJECT}_impl"):
+        if manager.parse_hookimpl_opts(plugin, name) is None:
             raise _Fault(f"{distribution}: {name} lacks @hookimpl")
     if not named:
         raise _Fault(f"{distribution} implements no hook; there are {', '.join(h for h, _ in _HOOKS.values())}")
@@ -240,14 +239,14 @@ def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Sp
         value = getattr(spec, field, "")
         if (value or field == "target") and not _TARGET.fullmatch(value):
             raise _Fault(f"{what}: {field} is {value!r}, not 'package.module:Name'")
-    for capability in sorted(getattr(spec, "offers", frozenset()) | getattr(spec, "needs", frozenset())):
+    for capability in sorted((*getattr(spec, "offers", ()), *getattr(spec, "needs", ()))):
         if capability not in CAPABILITIES:
             guess = nearest(capability, list(CAPABILITIES))
             raise _Fault(f"{what}: '{capability}' is not a capability. {guess}".strip())
 
 
 def _disabled(name: str) -> str:
-    if "IDEM_PLUGINS" in os.environ and _canonical(name) not in _listed("IDEM_PLUGINS"):
+    if os.environ.get("IDEM_PLUGINS") and _canonical(name) not in _listed("IDEM_PLUGINS"):
         return "not in IDEM_PLUGINS"
     return "in IDEM_DISABLE_PLUGINS" if _canonical(name) in _listed("IDEM_DISABLE_PLUGINS") else ""
 
