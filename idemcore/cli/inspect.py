@@ -1,0 +1,78 @@
+"""`idem inspect`: what a bitstream or a certificate is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError
+from .options import json_option
+from .output import print_json, print_record, yes
+
+
+@click.command()
+@click.argument("file")
+@json_option
+def inspect(file: str, as_json: bool) -> None:
+    """Describe FILE, a bitstream (.jpg, .idem) or a certificate (.json)."""
+    from ..files import read_file
+
+    data = read_file(Path(file))
+    facts = _certificate(data, file) if data[:1] == b"{" else _bitstream(data, file)
+    if as_json:
+        print_json(facts)
+    else:
+        print_record({key.replace("_", " "): _text(value) for key, value in facts.items()})
+
+
+def _bitstream(data: bytes, file: str) -> dict[str, Any]:
+    from ..pipeline import open_bitstream
+    from ..runtime import Runtime
+
+    opened = open_bitstream(data, file, Runtime.choose("cpu", "fp32"))
+    height, width = opened.size
+    return {
+        "kind": "bitstream",
+        "codec": opened.codec.name,
+        "size": [width, height],
+        "bytes": len(data),
+        "bpp": opened.bits_per_pixel,
+        "sha256": opened.sha256,
+        **({"model_id": opened.codec.encoder.model_id.hex()} if opened.codec.encoder.model_id else {}),
+        **opened.codec.encoder.describe(opened.stream),
+    }
+
+
+def _certificate(data: bytes, file: str) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+        return {
+            "kind": "certificate",
+            "exact": content["exact"],
+            "differing_symbols": content["differing_symbols"],
+            **{key: content[key] for key in ("psnr_moved", "seed", "sample", "tradeoff") if key in content},
+            **{f"image_{key}": value for key, value in content["image"].items()},
+            **{f"bitstream_{key}": value for key, value in content["bitstream"].items()},
+            **{part: _described(content[part]) for part in ("codec", "generator", "solver") if content[part]},
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "Certificates are the .json files that `idem run` and `idem decode` write beside an image."
+        raise InputError(f"{file} is neither a bitstream nor a certificate of idem.", hint) from error
+
+
+def _described(part: dict[str, Any]) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in part["settings"].items())
+    return f"{part['name']} ({part['plugin']} {part['version']}{'; ' if settings else ''}{settings})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return yes(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -1,0 +1,82 @@
+"""`idem codecs|generators|solvers`: what can be chosen, and its settings. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..hookspecs import CAPABILITIES, Spec
+from .options import json_option
+from .output import print_json, print_record, print_table
+
+
+def _group(kind: str, plural: str) -> click.Group:
+    @click.group(name=plural, invoke_without_command=True, help=f"The {plural} of all installed plugins.")
+    @click.pass_context
+    def group(context: click.Context) -> None:
+        if context.invoked_subcommand is None:
+            context.invoke(list_)
+
+    @group.command("list", help=f"Every {kind}, with the plugin that provides it.")
+    @json_option
+    def list_(as_json: bool) -> None:
+        from ..plugins import load_catalogue
+
+        found = load_catalogue().specs(kind)
+        if as_json:
+            print_json([{"name": spec.name, "plugin": owner, "summary": spec.summary} for owner, spec in found])
+        else:
+            print_table(("name", "plugin", "summary"), [(spec.name, owner, spec.summary) for owner, spec in found])
+
+    @group.command("info", help=f"One {kind}: what it offers or needs, and its settings.")
+    @click.argument("name")
+    @json_option
+    def info(name: str, as_json: bool) -> None:
+        from ..plugins import load_catalogue
+
+        catalogue = load_catalogue()
+        spec = catalogue.resolve(kind, name)
+        owner = next(owner for owner, other in catalogue.specs(kind) if other is spec)
+        facts, settings = _facts(owner, spec), _settings(spec)
+        if as_json:
+            print_json({**facts, "settings": settings})
+            return
+        print_record({key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items()})
+        for capability in facts.get("offers", []) + facts.get("needs", []):
+            click.echo(f"  {capability}: {CAPABILITIES[capability]}")
+        if settings:
+            click.echo()
+            print_table(
+                (f"--set {kind}.", "type", "default", "meaning"),
+                [(field["name"], field["type"], field["default"], field["help"]) for field in settings],
+            )
+
+    return group
+
+
+def _facts(owner: str, spec: Spec) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": spec.name, "plugin": owner, "summary": spec.summary}
+    if spec.weights:
+        facts["weights"] = list(spec.weights)
+    for key in ("suffix", "offers", "needs"):
+        if value := getattr(spec, key, None):
+            facts[key] = value if isinstance(value, str) else sorted(value)
+    return facts
+
+
+def _settings(spec: Spec) -> list[dict[str, Any]]:
+    from ..config import describe
+    from ..plugins import import_target
+
+    if not spec.config:
+        return []
+    return [
+        {"name": field.name, "type": field.type, "default": field.default, "help": field.help}
+        for field in describe(import_target(spec.config))
+    ]
+
+
+codecs = _group("codec", "codecs")
+generators = _group("generator", "generators")
+solvers = _group("solver", "solvers")

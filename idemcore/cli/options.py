@@ -1,0 +1,63 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several decorators as one, in the order in which help shows them."""
+
+    def apply(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+codec_options = together(
+    click.option("--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`."),
+    click.option("--quality", type=int, metavar="Q", help="Short for --set codec.quality=Q; its range is the codec's."),
+)
+prior_options = together(
+    click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior."),
+    click.option("--solver", default=DEFAULT_SOLVER, show_default=True, metavar="NAME", help="What draws from it."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise."),
+)
+settings_options = together(
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=20; repeatable."),
+    click.option("--config", "config_file", metavar="FILE", help="YAML with the same keys; --set wins over it."),
+)
+runtime_options = together(
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--precision", default="auto", show_default=True, help="Of networks: auto, fp32 or bf16."),
+)
+background_option = click.option("--background", metavar="COLOUR", help="Laid under transparent pixels, e.g. white.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+exact_option = click.option("--require-exact", is_flag=True, help="Exit 3 if a result does not re-encode to its bytes.")
+output_option = click.option("-o", "--output", required=True, metavar="FILE", help="File to write.")
+
+
+def gather_settings(
+    overrides: tuple[str, ...], config_file: str | None, quality: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Settings by scope: the file's, then --quality, then --set; later ones win."""
+    from ..config import load_config_file, parse_overrides
+
+    layers = [load_config_file(config_file)] if config_file else []
+    if quality is not None:
+        layers.append({"codec": {"quality": quality}})
+    layers.append(parse_overrides(overrides))
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for scope, values in layer.items():
+            merged.setdefault(scope, {}).update(values)
+    return merged

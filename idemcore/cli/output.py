@@ -1,0 +1,68 @@
+"""stdout is data: aligned text or JSON. stderr is talk: notes, and progress on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..protocols import Callback, Step
+
+
+def print_json(value: Any) -> None:
+    """One line, so that several results make JSON lines."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def print_record(record: Mapping[str, object]) -> None:
+    """`key: value` lines with the colons aligned."""
+    width = max(map(len, record))
+    for key, value in record.items():
+        click.echo(f"{key:>{width}}: {value}")
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Left-aligned columns, as wide as their content; the last one is free."""
+    cells = [list(headers), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def say(message: str) -> None:
+    """A note for people, on stderr."""
+    click.echo(message, err=True)
+
+
+@contextmanager
+def solver_progress(description: str) -> Iterator[Callback | None]:
+    """A callback for `solve` that moves a bar on stderr; None if stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+
+        def step(state: Step) -> None:
+            progress.update(task, completed=state.index + 1, total=state.total)
+
+        yield step
+
+
+def decibels(value: float | None) -> str:
+    """None is the infinite PSNR of equal images."""
+    return "identical" if value is None else f"{value:.2f} dB"
+
+
+def yes(value: bool) -> str:
+    return "yes" if value else "no"

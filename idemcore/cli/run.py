@@ -1,0 +1,154 @@
+"""`idem run`: photographs the whole way, one folder each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_OK, NotExact, UsageError
+from .group import tell
+from .options import (
+    background_option,
+    codec_options,
+    exact_option,
+    gather_settings,
+    json_option,
+    prior_options,
+    runtime_options,
+    settings_options,
+)
+from .output import decibels, print_json, print_record, print_table, say, solver_progress, yes
+
+if TYPE_CHECKING:
+    from ..runs import Run
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@codec_options
+@prior_options
+@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws from the cell.")
+@click.option("--out", default="runs", show_default=True, metavar="DIR", help="Results go to DIR/STEM/.")
+@settings_options
+@runtime_options
+@background_option
+@json_option
+@exact_option
+def run(
+    images: tuple[str, ...],
+    codec: str,
+    quality: int | None,
+    generator: str,
+    solver: str,
+    seed: int,
+    samples: int,
+    out: str,
+    overrides: tuple[str, ...],
+    config_file: str | None,
+    device: str,
+    precision: str,
+    background: str | None,
+    as_json: bool,
+    require_exact: bool,
+) -> int:
+    """Encode each IMAGE, decode it with a prior, certify the result and compare.
+
+    Writes DIR/STEM/ with bitstream, decoded.png, reconstruction.png, the re-encoded bitstream, comparison.png,
+    certificate.json and report.json; with --samples, reconstruction-1.png and so on. An image that fails does not stop
+    the others.
+    """
+    from ..plugins import load_catalogue
+    from ..selection import select
+
+    folders = _folders(images, Path(out))
+    selection = select(load_catalogue(), codec, generator, solver, gather_settings(overrides, config_file, quality))
+
+    from ..imageio import parse_background
+    from ..pipeline import Codec, Decoder
+    from ..runs import check_replaceable, run_image
+    from ..runtime import Runtime
+
+    colour = parse_background(background) if background else None
+    runtime = Runtime.choose(device, precision)
+    built = Codec.build(selection.codec, runtime)
+    decoder = Decoder.build(selection.generator, selection.solver, runtime)
+
+    reports: list[dict[str, Any]] = []
+    failures: list[int] = []
+    for image, folder in folders.items():
+        try:
+            check_replaceable(folder)
+            result = run_image(
+                image, built, decoder, seed, samples, colour, lambda sample, name=image.name: solver_progress(name)
+            )
+            result.write(folder)
+        except Exception as error:
+            if len(folders) == 1:
+                raise
+            failures.append(tell(error, f"{image}: "))
+            continue
+        reports.append(result.report)
+        _show(result, folder, as_json, alone=len(folders) == 1)
+        if require_exact and not result.report["exact"]:
+            differ = result.report["differing_symbols"]
+            failures.append(tell(NotExact(f"{image} is not exact: {differ} symbols differ.", "Try another --seed.")))
+    if reports and len(folders) > 1 and not as_json:
+        _show_table(reports)
+    return _exit_code(failures)
+
+
+def _folders(images: tuple[str, ...], out: Path) -> dict[Path, Path]:
+    """The result folder of each image. Raises UsageError if two images would share one."""
+    paths = [Path(image) for image in dict.fromkeys(images)]
+    stem, count = Counter(path.stem for path in paths).most_common(1)[0]
+    if count > 1:
+        twins = " and ".join(str(path) for path in paths if path.stem == stem)
+        raise UsageError(f"{twins} would all be written to {out / stem}.", "Run them one by one, each with its --out.")
+    return {path: out / path.stem for path in paths}
+
+
+def _exit_code(failures: list[int]) -> int:
+    if not failures:
+        return EXIT_OK
+    return EXIT_INTEGRITY if set(failures) == {EXIT_INTEGRITY} else EXIT_FAILED
+
+
+def _show(result: Run, folder: Path, as_json: bool, alone: bool) -> None:
+    report = result.report
+    if as_json:
+        print_json({**report, "folder": str(folder)})
+    elif not alone:
+        say(f"{report['image']}: exact {yes(report['exact'])}, written to {folder}/")
+    else:
+        print_record(_record(report, folder))
+
+
+def _record(report: dict[str, Any], folder: Path) -> dict[str, str]:
+    width, height = report["size"]
+    quality = "" if report["quality"] is None else f", quality {report['quality']}"
+    count = len(report["reconstructions"])
+    exact = sum(row["exact"] for row in report["reconstructions"])
+    return {
+        "image": f"{report['image']}, {width}x{height}",
+        "bitstream": f"{report['bytes']:,} bytes, {report['bpp']:.3f} bpp ({report['codec']}{quality})",
+        "decoded": decibels(report["psnr"]["decoded"]),
+        "reconstruction": decibels(report["psnr"]["reconstruction"]),
+        "solver": f"{report['solver']} with {report['generator']}, {report['nfe']} passes forwards, "
+        f"{report['denoiser_backwards']} backwards",
+        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report["seconds"].items()),
+        "certifying moved": decibels(report["psnr_moved"]).replace("identical", "nothing"),
+        "exact": yes(report["exact"]) if count == 1 else f"{exact} of {count}",
+        "written": f"{folder}/",
+    }
+
+
+def _show_table(reports: list[dict[str, Any]]) -> None:
+    headers = ("image", "bytes", "bpp", "decoded", "reconstruction", "passes", "seconds", "exact")
+    print_table(headers, [
+        (r["image"], r["bytes"], f"{r['bpp']:.3f}", decibels(r["psnr"]["decoded"]),
+         decibels(r["psnr"]["reconstruction"]), r["nfe"], f"{sum(r['seconds'].values()):.1f}", yes(r["exact"]))
+        for r in reports
+    ])  # fmt: skip
