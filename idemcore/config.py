@@ -61,6 +61,7 @@ def load_config_file(path: str | PathLike[str], scopes: Sequence[str] = SCOPES) 
     """A YAML mapping from scopes to settings. Raises UsageError that names file, line and reason."""
     import yaml
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     try:
         text = read_file(Path(path)).decode()
@@ -70,9 +71,12 @@ def load_config_file(path: str | PathLike[str], scopes: Sequence[str] = SCOPES) 
         return _plain(OmegaConf.create(text)) if root is not None else {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}, line {line}: {error.problem}.", "The file must be YAML.") from error
+        reason = (error.problem or "not YAML").rstrip(".")
+        raise UsageError(f"{path}, line {line}: {reason}.", "The file must be YAML.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a text file in YAML: {_first_line(error)}.") from error
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{path}, {getattr(error, 'full_key', '')}: {_first_line(error)}.") from error
 
 
 def build_config(config_class: type[T], values: Mapping[str, Any], scope: str) -> T:

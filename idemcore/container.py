@@ -20,6 +20,7 @@ MAX_PIXELS = 2**28
 
 _HEAD = len(MAGIC) + 1 + 4
 _CRC = 4
+_VARINT = 5  # bytes of the longest side, MAX_PIXELS
 _SHORTEST = _HEAD + 2 + _CRC
 
 
@@ -97,15 +98,13 @@ def _varint(value: int) -> bytes:
 
 def _read_varint(data: bytes, start: int, where: str) -> tuple[int, int]:
     """The value at `start` and the position behind it; only the shortest spelling of a value is accepted."""
-    value, position = 0, start
-    while True:
+    value = 0
+    for position in range(start, start + _VARINT):
         if position == len(data):
             raise BitstreamError(f"{where} ends within its header.")
-        byte = data[position]
-        value |= (byte & 0x7F) << 7 * (position - start)
-        position += 1
-        if byte < 0x80:
+        value |= (data[position] & 0x7F) << 7 * (position - start)
+        if data[position] < 0x80:
             break
-    if data[start:position] != _varint(value):
-        raise BitstreamError(f"{where} has an image side that is not a canonical varint.")
-    return value, position
+    if data[start : position + 1] == _varint(value):
+        return value, position + 1
+    raise BitstreamError(f"{where} has an image side that is not a canonical varint.")

@@ -1,0 +1,264 @@
+"""Each fault of a plugin is found, named and kept to itself. Plugins are real distributions in a temporary folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoints, distributions
+from pathlib import Path
+
+import pytest
+
+from idemcore import plugins
+from idemcore.errors import MissingError, UsageError
+from idemcore.hookspecs import API_VERSION, ENTRY_POINT_GROUP
+from idemcore.plugins import KINDS, Catalogue, Plugin, import_target, load_catalogue
+from idemcore.registry import known_plugins
+
+Install = Callable[..., None]
+
+GOOD = """
+from idemcore.hookspecs import EncoderSpec, SolverSpec, hookimpl
+
+@hookimpl
+def idem_encoders():
+    return [EncoderSpec("{name}", "{module}:Codec", "one line", offers=frozenset({{"project"}}))]
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """`install("demo-a", source)`: a distribution whose entry point names a module of that source. No other is seen."""
+    names: list[str] = []
+
+    def add(distribution: str, source: str) -> None:
+        module = f"plugin_{len(names)}_{distribution.replace('-', '_')}"
+        names.append(module)
+        (tmp_path / f"{module}.py").write_text(source.replace("{module}", module))
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[{ENTRY_POINT_GROUP}]\n{distribution} = {module}\n")
+
+    def found(group: str) -> EntryPoints:
+        return EntryPoints(e for d in distributions(path=[str(tmp_path)]) for e in d.entry_points if e.group == group)
+
+    monkeypatch.setattr(plugins, "entry_points", found)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("IDEM_PLUGINS", raising=False)
+    monkeypatch.delenv("IDEM_DISABLE_PLUGINS", raising=False)
+    yield add
+    for module in names:
+        sys.modules.pop(module, None)
+
+
+def good(name: str) -> str:
+    return GOOD.format(name=name, module="{module}")
+
+
+def encoders(returns: str, signature: str = "()", extra: str = "") -> str:
+    return (
+        "from idemcore.hookspecs import *\nfrom idemcore.hookspecs import hookimpl\n"
+        f"{extra}\n@hookimpl\ndef idem_encoders{signature}:\n    {returns}\n"
+    )
+
+
+def spec(**fields: object) -> str:
+    fields = {"name": "demo", "target": "m:C", "summary": "s", **fields}
+    return f"EncoderSpec({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
+
+
+def state(name: str) -> Plugin:
+    return next(p for p in load_catalogue().plugins if p.name == name)
+
+
+def test_a_good_plugin_is_listed_and_resolved(install: Install) -> None:
+    install("demo-a", good("demo"))
+    catalogue = load_catalogue(strict=True)
+    (plugin,) = catalogue.plugins
+    assert (plugin.name, plugin.version, plugin.state, plugin.reason) == ("demo-a", "1.2", "ok", "")
+    assert catalogue.resolve("codec", "demo") is plugin.specs[0][1]
+    assert catalogue.specs("codec") == [("demo-a", plugin.specs[0][1])]
+    assert catalogue.specs("solver") == []
+
+
+FAULTS = {
+    "import error": ("import no_such_module", "No module named 'no_such_module'"),
+    "syntax error": ("def (", "SyntaxError"),
+    "exception on import": ("raise RuntimeError('on\\nimport')", "RuntimeError: on import"),
+    "exit on import": ("raise SystemExit(3)", "SystemExit"),
+    "exception in a hook": (encoders("return 1 / 0"), "idem_encoders of demo-bad failed: ZeroDivisionError"),
+    "wrong signature": (encoders("return []", "(config)"), "config"),
+    "wrong signature beside a good hook": (good("x") + "\n@hookimpl\ndef idem_solvers(a): return []", "idem_solvers"),
+    "unknown hook": (good("x") + "\n@hookimpl\ndef idem_samplers(): return []", "idem_samplers"),
+    "hook without marker": (good("x") + "\ndef idem_solvers(): return []", "idem_solvers lacks @hookimpl"),
+    "no hooks": ("x = 1", "implements no hook"),
+    "returns None": (encoders("pass"), "returned NoneType, not a list of EncoderSpec"),
+    "returns a Spec": (encoders(f"return {spec()}"), "returned EncoderSpec, not a list"),
+    "yields": (encoders(f"yield {spec()}"), "returned generator, not a list"),
+    "returns strings": (encoders("return ['jpeg']"), "returned a str among its EncoderSpecs"),
+    "another kind": (encoders("return [SolverSpec('a', 'm:C', 's')]"), "returned a SolverSpec among its EncoderSpecs"),
+    "unknown capability": (
+        encoders(f"return [{spec(offers={'projekt'})}]"),
+        "'projekt' is not a capability. Did you mean 'project'?",
+    ),
+    "bad name": (encoders(f"return [{spec(name='a:b')}]"), "codec 'a:b' of demo-bad"),
+    "bad target": (encoders(f"return [{spec(target='m.C')}]"), "target is 'm.C'"),
+    "bad config": (encoders(f"return [{spec(config='m.C')}]"), "config is 'm.C'"),
+    "one name twice": (encoders(f"return [{spec()}, {spec()}]"), "codec 'demo' of demo-bad is there twice"),
+    "name of another type": (encoders(f"return [{spec(name=None)}]"), "demo-bad describes itself wrongly: TypeError"),
+}
+
+
+@pytest.mark.parametrize(("source", "reason"), FAULTS.values(), ids=list(FAULTS))
+def test_a_broken_plugin_is_told_in_one_line_and_stops_no_other(install: Install, source: str, reason: str) -> None:
+    install("demo-a", good("first"))
+    install("demo-bad", source)
+    install("demo-z", good("last"))
+    catalogue = load_catalogue()
+    broken = state("demo-bad")
+    assert broken.state == "broken"
+    assert reason in broken.reason
+    assert "\n" not in broken.reason
+    assert "demo" in broken.reason or "demo_bad" in broken.reason
+    assert [s.name for _, s in catalogue.specs("codec")] == ["first", "last"]
+    assert catalogue.specs("solver") == []
+    with pytest.raises(MissingError, match="demo-bad is broken"):
+        load_catalogue(strict=True)
+
+
+@pytest.mark.parametrize(
+    ("api", "older"), [(API_VERSION + 1, "upgrade idemcore"), (API_VERSION - 1, "upgrade demo-old")]
+)
+def test_another_api_version_is_incompatible(install: Install, api: int, older: str) -> None:
+    install("demo-old", encoders(f"return [{spec(api=api)}]"))
+    plugin = state("demo-old")
+    assert plugin.state == "incompatible"
+    assert older in plugin.reason
+    with pytest.raises(MissingError, match="incompatible"):
+        load_catalogue(strict=True)
+
+
+def test_ctrl_c_during_loading_is_not_swallowed(install: Install) -> None:
+    install("demo-a", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "states"),
+    [
+        ("IDEM_PLUGINS", "demo-a", ["ok", "disabled"]),
+        ("IDEM_PLUGINS", "Demo_A, other", ["ok", "disabled"]),
+        ("IDEM_PLUGINS", "", ["ok", "ok"]),
+        ("IDEM_DISABLE_PLUGINS", "demo-a,demo-b", ["disabled", "disabled"]),
+        ("IDEM_DISABLE_PLUGINS", "demo.b", ["ok", "disabled"]),
+    ],
+)
+def test_the_environment_allows_and_denies(
+    install: Install, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, states: list[str]
+) -> None:
+    install("demo-a", good("a"))
+    install("demo-b", good("b"))
+    monkeypatch.setenv(variable, value)
+    found = load_catalogue(strict=True).plugins
+    assert [p.state for p in found] == states
+    assert all(variable in p.reason for p in found if p.state == "disabled")
+
+
+def test_a_disabled_plugin_is_not_imported(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("demo-a", "raise KeyboardInterrupt")
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "demo-a")
+    assert state("demo-a").specs == ()
+
+
+def test_an_unknown_name_offers_the_nearest(install: Install) -> None:
+    install("demo-a", good("wavelet"))
+    install("demo-bad", "x = 1")
+    with pytest.raises(UsageError) as error:
+        load_catalogue().resolve("codec", "wavlet")
+    assert error.value.exit_code == 2
+    assert "no codec named 'wavlet'" in error.value.message
+    assert "Did you mean 'wavelet'?" in error.value.hint
+    assert "Not loaded: demo-bad" in error.value.hint
+
+
+def test_a_known_name_that_is_not_installed_says_what_to_install() -> None:
+    with pytest.raises(MissingError) as error:
+        Catalogue([]).resolve("codec", "jpeg")
+    assert error.value.exit_code == 4
+    assert "pip install idemcore-jpeg" in error.value.hint
+    with pytest.raises(UsageError):
+        Catalogue([]).resolve("codec", "cell")
+
+
+def test_the_name_of_a_broken_plugin_gives_its_reason(install: Install) -> None:
+    install("idemcore-jpeg", "import no_such_module")
+    with pytest.raises(MissingError, match="idemcore-jpeg is broken .*no_such_module"):
+        load_catalogue().resolve("codec", "jpeg")
+
+
+def test_the_name_of_an_incompatible_plugin_gives_its_reason(install: Install) -> None:
+    install("demo-old", encoders(f"return [{spec(api=API_VERSION + 1)}]"))
+    install("demo-caps", encoders(f"return [{spec(name='good')}, {spec(name='caps', offers={'x'})}]"))
+    with pytest.raises(UsageError, match="no codec named 'demo'"):
+        load_catalogue().resolve("codec", "demo")
+    with pytest.raises(MissingError, match="demo-caps is broken"):
+        load_catalogue().resolve("codec", "good")
+
+
+def test_the_name_of_a_disabled_plugin_gives_its_reason(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("idemcore-jpeg", good("jpeg"))
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "idemcore-jpeg")
+    with pytest.raises(MissingError, match="idemcore-jpeg is disabled .*IDEM_DISABLE_PLUGINS"):
+        load_catalogue().resolve("codec", "jpeg")
+
+
+def test_two_plugins_with_one_name_are_told_apart_by_distribution(install: Install) -> None:
+    install("demo-a", good("same"))
+    install("demo-b", good("same"))
+    catalogue = load_catalogue()
+    with pytest.raises(UsageError, match="`demo-a:same` or `demo-b:same`"):
+        catalogue.resolve("codec", "same")
+    first, second = (catalogue.resolve("codec", f"demo-{x}:same") for x in "ab")
+    assert first.target != second.target
+    assert catalogue.resolve("codec", "Demo_B:same") is second
+    with pytest.raises(UsageError, match="no codec named 'demo-c:same'"):
+        catalogue.resolve("codec", "demo-c:same")
+
+
+def test_import_target_gives_the_object_or_the_reason(install: Install) -> None:
+    install("demo-a", "class Codec:\n    class Inner: pass")
+    load_catalogue()
+    module = next(name for name in sys.modules if name.endswith("_demo_a"))
+    assert import_target(f"{module}:Codec").__name__ == "Codec"
+    assert import_target(f"{module}:Codec.Inner").__name__ == "Inner"
+    for target, reason in [(f"{module}:Kodec", "Kodec"), ("no_such_module:X", "no_such_module")]:
+        with pytest.raises(MissingError, match=reason):
+            import_target(target)
+
+
+def test_an_installed_distribution_is_found(tmp_path: Path, install: Install) -> None:
+    install("demo-real", good("real"))
+    code = "from idemcore.plugins import load_catalogue; print(load_catalogue().resolve('codec', 'real').summary)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.stdout == "one line\n", ran.stderr
+
+
+def test_listing_plugins_imports_no_torch() -> None:
+    code = (
+        "import sys; from idemcore.plugins import load_catalogue; load_catalogue()\n"
+        "print([m for m in ('torch', 'PIL', 'numpy', 'omegaconf', 'yaml') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_registry_agrees_with_what_is_installed() -> None:
+    ours = {p.name: p for p in load_catalogue().plugins if p.name in known_plugins() and p.state == "ok"}
+    for name, plugin in ours.items():
+        entry = known_plugins()[name]
+        assert {k: sorted(entry.get(k, [])) for k in KINDS} == {
+            k: sorted(spec.name for kind, spec in plugin.specs if kind == k) for k in KINDS
+        }
+    assert all(set(entry) <= {"summary", *KINDS} for entry in known_plugins().values())
