@@ -42,7 +42,8 @@ def read_state_dict(path: Path, hint: str) -> dict[str, Tensor]:
 def _unreadable(path: Path, error: Exception, hint: str) -> MissingError:
     if not path.is_file():
         return MissingError(f"There is no weight file at {path}.", hint)
-    return MissingError(f"The weight file {path} cannot be read: {str(error).splitlines()[0]}", hint)
+    reason = next(iter(str(error).splitlines()), "it ends too early.")
+    return MissingError(f"The weight file {path} cannot be read: {reason}", hint)
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -63,7 +64,9 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path, hint: str)
     )
     if any(problems):
         raise InputError(f"{path} does not fit the network: {'; '.join(p for p in problems if p)}.", hint)
-    network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    # Copies lie at aligned addresses, on which the rounding of some kernels depends; a view into a file may not.
+    aligned = {key: value.to(torch.float32, copy=True) for key, value in state.items()}
+    network.load_state_dict(aligned, assign=True)
     network.eval().requires_grad_(False)
 
 

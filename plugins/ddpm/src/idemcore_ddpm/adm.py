@@ -1,0 +1,115 @@
+"""Discrete DDPMs with the ADM UNet as diffusion generators: the priors of the published experiments."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from idemcore.errors import InputError, MissingError, UsageError, nearest
+from idemcore.protocols import DiffusionGenerator
+from idemcore.runtime import Runtime
+
+from .adm_unet import AdmUNet, infer_config
+from .border import image_by_image, noise_levels, pad_to_multiple
+from .config import PUBLISHED, AdmConfig
+from .layout import fill, read_state_dict, shapes_of
+
+
+def noise_schedule(name: str, steps: int) -> Tensor:
+    """sigma_t of images in [0,1], float64 [steps], ascending: sqrt((1 - abar_t) / abar_t) / 2, abar_t = prod(1 - beta).
+
+    linear: beta from 0.1/steps to 20/steps (Ho et al. 2020, scaled to `steps`); cosine: Nichol & Dhariwal 2021, eq. 17.
+    """
+    if steps < 2:
+        raise UsageError(
+            f"A noise schedule has at least 2 steps, not {steps}.", "Use those of the training, often 1000."
+        )
+    if name == "linear":
+        betas = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)
+    elif name == "cosine":
+        grid = torch.arange(steps + 1, dtype=torch.float64) / steps
+        kept = torch.cos((grid + 0.008) / 1.008 * math.pi / 2) ** 2
+        betas = 1 - kept[1:] / kept[:-1]
+    else:
+        raise UsageError(f"There is no noise schedule {name!r}.", nearest(name, ["linear", "cosine"]))
+    kept = (1 - betas.clamp(max=0.999)).cumprod(0)
+    return ((1 - kept) / kept).sqrt() / 2
+
+
+class AdmGenerator(DiffusionGenerator):
+    """Variance preserving inside, variance exploding outside:
+
+        x, sigma -> t with sigma_t = sigma -> network((2x - 1) sqrt(abar), t) -> eps, v -> x0 = x - sigma eps
+    """  # fmt: skip
+
+    sigmas: Tensor
+
+    def __init__(self, config: AdmConfig, runtime: Runtime) -> None:
+        """Raises MissingError if the weights are not there or unreadable, InputError if they are not an ADM UNet's."""
+        self.runtime = runtime
+        self.sigmas = noise_schedule(config.schedule, config.steps)
+        self.sigma_min, self.sigma_max = float(self.sigmas[0]), float(self.sigmas[-1])
+        network = load_network(config.weights)
+        self.multiple, self.learned_variance = network.multiple, network.config.learn_sigma
+        if runtime.dtype != torch.float32:
+            _narrow(network, runtime.dtype)
+        self.network = network.to(runtime.device)
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        return self.denoise_and_variance(x, sigma)[0]
+
+    def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
+        level = noise_levels(sigma, x)
+        output = image_by_image(self._predict, x, level)
+        x0 = x - level[:, None, None, None] * output[:, :3]
+        return x0, (output[:, 3:] + 1) / 2 if self.learned_variance else None
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """The t of each noise level [B]: exact on the training's levels, interpolated in log sigma between them."""
+        known = self.sigmas.log().to(sigma.device)
+        wanted = sigma.double().log().clamp(known[0], known[-1])
+        upper = torch.searchsorted(known, wanted).clamp(1, len(known) - 1)
+        t = upper - (known[upper] - wanted) / (known[upper] - known[upper - 1])
+        # A level that came as float32 misses its own timestep by about 1e-5.
+        return torch.where((t - t.round()).abs() < 1e-3, t.round(), t).float()
+
+    def _predict(self, x: Tensor, level: Tensor) -> Tensor:
+        """The network's output, in float32."""
+        height, width = x.shape[-2:]
+        kept = (1 + 4 * level**2).rsqrt()[:, None, None, None]
+        padded = pad_to_multiple((2 * x - 1) * kept, self.multiple)
+        dtype = self.runtime.dtype
+        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            output: Tensor = self.network(padded, self.timestep(level))
+        return output[..., :height, :width]
+
+
+def _narrow(network: AdmUNet, dtype: torch.dtype) -> None:
+    """Stores the convolutions in the type that autocast would turn them into on every pass: half the memory."""
+    for part in (network.input_blocks, network.middle_block, network.output_blocks):
+        for module in part.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
+                module.to(dtype)
+
+
+def load_network(weights: str) -> AdmUNet:
+    """The network of a state dict in a .safetensors or PyTorch file, frozen, float32, on the CPU."""
+    hint = "Give the file of its weights with `--set generator.weights=FILE`."
+    if weights in PUBLISHED and not Path(weights).exists():
+        raise MissingError(f"The weights of {weights} are not here: {PUBLISHED[weights]}.", hint)
+    if not weights:
+        raise MissingError("This generator comes without weights.", hint)
+    path = Path(weights)
+    state = read_state_dict(path, hint)
+    try:
+        with torch.device("meta"):
+            network = AdmUNet(infer_config(shapes_of(state)))
+    except KeyError as error:
+        raise InputError(f"{path} does not hold an ADM UNet: it has no {error.args[0]}.", hint) from error
+    except (IndexError, ValueError) as error:
+        raise InputError(f"{path} does not hold an ADM UNet: {error}.", hint) from error
+    fill(network, state, path, hint)
+    return network

@@ -1,0 +1,210 @@
+"""The UNet of ADM (Dhariwal & Nichol, "Diffusion Models Beat GANs on Image Synthesis", NeurIPS 2021).
+
+Module names give the state-dict layout of the published checkpoints, so those load as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GROUPS = 32
+"""Groups of every normalisation; channel counts are multiples of it."""
+
+Resample = Literal["down", "up"]
+
+
+@dataclass(frozen=True)
+class AdmUNetConfig:
+    """What sets an ADM UNet's parameters. The published 256x256 networks differ only in these numbers."""
+
+    channels: int
+    multipliers: tuple[int, ...]
+    """Width of each level in units of `channels`; resolution halves from level to level."""
+    blocks: int
+    """Residual blocks a level on the way down; one more on the way up."""
+    attention: frozenset[int] = frozenset()
+    """Downsampling factors (1, 2, 4...) whose blocks are followed by attention."""
+    middle_attention: bool = True
+    learn_sigma: bool = True
+    """Six output channels: the noise, and where the posterior log-variance lies in its range."""
+    head_channels: int = 64
+    """Channels of an attention head; a narrower layer has one head."""
+
+
+class GroupNorm32(nn.GroupNorm):
+    """Statistics in float32, whatever the activations are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x.float(), self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
+
+
+class ResBlock(nn.Module):
+    """Residual block whose second normalisation is scaled and shifted by the timestep.
+
+        x -> norm, SiLU -> (resample) -> conv -> norm * (1 + scale) + shift -> SiLU, conv -> + -> out
+        '----------------- (resample) -> (1x1 conv if the width changes) ------------------'
+    """  # fmt: skip
+
+    def __init__(self, width: int, out: int, embedding: int, resample: Resample | None = None) -> None:
+        super().__init__()
+        self.resample = resample
+        self.in_layers = nn.Sequential(GroupNorm32(GROUPS, width), nn.SiLU(), nn.Conv2d(width, out, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out))
+        # The identity stands where training had dropout: it keeps the convolution's index in the state dict.
+        self.out_layers = nn.Sequential(
+            GroupNorm32(GROUPS, out), nn.SiLU(), nn.Identity(), nn.Conv2d(out, out, 3, padding=1)
+        )
+        self.skip_connection = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.in_layers[2](self._resampled(self.in_layers[:2](x)))
+        scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = self.out_layers[1:](self.out_layers[0](h) * (1 + scale) + shift)
+        out: Tensor = self.skip_connection(self._resampled(x)) + h
+        return out
+
+    def _resampled(self, x: Tensor) -> Tensor:
+        if self.resample == "down":
+            return F.avg_pool2d(x, 2)
+        return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.resample == "up" else x
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over all positions, added to its input. Heads are split before q, k and v (the "legacy" order)."""
+
+    def __init__(self, width: int, head_channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // head_channels)
+        self.norm = GroupNorm32(GROUPS, width)
+        self.qkv = nn.Conv1d(width, 3 * width, 1)
+        self.proj_out = nn.Conv1d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(2)
+        qkv = self.qkv(self.norm(flat)).unflatten(1, (self.heads, 3, -1)).transpose(-1, -2)
+        attended = F.scaled_dot_product_attention(*qkv.unbind(2)).transpose(-1, -2).flatten(1, 2)
+        out: Tensor = flat + self.proj_out(attended)
+        return out.view_as(x)
+
+
+class Stage(nn.ModuleList):
+    """Layers between two skip connections; only residual blocks see the timestep."""
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        for layer in self:
+            x = layer(x, embedding) if isinstance(layer, ResBlock) else layer(x)
+        return x
+
+
+def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
+    """Timesteps [B], fractional ones too -> [B, dim]: cosines, then sines, of falling frequencies from 1."""
+    half = dim // 2
+    exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
+    phase = t.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
+    return torch.cat([phase.cos(), phase.sin()], dim=1)
+
+
+class AdmUNet(nn.Module):
+    """Predicts the noise (and, with `learn_sigma`, the variance) of a variance-preserving image at timestep t.
+
+    input_blocks   conv, then every level's residual blocks, halving the resolution between levels
+    middle_block   residual, attention, residual
+    output_blocks  the same levels backwards, each block reading one saved output of input_blocks
+    """
+
+    def __init__(self, config: AdmUNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.multiple: int = 2 ** (len(config.multipliers) - 1)
+        self.time_embed = nn.Sequential(
+            nn.Linear(config.channels, 4 * config.channels),
+            nn.SiLU(),
+            nn.Linear(4 * config.channels, 4 * config.channels),
+        )
+        self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(3, config.channels, 3, padding=1)])])
+        saved = self._build_input()
+        width = saved[-1]
+        attention = [AttentionBlock(width, config.head_channels)] if config.middle_attention else []
+        self.middle_block = Stage([self._block(width, width), *attention, self._block(width, width)])
+        self.output_blocks = nn.ModuleList()
+        width = self._build_output(width, saved)
+        channels_out = 6 if config.learn_sigma else 3
+        self.out = nn.Sequential(GroupNorm32(GROUPS, width), nn.SiLU(), nn.Conv2d(width, channels_out, 3, padding=1))
+
+    def _block(self, width: int, out: int, resample: Resample | None = None) -> ResBlock:
+        return ResBlock(width, out, 4 * self.config.channels, resample)
+
+    def _attention(self, level: int, width: int) -> list[nn.Module]:
+        return [AttentionBlock(width, self.config.head_channels)] if 2**level in self.config.attention else []
+
+    def _build_input(self) -> list[int]:
+        """Fills `input_blocks`; the widths of their outputs."""
+        saved = [self.config.channels]
+        for level, multiplier in enumerate(self.config.multipliers):
+            width = multiplier * self.config.channels
+            for _ in range(self.config.blocks):
+                self.input_blocks.append(Stage([self._block(saved[-1], width), *self._attention(level, width)]))
+                saved.append(width)
+            if level < len(self.config.multipliers) - 1:
+                self.input_blocks.append(Stage([self._block(width, width, "down")]))
+                saved.append(width)
+        return saved
+
+    def _build_output(self, width: int, saved: list[int]) -> int:
+        """Fills `output_blocks`, which read the saved outputs last to first; the width of the last one."""
+        skips = iter(reversed(saved))
+        for level, multiplier in reversed(list(enumerate(self.config.multipliers))):
+            out = multiplier * self.config.channels
+            for index in range(self.config.blocks + 1):
+                stage = Stage([self._block(width + next(skips), out), *self._attention(level, out)])
+                if level and index == self.config.blocks:
+                    stage.append(self._block(out, out, "up"))
+                self.output_blocks.append(stage)
+                width = out
+        return width
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """x [B,3,H,W] with sides that are multiples of `multiple`, t [B] in 0..T-1 -> float32 [B,3 or 6,H,W]."""
+        # The timestep in float32: neighbouring ones are the same in bfloat16.
+        with torch.autocast(x.device.type, enabled=False):
+            embedding = self.time_embed(timestep_embedding(t, self.config.channels))
+        h, saved = x, []
+        for stage in self.input_blocks:
+            h = stage(h, embedding)
+            saved.append(h)
+        h = self.middle_block(h, embedding)
+        for stage in self.output_blocks:
+            h = stage(torch.cat([h, saved.pop()], dim=1), embedding)
+        with torch.autocast(x.device.type, enabled=False):
+            output: Tensor = self.out(h.float())
+        return output
+
+
+def infer_config(shapes: Mapping[str, Sequence[int]]) -> AdmUNetConfig:
+    """The configuration of the network that a state dict's shapes belong to.
+
+    Raises KeyError with the name that every ADM UNet has and this one lacks.
+    """
+    channels = shapes["input_blocks.0.0.weight"][0]
+    inputs = {match[1] for key in shapes if (match := re.match(r"input_blocks\.(\d+)\.", key))}
+    # A second residual block in an output block enlarges the image; every level but the finest has one.
+    enlarging = [key for key in shapes if re.fullmatch(r"output_blocks\.\d+\.[12]\.in_layers\.2\.weight", key)]
+    levels = 1 + len(enlarging)
+    per_level = len(inputs) // levels
+    firsts = [1 + level * per_level for level in range(levels)]
+    return AdmUNetConfig(
+        channels=channels,
+        multipliers=tuple(shapes[f"input_blocks.{i}.0.in_layers.2.weight"][0] // channels for i in firsts),
+        blocks=per_level - 1,
+        attention=frozenset(2**level for level, i in enumerate(firsts) if f"input_blocks.{i}.1.qkv.weight" in shapes),
+        middle_attention="middle_block.1.qkv.weight" in shapes,
+        learn_sigma=shapes["out.2.weight"][0] == 6,
+    )
