@@ -65,7 +65,7 @@ def read_bytes(path: str | PathLike[str], background: Colour | None = None) -> T
     data = read_file(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # what matters of them is an error below
             image = _open(data, path)
             image.load()
         image = ImageOps.exif_transpose(image)
