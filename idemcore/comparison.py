@@ -51,15 +51,18 @@ def zoom_box(original: Tensor, decoded: Tensor, size: tuple[int, int]) -> tuple[
     texture counts everywhere it was smoothed, an edge only along its line.
     """
     lost = (_contrast(original) - _contrast(decoded)).clamp(min=0)
-    (height, width), (window_height, window_width) = lost.shape[-2:], size
-    score = F.avg_pool2d(lost, (window_height, window_width), stride=1)
-    top, left = divmod(int(score.flatten().argmax()), width - window_width + 1)
-    return left, top, left + window_width, top + window_height
+    score = F.avg_pool2d(lost, size, stride=1)
+    top, left = divmod(int(score.flatten().argmax()), score.shape[-1])
+    return left, top, left + size[1], top + size[0]
 
 
 def _contrast(byte_image: Tensor) -> Tensor:
-    luminance = (to_float(byte_image) * torch.tensor([0.299, 0.587, 0.114], device=byte_image.device)[:, None, None]).sum(1, keepdim=True)  # fmt: skip
-    mean, mean_square = (F.avg_pool2d(v, 7, stride=1, padding=3, count_include_pad=False) for v in (luminance, luminance**2))
+    """Standard deviation of the luminance around each pixel, [1,1,H,W]."""
+    red, green, blue = to_float(byte_image).split(1, dim=1)
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    mean, mean_square = (
+        F.avg_pool2d(v, 7, stride=1, padding=3, count_include_pad=False) for v in (luminance, luminance**2)
+    )
     return (mean_square - mean**2).clamp(min=0).sqrt()
 
 
@@ -68,7 +71,7 @@ def _column(panel: Panel, box: tuple[int, int, int, int]) -> Image.Image:
     whole = Image.fromarray(panel.image[0].permute(1, 2, 0).cpu().numpy())
     scale = _scale(whole.size)
     shown = _resized(whole, scale)
-    crop = _resized(whole.crop(box), shown.width / (box[2] - box[0])).resize(shown.size, Image.Resampling.BICUBIC)
+    crop = whole.crop(box).resize(shown.size, Image.Resampling.BICUBIC)
     ImageDraw.Draw(shown).rectangle([round(v * scale) for v in box], outline=MARK, width=2)
     head = 64
     column = Image.new("RGB", (shown.width, head + 2 * shown.height + GAP), PAPER)

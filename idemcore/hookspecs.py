@@ -76,6 +76,17 @@ class EngineSpec(Spec):
     pass
 
 
+@dataclass(frozen=True)
+class RecipeSpec(Spec):
+    """How to train a model: `target` is a function
+
+        train(data: Path, out: Path, config, device: torch.device, progress: Callable[[dict[str, float]], None]) -> Path
+
+    from a folder of images to the weights it wrote. It resumes what it finds in `out`, and tells `progress` now and
+    then its `loss`, `minutes` of training so far, and whatever else it counts. `config` has a field `minutes`.
+    """
+
+
 class Hooks:
     """A plugin implements any of these with `@hookimpl`, in the module its `idemcore.plugins` entry point names."""
 
@@ -102,4 +113,9 @@ class Hooks:
     @hookspec
     def idem_engines(self) -> Sequence[EngineSpec]:
         """Ways to run the cells of a sweep."""
+        raise AssertionError("a specification, never called")
+
+    @hookspec
+    def idem_recipes(self) -> Sequence[RecipeSpec]:
+        """Trainings, for `idem train NAME`."""
         raise AssertionError("a specification, never called")

@@ -1,8 +1,8 @@
 """Image to bitstream to certified image: the library behind the command line.
 
-    Codec.encode(image) -> Bitstream ---------+
-    open_bitstream(bytes) -> Bitstream -------+-> Decoder.reconstruct(bitstream, seed) -> Reconstruction
-    Decoder.build(generator, solver) ---------+
+Codec.encode(image) -> Bitstream ---------+
+open_bitstream(bytes) -> Bitstream -------+-> Decoder.reconstruct(bitstream, seed) -> Reconstruction
+Decoder.build(generator, solver) ---------+
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ class Decoder:
         """Raises MissingError if the generator's weights are not here. `settings`: `{"solver": {"steps": 8}}`."""
         catalogue, settings = load_catalogue(), settings or {}
         if isinstance(generator, str):
-            generator = cast("Part[GeneratorSpec]", choose(catalogue, "generator", generator, settings.get("generator")))
+            generator = cast(
+                "Part[GeneratorSpec]", choose(catalogue, "generator", generator, settings.get("generator"))
+            )
         if isinstance(solver, str):
             solver = cast("Part[SolverSpec]", choose(catalogue, "solver", solver, settings.get("solver")))
         built = import_target(generator.spec.target)(generator.config, runtime or Runtime.choose())
@@ -230,8 +232,10 @@ def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> str:
     return f"{owner}:{spec.name}"
 
 
-def certificate(bitstream: Bitstream, decoder: Decoder | None, result: Reconstruction, **details: Any) -> dict[str, Any]:
-    """What is written beside a PNG: whether it re-encodes to its bitstream, and all that is needed to check or redo it."""
+def certificate(
+    bitstream: Bitstream, decoder: Decoder | None, result: Reconstruction, **details: Any
+) -> dict[str, Any]:
+    """What is written beside a PNG: whether it re-encodes to its bitstream, and what is needed to check or redo it."""
     height, width = bitstream.size
     return {
         "exact": result.exact,
@@ -248,7 +252,12 @@ def certificate(bitstream: Bitstream, decoder: Decoder | None, result: Reconstru
 
 def _described(part: Part[Any]) -> dict[str, Any]:
     settings = asdict(part.config)
-    return {"name": part.spec.name, "plugin": part.distribution, "version": version(part.distribution), "settings": settings}
+    return {
+        "name": part.spec.name,
+        "plugin": part.distribution,
+        "version": version(part.distribution),
+        "settings": settings,
+    }
 
 
 def pixels_sha256(byte_image: Tensor) -> str:

@@ -30,6 +30,7 @@ from .hookspecs import (
     GeneratorSpec,
     Hooks,
     MetricSpec,
+    RecipeSpec,
     SolverSpec,
     Spec,
 )
@@ -37,7 +38,7 @@ from .registry import distributions_that_provide, known_plugins
 
 State = Literal["ok", "broken", "incompatible", "disabled"]
 
-KINDS = ("codec", "generator", "solver", "metric", "engine")
+KINDS = ("codec", "generator", "solver", "metric", "engine", "recipe")
 
 _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "codec": ("idem_encoders", EncoderSpec),
@@ -45,6 +46,7 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "solver": ("idem_solvers", SolverSpec),
     "metric": ("idem_metrics", MetricSpec),
     "engine": ("idem_engines", EngineSpec),
+    "recipe": ("idem_recipes", RecipeSpec),
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")

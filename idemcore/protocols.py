@@ -45,6 +45,10 @@ class Encoder(ABC):
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> Cell:
         """The quantisation cells {x : f(x) = y} of the streams, as one batched object."""
 
+    def describe(self, stream: bytes) -> dict[str, str | int | float]:
+        """What `idem inspect` tells of a stream beside codec, size and bytes, such as its quality."""
+        return {}
+
 
 class Cell(ABC):
     """The set of images that encode to given bitstreams, B at a time. Methods take and give images [B,3,H,W]."""

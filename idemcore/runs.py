@@ -1,4 +1,4 @@
-"""One photograph the whole way: encoded, decoded plainly and with a prior, certified, re-encoded, compared, reported."""
+"""One image the whole way: encoded, decoded plainly and with a prior, certified, re-encoded, compared, reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Progress = Callable[[int], AbstractContextManager[Callback | None]]
 
 @dataclass(frozen=True)
 class Run:
-    """All that one photograph gave."""
+    """All that one image gave."""
 
     original: Tensor
     """uint8 [1,3,H,W], as are the others."""
@@ -59,15 +59,14 @@ class Run:
     def comparison(self) -> Tensor:
         """uint8 [1,3,h,w]: original, plain decode and first reconstruction, side by side with a zoomed crop."""
         report, first = self.report, self.reconstructions[0]
-        quality = "" if report["quality"] is None else f" at quality {report['quality']}"
-        verdict = "re-encodes to the same bytes" if first.exact else f"{first.differing_symbols} symbols differ"
-        shown = self.report["reconstructions"][0]["psnr"]["reconstruction"]
         height, width = self.original.shape[-2:]
+        codec = report["codec"] if report["quality"] is None else f"{report['codec']}, quality {report['quality']}"
+        verdict = "re-encodes to the same bytes" if first.exact else f"{first.differing_symbols} symbols differ"
         return compare(
-            Panel(self.original, "Original", f"{width} x {height}"),
-            Panel(self.decoded, f"{report['codec']}{quality}", f"{report['bpp']:.3f} bpp, {report['psnr']['decoded'] or 0:.2f} dB"),
-            Panel(first.image, f"{report['generator']} + {report['solver']}", f"{verdict}, {shown or 0:.2f} dB"),
-        )  # fmt: skip
+            Panel(self.original, "Original", f"{width} x {height} pixels"),
+            Panel(self.decoded, "Decoded", f"{codec}: {report['bpp']:.3f} bpp"),
+            Panel(first.image, "Reconstruction", f"{report['generator']} + {report['solver']}: {verdict}"),
+        )
 
 
 def run_image(

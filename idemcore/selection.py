@@ -44,14 +44,14 @@ class Selection:
 
 
 def choose(catalogue: Catalogue, kind: str, name: str, values: Mapping[str, Any] | None = None) -> Part[Any]:
-    """The `kind` called `name`, with its settings. Raises UsageError or MissingError for a name or key that is not there."""
+    """The `kind` called `name`, with its settings. Raises UsageError or MissingError for what is not there."""
     spec = catalogue.resolve(kind, name)
     distribution = next(owner for owner, other in catalogue.specs(kind) if other is spec)
     return Part(spec, distribution, configure(spec, values or {}, kind))
 
 
 def configure(spec: Spec, values: Mapping[str, Any], scope: str) -> Any:
-    """Its config dataclass with `values` in place of defaults. Raises UsageError for a key or value that does not fit."""
+    """Its config dataclass with `values` in place of defaults. Raises UsageError for one that does not fit."""
     return build_config(import_target(spec.config) if spec.config else _NoSettings, values, scope)
 
 

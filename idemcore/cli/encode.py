@@ -54,8 +54,15 @@ def encode(
     bitstream = built.encode(read_image(image, parse_background(background) if background else None))
     atomic_write(Path(output), bitstream.data)
     height, width = bitstream.size
-    facts = {"codec": built.name, "size": [width, height], "bytes": len(bitstream.data), "bpp": bitstream.bits_per_pixel}
+    facts = {
+        "codec": built.name,
+        "size": [width, height],
+        "bytes": len(bitstream.data),
+        "bpp": bitstream.bits_per_pixel,
+    }
     if as_json:
         print_json({"image": image, "bitstream": output, **facts})
     else:
-        print_record({"bitstream": output, **facts, "size": f"{width}x{height}", "bpp": f"{bitstream.bits_per_pixel:.3f}"})
+        print_record(
+            {"bitstream": output, **facts, "size": f"{width}x{height}", "bpp": f"{bitstream.bits_per_pixel:.3f}"}
+        )

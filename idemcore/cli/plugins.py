@@ -43,7 +43,9 @@ def info(name: str, as_json: bool) -> None:
     found = {plugin.name: plugin for plugin in load_catalogue().plugins}
     plugin = found.get(name) or found.get(f"idemcore-{name}")
     if plugin is None:
-        raise UsageError(f"No plugin named '{name}' is installed.", nearest(name, list(found)) or "See `idem plugins list`.")
+        raise UsageError(
+            f"No plugin named '{name}' is installed.", nearest(name, list(found)) or "See `idem plugins list`."
+        )
     facts = _facts(plugin)
     if as_json:
         print_json(facts)

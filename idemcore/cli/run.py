@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,9 +22,6 @@ from .options import (
     settings_options,
 )
 from .output import decibels, print_json, print_record, print_table, say, solver_progress, yes
-
-if TYPE_CHECKING:
-    from ..runs import Run
 
 
 @click.command()
@@ -76,28 +74,36 @@ def run(
     built = Codec.build(selection.codec, runtime)
     decoder = Decoder.build(selection.generator, selection.solver, runtime)
 
+    def one(image: Path, folder: Path) -> dict[str, Any]:
+        check_replaceable(folder)
+        result = run_image(image, built, decoder, seed, samples, colour, lambda _: solver_progress(image.name))
+        result.write(folder)
+        _show(result.report, folder, as_json, alone=len(folders) == 1)
+        if require_exact and not result.report["exact"]:
+            differing = result.report["differing_symbols"]
+            raise NotExact(f"{folder} is not exact: {differing} symbols differ.", "Try another --seed.")
+        return result.report
+
+    if len(folders) == 1:
+        one(*next(iter(folders.items())))
+        return EXIT_OK
+    return _several(folders, one, as_json)
+
+
+def _several(folders: dict[Path, Path], one: Callable[[Path, Path], dict[str, Any]], as_json: bool) -> int:
+    """Runs each image; one that fails is told and does not stop the others."""
     reports: list[dict[str, Any]] = []
-    failures: list[int] = []
+    codes: set[int] = set()
     for image, folder in folders.items():
         try:
-            check_replaceable(folder)
-            result = run_image(
-                image, built, decoder, seed, samples, colour, lambda sample, name=image.name: solver_progress(name)
-            )
-            result.write(folder)
+            reports.append(one(image, folder))
         except Exception as error:
-            if len(folders) == 1:
-                raise
-            failures.append(tell(error, f"{image}: "))
-            continue
-        reports.append(result.report)
-        _show(result, folder, as_json, alone=len(folders) == 1)
-        if require_exact and not result.report["exact"]:
-            differ = result.report["differing_symbols"]
-            failures.append(tell(NotExact(f"{image} is not exact: {differ} symbols differ.", "Try another --seed.")))
-    if reports and len(folders) > 1 and not as_json:
+            codes.add(tell(error, f"{image}: "))
+    if reports and not as_json:
         _show_table(reports)
-    return _exit_code(failures)
+    if not codes:
+        return EXIT_OK
+    return EXIT_INTEGRITY if codes == {EXIT_INTEGRITY} else EXIT_FAILED
 
 
 def _folders(images: tuple[str, ...], out: Path) -> dict[Path, Path]:
@@ -110,20 +116,13 @@ def _folders(images: tuple[str, ...], out: Path) -> dict[Path, Path]:
     return {path: out / path.stem for path in paths}
 
 
-def _exit_code(failures: list[int]) -> int:
-    if not failures:
-        return EXIT_OK
-    return EXIT_INTEGRITY if set(failures) == {EXIT_INTEGRITY} else EXIT_FAILED
-
-
-def _show(result: Run, folder: Path, as_json: bool, alone: bool) -> None:
-    report = result.report
+def _show(report: dict[str, Any], folder: Path, as_json: bool, alone: bool) -> None:
     if as_json:
         print_json({**report, "folder": str(folder)})
-    elif not alone:
-        say(f"{report['image']}: exact {yes(report['exact'])}, written to {folder}/")
-    else:
+    elif alone:
         print_record(_record(report, folder))
+    else:
+        say(f"{report['image']}: exact {yes(report['exact'])}, written to {folder}/")
 
 
 def _record(report: dict[str, Any], folder: Path) -> dict[str, str]:

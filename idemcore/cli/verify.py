@@ -28,7 +28,9 @@ def verify(image: str, bitstream: str, background: str | None, device: str, prec
     pixels = read_bytes(image, parse_background(background) if background else None)
     if tuple(pixels.shape[-2:]) != opened.size:
         found, wanted = ("{1}x{0}".format(*size) for size in (pixels.shape[-2:], opened.size))
-        raise NotExact(f"{image} has {found} pixels, but {bitstream} holds {wanted}.", "They belong to different images.")
+        raise NotExact(
+            f"{image} has {found} pixels, but {bitstream} holds {wanted}.", "They belong to different images."
+        )
     pixels = pixels.to(opened.decoded.device)
     exact = bool(opened.cell.contains(pixels))
     differing = 0 if exact else int(opened.cell.differing_symbols(pixels))

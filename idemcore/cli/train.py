@@ -1,0 +1,107 @@
+"""`idem train`: a plugin's recipe on a folder of images."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from .options import json_option, runtime_options
+from .output import print_json, print_record, say
+
+Record = dict[str, float]
+NOTE_SECONDS = 30.0
+"""Between the lines of progress where there is no terminal."""
+
+
+@click.command()
+@click.argument("recipe")
+@click.argument("data")
+@click.option("--out", required=True, metavar="DIR", help="Weights, checkpoint, samples and log go here.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Short for --set train.minutes=M.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="train.KEY=VALUE", help="A setting of the recipe; repeatable."
+)
+@click.option("--config", "config_file", metavar="FILE", help="YAML with a mapping `train:`; --set wins over it.")
+@runtime_options
+@json_option
+def train(
+    recipe: str,
+    data: str,
+    out: str,
+    minutes: float | None,
+    overrides: tuple[str, ...],
+    config_file: str | None,
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> None:
+    """Train with RECIPE on the images of the folder DATA.
+
+    Called again with the same --out, it goes on from the last checkpoint.
+    """
+    from ..config import load_config_file, parse_overrides
+    from ..plugins import import_target, load_catalogue
+    from ..selection import choose
+
+    values = load_config_file(config_file, ("train",)).get("train", {}) if config_file else {}
+    values |= {"minutes": minutes} if minutes is not None else {}
+    values |= parse_overrides(overrides, ("train",)).get("train", {})
+    if not Path(data).is_dir():
+        raise UsageError(f"{data} is not a folder.", "Name the folder that holds the images to train on.")
+    part = choose(load_catalogue(), "recipe", recipe, values)
+
+    from ..runtime import Runtime
+
+    runtime = Runtime.choose(device, precision)
+    say(f"training {recipe} on {data} with {runtime.device}; Ctrl-C stops, the same command goes on")
+    last: Record = {}
+    with _shown(recipe, part.config.minutes) as show:
+
+        def progress(record: Record) -> None:
+            last.update(record)
+            show(record)
+
+        weights = import_target(part.spec.target)(Path(data), Path(out), part.config, runtime.device, progress)
+    if as_json:
+        print_json({"weights": str(weights), **last})
+    else:
+        print_record({"weights": weights, **{key: f"{value:.6g}" for key, value in last.items()}})
+
+
+@contextmanager
+def _shown(name: str, minutes: float) -> Iterator[Callable[[Record], None]]:
+    """A bar on a terminal, else a line now and then."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(name, total=minutes, told="")
+            yield lambda record: bar.update(task, completed=record["minutes"], told=_told(record, minutes))
+        return
+    due = time.monotonic()
+
+    def note(record: Record) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            say(_told(record, minutes))
+            due = time.monotonic() + NOTE_SECONDS
+
+    yield note
+
+
+def _told(record: Record, minutes: float) -> str:
+    others = [f"{key} {value:.5g}" for key, value in record.items() if key != "minutes"]
+    return ", ".join([f"{record['minutes']:.1f} of {minutes:g} minutes", *others])
