@@ -77,7 +77,8 @@ class PhotoUNet(nn.Module):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x [B,3,H,W] scaled to unit variance, sigma [B] in the units of [-1,1] images -> [B,3,H,W]."""
         embedding = self.embed(sigma)
-        h = self.head(x)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round away noise below 1/256
+            h = self.head(x.float())
         skips = []
         for blocks, down in zip(self.down_blocks, self.downs, strict=True):
             for block in blocks:

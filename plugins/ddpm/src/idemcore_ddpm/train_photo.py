@@ -28,7 +28,7 @@ class TrainConfig:
 
     minutes: float = 100.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
     learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
-    pixels: int = 65536  # pixels of a batch, e.g. 16 crops of 64x64
+    pixels: int = 32768  # pixels of a batch, e.g. 8 crops of 64x64
     crops: tuple[int, ...] = (64, 64, 96, 128)  # crop sides, drawn uniformly, pixels
     scales: tuple[float, ...] = (1.0, 0.7, 0.5)  # each photograph is trained on at these sizes
     sigma_median: float = 0.12  # training noise: log-normal, units of [-1,1] images
@@ -79,7 +79,7 @@ def draw_sigma(count: int, config: TrainConfig, rng: torch.Generator) -> Tensor:
     """[count] noise levels, units of [-1,1] images: mostly those that a warm-started decoder visits."""
     log_sigma = math.log(config.sigma_median) + config.sigma_spread * torch.randn(count, generator=rng)
     tail = math.log(0.5) + math.log(40.0) * torch.rand(count, generator=rng)
-    return torch.where(torch.rand(count, generator=rng) < config.tail, tail, log_sigma).exp().clamp(0.002, 40.0)
+    return torch.where(torch.rand(count, generator=rng) < config.tail, tail, log_sigma).exp().clamp(0.003, 20.0)
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
@@ -173,7 +173,8 @@ def train(
             with torch.autocast(device.type, dtype=torch.bfloat16):
                 error = denoise(network, noisy, sigma) - clean
             weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
-            loss = (weight * error.square().mean(dim=(1, 2, 3))).mean()
+            losses = weight * error.square().mean(dim=(1, 2, 3))
+            loss = (losses / (1 + losses.detach() / 4)).mean()  # a rare extreme noise level must not rule the step
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -184,7 +185,7 @@ def train(
                     ema[name].lerp_(value, 1 - decay)
             step, seen = step + 1, seen + count * side * side // 4096
             elapsed += time.monotonic() - begin
-            value = float(loss.detach())
+            value = float(losses.detach().mean().clamp(max=10))
             running = value if math.isnan(running) else 0.99 * running + 0.01 * value
             if step % 20 == 0:
                 record = {"step": step, "crops": seen, "minutes": elapsed / 60, "loss": running}
