@@ -13,8 +13,7 @@ from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import IdemError, InputError, UsageError
-from .files import atomic_write as atomic_write
-from .files import read_file
+from .files import atomic_write, read_file
 
 Colour = tuple[int, int, int]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 
 import google_crc32c
 import pytest
@@ -31,6 +32,7 @@ EXAMPLE = Container(b"\x8a\x01\xff\x00", 512, 768, b"payload")
 def test_the_example_of_the_documentation() -> None:
     packed = Container(b"\xa1\xb2\xc3\xd4", 768, 512, b"\x2a").pack()
     assert packed.hex(" ") == "1d 65 6d 01 a1 b2 c3 d4 80 06 80 04 2a e7 12 b6 33"
+    assert packed.hex(" ") in (Path(__file__).parents[1] / "docs" / "format.md").read_text()
 
 
 @given(containers())
