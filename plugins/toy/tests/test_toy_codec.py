@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import zlib
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idemcore.certify import certify
 from idemcore.errors import BitstreamError, UsageError
 from idemcore.noise import Noise
 from idemcore.runtime import Runtime
@@ -130,6 +132,11 @@ def test_model_ids_tell_the_qualities_apart() -> None:
     assert identify(b"none") is None
 
 
+def test_a_stream_is_described_by_its_quality_and_step() -> None:
+    toy = codec(2)
+    assert toy.describe(toy.encode(picture(1))[0]) == {"quality": 2, "step": 48}
+
+
 @pytest.mark.parametrize("quality", [0, 9, -1])
 def test_a_quality_that_does_not_exist_is_refused(quality: int) -> None:
     with pytest.raises(UsageError, match=str(quality)):
@@ -166,3 +173,15 @@ def test_a_stream_without_its_size_is_refused() -> None:
 def test_the_plugin_and_its_settings_import_no_torch() -> None:
     code = "import sys, idemcore_toy.plugin, idemcore_toy.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_any_image_is_certified_at_the_nearest_levels_of_the_cell(quality: int) -> None:
+    toy, image, other = codec(quality), picture(), picture(seed=50)
+    cell = toy.cell(toy.encode(image), (9, 14))
+    certified = certify(cell, other)
+    assert certified.exact == [True, True]
+    levels, first = to_bytes(other).int(), (toy.quantise(image) * toy.step).int()
+    nearest = levels.clamp(first, (first + toy.step - 1).clamp(max=255))
+    # Rounding away from the edge of the cell may cost one level.
+    assert int((certified.image.int() - nearest).abs().max()) <= max(1, math.ceil(0.02 * toy.step))

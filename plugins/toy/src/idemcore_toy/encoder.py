@@ -29,7 +29,7 @@ class ToyEncoder(Encoder):
         if config.quality not in STEPS:
             raise UsageError(f"Codec toy has no quality {config.quality}.", "Use 1 (coarse) to 8 (fine).")
         self.device = runtime.device
-        self.step = STEPS[config.quality]
+        self.quality, self.step = config.quality, STEPS[config.quality]
         self.model_id = model_id(config.quality)
 
     def encode(self, image: Tensor) -> list[bytes]:
@@ -43,6 +43,9 @@ class ToyEncoder(Encoder):
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> ToyCell:
         """`size` is needed: the streams do not hold it."""
         return ToyCell(self, streams, self.symbols(streams, size))
+
+    def describe(self, stream: bytes) -> dict[str, str | int | float]:
+        return {"quality": self.quality, "step": self.step}
 
     def quantise(self, image: Tensor) -> Tensor:
         """Integer-valued symbols [B,3,H,W] of an image in [0,1], rounded to 8 bits first."""
