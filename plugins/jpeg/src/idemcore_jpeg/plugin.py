@@ -1,0 +1,23 @@
+"""What this plugin provides; light: the codec itself is imported at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from idemcore.hookspecs import EncoderSpec, hookimpl
+
+
+@hookimpl
+def idem_encoders() -> Sequence[EncoderSpec]:
+    """The JPEG codec."""
+    return [
+        EncoderSpec(
+            name="jpeg",
+            target="idemcore_jpeg.encoder:JpegEncoder",
+            summary="JPEG by libjpeg-turbo: ordinary .jpg files, cell known in closed form",
+            config="idemcore_jpeg.config:JpegConfig",
+            offers=frozenset({"measure", "gradient", "excess", "project"}),
+            suffix=".jpg",
+            magic=b"\xff\xd8\xff",
+        )
+    ]
