@@ -75,7 +75,7 @@ class JpegCell(Cell):
 
     def snap(self, x: Tensor) -> Tensor:
         """Uint8 [B,3,H,W]: a byte image of the cell near x, by the integer model of the encoder (see `snap.py`)."""
-        return snap(self.box, x, self.centre)
+        return snap(self.box, x)
 
     def _differing(self, b: int, data: bytes) -> int:
         found, wanted = parse(data), self.parsed[b]
