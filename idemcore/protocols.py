@@ -56,6 +56,9 @@ class Cell(ABC):
     centre: Tensor
     """g(y), [B,3,H,W]."""
 
+    distortion: Tensor
+    """[B], float32: the rms error, in [0,1] units, that the codec expects of g(y); solvers start at such noise levels."""
+
     margin_limit: float = 0.5
     """Largest useful `margin` of `project`, in quantiser steps: half a step leaves only the centre."""
 
@@ -171,7 +174,7 @@ class InversionSolver(ABC):
     """Finds an image of the prior in the cell. Built from its config dataclass: `Class(config)`."""
 
     @abstractmethod
-    def solve(self, cell: Cell, generator: Generator, noise: Noise, callback: Callback | None = None) -> Solution:
+    def solve(self, cell: Cell, generator: Any, noise: Noise, callback: Callback | None = None) -> Solution:
         """`noise` draws on the CPU from one seed an image, so results depend on neither batch, order, threads nor device.
 
         An exception raised by `callback` cancels the solve and passes through.

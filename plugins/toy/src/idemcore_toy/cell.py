@@ -28,6 +28,7 @@ class ToyCell(Cell):
         self.lower, self.upper = encoder.box(symbols)
         self.centre = encoder.centre(symbols)
         self.step = encoder.step / 255
+        self.distortion = torch.full((len(symbols),), self.step / 12**0.5, device=symbols.device)
 
     def contains(self, byte_image: Tensor) -> Tensor:
         streams = self.encoder.encode(byte_image.float() / 255)
