@@ -1,0 +1,197 @@
+"""The commands: what they write, print and return; and that help and listings stay light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from idemcore.cli import main
+from idemcore.imageio import read_bytes
+
+TOY = ("--codec", "toy", "--generator", "toy")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["plugins", "list"], ["codecs", "info", "jpeg"], ["run", "--help"]]
+)
+def test_help_and_listings_import_no_torch(arguments):
+    code = (
+        "import sys\nfrom idemcore.cli import main\n"
+        f"try: main({arguments!r}, prog_name='idem')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'omegaconf'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_help_lists_every_command_that_can_be_imported(idem):
+    text = idem("--help").stdout
+    for name in main.targets:
+        assert f"  {name}" in text
+        assert idem(name, "--help").exit_code == 0
+
+
+def test_run_writes_a_whole_result(idem, photo, tmp_path):
+    result = idem("run", photo, *TOY, "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.stderr
+    folder = tmp_path / "out" / "photo"
+    names = "bitstream.idem certificate.json comparison.png decoded.png reconstruction.png reencoded.idem report.json"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names.split())
+    assert [path.name for path in folder.parent.iterdir()] == ["photo"]
+    report = json.loads(result.stdout)
+    assert report.pop("folder") == str(folder)
+    assert report == json.loads((folder / "report.json").read_text())
+    data = (folder / "bitstream.idem").read_bytes()
+    assert report["exact"]
+    assert data == (folder / "reencoded.idem").read_bytes()
+    assert (report["bytes"], report["size"]) == (len(data), [40, 24])
+    assert report["bpp"] == pytest.approx(8 * len(data) / (40 * 24))
+    assert set(report["seconds"]) == {"encode", "decode", "solve", "certify"}
+    assert report["psnr"]["reencoded_vs_decoded"] is None
+    assert report["nfe"] > 0
+    assert report["denoiser_backwards"] == 0
+
+
+def test_run_with_jpeg_writes_a_jpeg_file(idem, photo, tmp_path):
+    result = idem("run", photo, "--generator", "toy", "--quality", 30, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "exact: yes" in result.stdout
+    folder = tmp_path / "out" / "photo"
+    assert Image.open(folder / "bitstream.jpg").format == "JPEG"
+    assert (folder / "bitstream.jpg").read_bytes() == (folder / "reencoded.jpg").read_bytes()
+
+
+def test_run_with_samples_numbers_them(idem, photo, tmp_path):
+    result = idem("run", photo, *TOY, "--samples", 2, "--out", tmp_path / "out", "--json")
+    folder = tmp_path / "out" / "photo"
+    first, second = (read_bytes(folder / f"reconstruction-{n}.png") for n in (1, 2))
+    assert not torch.equal(first, second)
+    assert {"certificate-1.json", "reencoded-2.idem"} <= {path.name for path in folder.iterdir()}
+    rows = json.loads(result.stdout)["reconstructions"]
+    assert [row["file"] for row in rows] == ["reconstruction-1.png", "reconstruction-2.png"]
+    assert idem("run", photo, *TOY, "--out", tmp_path / "alone").exit_code == 0
+    assert torch.equal(first, read_bytes(tmp_path / "alone" / "photo" / "reconstruction.png"))
+
+
+def test_a_bad_image_does_not_stop_the_others(idem, photo, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    result = idem("run", bad, photo, *TOY, "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    assert "bad.png" in result.stderr
+    assert json.loads(result.stdout)["image"] == str(photo)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo"]
+
+
+def test_settings_win_in_order(idem, photo, tmp_path):
+    config = tmp_path / "idem.yaml"
+    config.write_text("codec:\n  quality: 1\nsolver:\n  steps: 2\n")
+    by_file = ("run", photo, *TOY, "--out", tmp_path / "out", "--json", "--config", config)
+    assert json.loads(idem(*by_file).stdout)["quality"] == 1
+    assert json.loads(idem(*by_file).stdout)["nfe"] == 2
+    assert json.loads(idem(*by_file, "--quality", 2).stdout)["quality"] == 2
+    assert json.loads(idem(*by_file, "--quality", 2, "--set", "codec.quality=3").stdout)["quality"] == 3
+
+
+def test_decode_needs_nothing_but_the_file(idem, photo, tmp_path):
+    stream, out = tmp_path / "y.idem", tmp_path / "x.png"
+    assert idem("encode", photo, "-o", stream, "--codec", "toy", "--quality", 3).exit_code == 0
+    photo.unlink()
+    assert idem("decode", stream, "-o", out, "--generator", "toy", "--require-exact").exit_code == 0
+    certificate = json.loads((tmp_path / "x.certificate.json").read_text())
+    assert certificate["exact"]
+    assert certificate["codec"]["settings"] == {"quality": 3}
+    assert certificate["image"]["width"] == 40
+
+
+def test_decode_mse_and_tradeoff_move_from_least_error_to_most_realism(idem, photo, tmp_path):
+    stream = tmp_path / "y.idem"
+    idem("encode", photo, "-o", stream, "--codec", "toy", "--quality", 1)
+
+    def decoded(*options: object) -> torch.Tensor:
+        result = idem("decode", stream, "-o", tmp_path / "x.png", "--generator", "toy", *options)
+        assert "exact: yes" in result.stdout, result.stderr
+        return read_bytes(tmp_path / "x.png").float()
+
+    mse, least, half, most = decoded("--mse"), decoded("--tradeoff", 0), decoded("--tradeoff", 0.5), decoded()
+    assert (least - mse).abs().max() <= 1
+    distance, full = (float((image - mse).square().mean()) for image in (half, most))
+    assert distance == pytest.approx(full / 4, rel=0.1)
+
+
+def test_verify_exits_0_inside_the_cell_and_3_outside(idem, photo, tmp_path):
+    idem("run", photo, *TOY, "--quality", 1, "--out", tmp_path)
+    folder = tmp_path / "photo"
+    assert idem("verify", folder / "reconstruction.png", folder / "bitstream.idem").exit_code == 0
+    Image.open(photo).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "other.png")
+    result = idem("verify", tmp_path / "other.png", folder / "bitstream.idem", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["differing_symbols"] > 0
+    Image.open(photo).crop((0, 0, 16, 16)).save(tmp_path / "small.png")
+    result = idem("verify", tmp_path / "small.png", folder / "bitstream.idem")
+    assert result.exit_code == 3
+    assert "16x16" in result.stderr
+
+
+def test_require_exact_exits_3_with_the_result_written(idem, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("idemcore_toy.cell.ToyCell.snap", lambda self, x: torch.zeros_like(x, dtype=torch.uint8))
+    result = idem("run", photo, *TOY, "--out", tmp_path / "out", "--require-exact")
+    assert result.exit_code == 3
+    assert "symbols differ" in result.stderr
+    report = json.loads((tmp_path / "out" / "photo" / "report.json").read_text())
+    assert not report["exact"]
+    assert report["differing_symbols"] > 0
+    assert idem("run", photo, *TOY, "--out", tmp_path / "out").exit_code == 0
+
+
+def test_inspect_tells_bitstreams_and_certificates(idem, photo, tmp_path):
+    idem("run", photo, *TOY, "--quality", 2, "--out", tmp_path)
+    bitstream = json.loads(idem("inspect", tmp_path / "photo" / "bitstream.idem", "--json").stdout)
+    assert (bitstream["codec"], bitstream["size"]) == ("toy", [40, 24])
+    assert len(bitstream["model_id"]) == 8
+    certificate = idem("inspect", tmp_path / "photo" / "certificate.json").stdout
+    assert "exact: yes" in certificate
+    assert "quality=2" in certificate
+
+
+def test_lists_tell_name_plugin_and_settings(idem):
+    assert {"name": "toy", "plugin": "idemcore-toy"}.items() <= {
+        key: value for entry in json.loads(idem("codecs", "list", "--json").stdout) if entry["name"] == "toy"
+        for key, value in entry.items()
+    }.items()  # fmt: skip
+    assert "quality" in idem("codecs", "info", "toy").stdout
+    assert "denoise" in idem("generators", "info", "toy").stdout
+    assert "steps" in idem("solvers", "info", "cell").stdout
+
+
+def test_plugins_list_shows_states_and_reasons(idem, monkeypatch):
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "idemcore-toy")
+    states = {p["name"]: p for p in json.loads(idem("plugins", "list", "--json").stdout)}
+    assert states["idemcore-jpeg"]["state"] == "ok"
+    assert states["idemcore-toy"]["state"] == "disabled"
+    assert "IDEM_DISABLE_PLUGINS" in idem("plugins", "info", "toy").stdout
+
+
+def test_doctor_decodes_a_tiny_image(idem):
+    checks = {c["check"]: c for c in json.loads(idem("doctor", "--json").stdout)}
+    assert checks["self-test"]["state"] == "ok", checks["self-test"]
+    assert checks["idemcore-toy"]["state"] == "ok"
+
+
+def test_doctor_fails_without_the_toy_plugin(idem, monkeypatch):
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "idemcore-toy")
+    result = idem("doctor")
+    assert result.exit_code == 1
+    assert "bad" in result.stdout
+
+
+def test_shell_completion_offers_commands():
+    environment = {"_IDEM_COMPLETE": "bash_complete", "COMP_WORDS": "idem ve", "COMP_CWORD": "1"}
+    code = "from idemcore.cli import main; main(prog_name='idem')"
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "verify" in result.stdout

@@ -1,0 +1,147 @@
+"""The library behind the command line: selection, bitstreams, reconstructions, the comparison picture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from idemcore.comparison import Panel, compare, zoom_box
+from idemcore.errors import BitstreamError, MissingError, UnsupportedCombination, UsageError
+from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
+from idemcore.imageio import read_bytes, read_image, to_float
+from idemcore.pipeline import Codec, Decoder, certificate, open_bitstream, pixels_sha256, plain_decode
+from idemcore.plugins import Catalogue, Plugin, load_catalogue
+from idemcore.runs import whole_folder
+from idemcore.runtime import Runtime
+from idemcore.selection import check_combination, choose, select
+
+CPU = Runtime(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def bitstream(photo):
+    return Codec.build("toy", CPU, quality=2).encode(read_image(photo))
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return Decoder.build("toy", "cell", CPU, {"solver": {"steps": 3}})
+
+
+def test_bitstream_is_opened_by_the_codec_that_wrote_it(photo, bitstream):
+    opened = open_bitstream(bitstream.data, runtime=CPU)
+    assert opened.codec.part.config.quality == 2
+    assert opened.size == (24, 40)
+    assert torch.equal(opened.decoded, bitstream.decoded)
+    jpeg = Codec.build("jpeg", CPU).encode(read_image(photo))
+    assert open_bitstream(jpeg.data, runtime=CPU).codec.name == "jpeg"
+
+
+def test_bytes_of_no_codec_are_refused(bitstream):
+    with pytest.raises(BitstreamError, match="letter"):
+        open_bitstream(b"Dear reader", "letter", CPU)
+    with pytest.raises(MissingError, match="no installed codec knows"):
+        open_bitstream(bitstream.data, "photo.idem", CPU, Catalogue([]))
+
+
+def test_reconstruction_is_in_the_cell_and_belongs_to_its_seed(bitstream, decoder):
+    first, again, other = (decoder.reconstruct(bitstream, seed) for seed in (0, 0, 1))
+    assert first.exact
+    assert bitstream.codec.encode(to_float(first.image)).data == bitstream.data
+    assert torch.equal(first.image, again.image)
+    assert not torch.equal(first.image, other.image)
+    assert first.nfe == 3
+    assert set(first.seconds) == {"solve", "certify"}
+
+
+def test_callback_sees_each_step_and_can_cancel(bitstream, decoder):
+    steps = []
+    decoder.reconstruct(bitstream, callback=steps.append)
+    assert [(s.index, s.total) for s in steps] == [(0, 3), (1, 3), (2, 3)]
+
+    def cancel(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decoder.reconstruct(bitstream, callback=cancel)
+
+
+@pytest.mark.parametrize("tradeoff", [0.0, 0.3, 0.9])
+def test_blend_of_two_points_of_the_cell_is_certified(bitstream, decoder, tradeoff):
+    assert decoder.reconstruct(bitstream, tradeoff=tradeoff).exact
+
+
+def test_plain_decode_is_judged_but_not_moved(bitstream):
+    result = plain_decode(bitstream)
+    assert torch.equal(result.image, (bitstream.decoded * 255).round().byte())
+    assert result.exact == (bitstream.codec.encode(to_float(result.image)).data == bitstream.data)
+
+
+def test_certificate_names_image_bitstream_and_parts(bitstream, decoder):
+    result = decoder.reconstruct(bitstream)
+    content = certificate(bitstream, decoder, result, seed=0)
+    assert content["image"] == {"width": 40, "height": 24, "rgb_sha256": pixels_sha256(result.image)}
+    assert content["codec"]["settings"] == {"quality": 2}
+    assert content["solver"]["name"] == "cell"
+    assert content["seed"] == 0
+
+
+def test_selection_refuses_unknown_names_and_keys():
+    catalogue = load_catalogue()
+    assert select(catalogue, "toy", "toy", "cell", {"solver": {"steps": 2}}).solver.config.steps == 2
+    with pytest.raises(UsageError, match="solver.steps"):
+        select(catalogue, "toy", "toy", "cell", {"solver": {"stpes": 2}})
+    with pytest.raises(UsageError, match="qualtiy"):
+        choose(catalogue, "codec", "jpeg", {"qualtiy": 2})
+
+
+def test_unsupported_combination_says_what_is_missing_and_what_would_work():
+    codec = EncoderSpec("blackbox", "a:B", "no gradients", offers=frozenset({"measure"}))
+    generator = GeneratorSpec("faces", "a:B", "", offers=frozenset({"diffusion"}))
+    needy = SolverSpec("needy", "a:B", "", needs=frozenset({"project", "diffusion"}))
+    modest = SolverSpec("modest", "a:B", "", needs=frozenset({"measure", "diffusion"}))
+    specs = (("codec", codec), ("generator", generator), ("solver", needy), ("solver", modest))
+    catalogue = Catalogue([Plugin("demo", "1", "ok", "", specs)])
+    check_combination(codec, generator, modest, catalogue)
+    with pytest.raises(UnsupportedCombination) as error:
+        check_combination(codec, generator, needy, catalogue)
+    assert "'project'" in error.value.message
+    assert "blackbox" in error.value.message
+    assert "--solver modest" in error.value.hint
+    with pytest.raises(UnsupportedCombination):
+        select(catalogue, "blackbox", "faces", "needy")
+
+
+def test_zoom_is_where_the_decode_lost_texture(photo):
+    original = read_bytes(photo)
+    left, top, right, bottom = zoom_box(original, torch.full_like(original, 128), (8, 10))
+    assert left >= 18, "the texture is on the right"
+    assert (right - left, bottom - top) == (10, 8)
+    assert 0 <= top <= 16
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (700, 300)])
+def test_comparison_has_the_panels_side_by_side_at_any_size(size):
+    black, white = (torch.full((1, 3, *size), value, dtype=torch.uint8) for value in (0, 255))
+    picture = compare(Panel(black, "Original", "a"), Panel(white, "Decoded", "b"), Panel(black, "Third", "c" * 60))
+    assert picture.dtype == torch.uint8
+    assert (picture == 0).all(dim=1).any()
+    assert (picture == 255).all(dim=1).any()
+
+
+def test_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "result"
+
+    def write(text: str, fail: bool) -> None:
+        with whole_folder(target) as partial:
+            (partial / "report.json").write_text(text)
+            if fail:
+                raise RuntimeError
+
+    write("first", fail=False)
+    with pytest.raises(RuntimeError):
+        write("second", fail=True)
+    assert (target / "report.json").read_text() == "first"
+    write("third", fail=False)
+    assert (target / "report.json").read_text() == "third"
+    assert list(target.parent.iterdir()) == [target]
