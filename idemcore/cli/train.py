@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from .options import json_option, runtime_options
+from .options import device_option, json_option
 from .output import print_json, print_record, say
 
 Record = dict[str, float]
@@ -28,7 +28,7 @@ NOTE_SECONDS = 30.0
     "--set", "overrides", multiple=True, metavar="train.KEY=VALUE", help="A setting of the recipe; repeatable."
 )
 @click.option("--config", "config_file", metavar="FILE", help="YAML with a mapping `train:`; --set wins over it.")
-@runtime_options
+@device_option
 @json_option
 def train(
     recipe: str,
@@ -38,7 +38,6 @@ def train(
     overrides: tuple[str, ...],
     config_file: str | None,
     device: str,
-    precision: str,
     as_json: bool,
 ) -> None:
     """Train with RECIPE on the images of the folder DATA.
@@ -47,27 +46,28 @@ def train(
     """
     from ..config import load_config_file, parse_overrides
     from ..plugins import import_target, load_catalogue
-    from ..selection import choose
+    from ..selection import configure
 
     values = load_config_file(config_file, ("train",)).get("train", {}) if config_file else {}
     values |= {"minutes": minutes} if minutes is not None else {}
     values |= parse_overrides(overrides, ("train",)).get("train", {})
     if not Path(data).is_dir():
         raise UsageError(f"{data} is not a folder.", "Name the folder that holds the images to train on.")
-    part = choose(load_catalogue(), "recipe", recipe, values)
+    spec = load_catalogue().resolve("recipe", recipe)
+    config = configure(spec, values, "train")
 
     from ..runtime import Runtime
 
-    runtime = Runtime.choose(device, precision)
-    say(f"training {recipe} on {data} with {runtime.device}; Ctrl-C stops, the same command goes on")
+    chosen = Runtime.choose(device, "fp32").device
+    say(f"training {recipe} on {data} with {chosen}; Ctrl-C stops, the same command goes on")
     last: Record = {}
-    with _shown(recipe, part.config.minutes) as show:
+    with _shown(recipe, config.minutes) as show:
 
         def progress(record: Record) -> None:
             last.update(record)
             show(record)
 
-        weights = import_target(part.spec.target)(Path(data), Path(out), part.config, runtime.device, progress)
+        weights = import_target(spec.target)(Path(data), Path(out), config, chosen, progress)
     if as_json:
         print_json({"weights": str(weights), **last})
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idemcore.hookspecs import GeneratorSpec, hookimpl
+from idemcore.hookspecs import GeneratorSpec, RecipeSpec, hookimpl
 
 OFFERS = frozenset({"diffusion", "diffusion-gradient"})
 
@@ -34,4 +34,16 @@ def idem_generators() -> list[GeneratorSpec]:
             weights=("ddpm-imagenet",),
             offers=OFFERS,
         ),
+    ]
+
+
+@hookimpl
+def idem_recipes() -> list[RecipeSpec]:
+    return [
+        RecipeSpec(
+            name="ddpm",
+            target="idemcore_ddpm.train_photo:train",
+            summary="the photograph prior `ddpm-photo`, from any folder of images",
+            config="idemcore_ddpm.train_photo:TrainConfig",
+        )
     ]

@@ -17,6 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from idemcore.errors import InputError
+
 from .photo_unet import SIGMA_DATA, PhotoUNet, denoise
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -48,7 +50,7 @@ class Crops:
     def __init__(self, folder: Path, config: TrainConfig) -> None:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
-            raise FileNotFoundError(f"no images under {folder}: expected {', '.join(sorted(IMAGE_SUFFIXES))} files")
+            raise InputError(f"{folder} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))} files.")
         self.images: list[Tensor] = []
         for path in paths:
             with Image.open(path) as image:
@@ -59,7 +61,10 @@ class Crops:
                     resized = rgb.resize(size, Image.Resampling.LANCZOS) if scale != 1 else rgb
                     self.images.append(torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous())
         if not self.images:
-            raise ValueError(f"every image under {folder} is smaller than the largest crop, {max(config.crops)} pixels")
+            raise InputError(
+                f"Every image under {folder} is smaller than the largest crop, {max(config.crops)} pixels.",
+                "Bring larger images, or smaller crops: --set 'train.crops=[32]'.",
+            )
         areas = torch.tensor([float(i.shape[1] * i.shape[2]) for i in self.images])
         self.weights = areas.sqrt()
 

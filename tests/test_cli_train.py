@@ -1,0 +1,63 @@
+"""`idem train` with a recipe that trains nothing: settings, progress and result."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from idemcore.hookspecs import RecipeSpec
+from idemcore.plugins import Catalogue, Plugin
+
+RECIPE = """
+from dataclasses import dataclass
+
+@dataclass
+class Config:
+    minutes: float = 9.0
+    rate: float = 0.5
+
+def train(data, out, config, device, progress):
+    progress({"step": 1, "minutes": config.minutes / 2, "loss": 0.25})
+    out.mkdir()
+    (out / "weights.txt").write_text(f"{data.name} {config} {device.type}")
+    return out / "weights.txt"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    (tmp_path / "demo_recipe.py").write_text(RECIPE)
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = RecipeSpec("demo", "demo_recipe:train", "a recipe", "demo_recipe:Config")
+    catalogue = Catalogue([Plugin("demo", "1", "ok", "", (("recipe", spec),))])
+    monkeypatch.setattr("idemcore.plugins.load_catalogue", lambda: catalogue)
+    (tmp_path / "photos").mkdir()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_train_passes_settings_and_tells_loss(idem, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("train", "demo", tmp_path / "photos", "--out", out, "--minutes", 2, "--device", "cpu")
+    result = idem(*arguments, "--set", "train.rate=0.125", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == {"weights": str(out / "weights.txt"), "step": 1, "minutes": 1.0, "loss": 0.25}
+    assert (out / "weights.txt").read_text() == "photos Config(minutes=2.0, rate=0.125) cpu"
+    assert "loss 0.25" in result.stderr
+
+
+@pytest.mark.usefixtures("recipe")
+def test_train_refuses_unknown_settings(idem, tmp_path):
+    result = idem("train", "demo", tmp_path / "photos", "--out", tmp_path / "out", "--set", "train.rat=1")
+    assert result.exit_code == 2
+    assert "train.rate" in result.stderr
+    result = idem("train", "demo", tmp_path / "photos", "--out", tmp_path / "out", "--set", "solver.steps=1")
+    assert result.exit_code == 2
+    assert "train" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_bundled_recipe_refuses_a_folder_without_images(idem, tmp_path):
+    result = idem("train", "ddpm", tmp_path, "--out", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "holds no images" in result.stderr
