@@ -9,7 +9,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test lint clean
+.PHONY: help run test lint style types imports clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -20,10 +20,16 @@ run: $(VENV)/installed  ## decode the demo photo from a JPEG of quality 10; resu
 test: $(VENV)/installed-dev  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/installed-dev  ## check style, types and the direction of imports
-	$(BIN)/ruff check .
+lint: style types imports  ## check style, types and the direction of imports
+
+style: $(VENV)/installed-dev
+	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
 	$(BIN)/mypy
+
+imports: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 clean:  ## remove .venv and the results of `make run`

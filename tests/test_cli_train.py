@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from idemcore.hookspecs import RecipeSpec
 from idemcore.plugins import Catalogue, Plugin
@@ -61,3 +64,21 @@ def test_the_bundled_recipe_refuses_a_folder_without_images(idem, tmp_path):
     result = idem("train", "ddpm", tmp_path, "--out", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 1
     assert "holds no images" in result.stderr
+
+
+def test_the_bundled_recipe_trains_resumes_and_leaves_the_process_as_it_was(idem, tmp_path):
+    (tmp_path / "photos").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photos" / "noise.png")
+    small = ("train.channels=[8,8]", "train.crops=[16]", "train.scales=[1.0]", "train.pixels=1024", "train.blocks=1")
+    arguments = ("train", "ddpm", tmp_path / "photos", "--out", tmp_path / "out", "--device", "cpu", "--json")
+    arguments += tuple(word for setting in small for word in ("--set", setting))
+    before = (torch.get_num_threads(), torch.get_rng_state())
+    first = idem(*arguments, "--minutes", 0.005)
+    assert first.exit_code == 0, first.stderr
+    again = idem(*arguments, "--minutes", 0.01)
+    assert json.loads(again.stdout)["minutes"] > 0.005
+    assert {"checkpoint.pt", "samples.png", "weights.safetensors"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    assert torch.get_num_threads() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert torch.tensor(1e-40) / 2 > 0, "denormals are not flushed"

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,20 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     os.replace(temporary, path)
 
 
+@contextmanager
+def state_of_its_own() -> Iterator[None]:
+    """Denormals are flushed while training; that, the number of threads and PyTorch's own generator are restored."""
+    threads = torch.get_num_threads()
+    torch.set_flush_denormal(True)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+
+
+@state_of_its_own()
 def train(
     data: Path,
     out: Path,
@@ -135,12 +150,14 @@ def train(
     device: torch.device,
     progress: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Path:
-    """Trains, or resumes from `out/checkpoint.pt`, until `config.minutes` of training; returns `out/weights.safetensors`."""
-    torch.set_flush_denormal(True)
+    """Trains, or resumes from `out/checkpoint.pt`, until `config.minutes` of training.
+
+    Returns `out/weights.safetensors`. Raises InputError for a folder without images to train on.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
-    out.mkdir(parents=True, exist_ok=True)
     crops = Crops(data, config)
+    out.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator().manual_seed(config.seed)
     torch.manual_seed(config.seed)
     network = PhotoUNet(config.channels, config.blocks).to(device, memory_format=torch.channels_last)
