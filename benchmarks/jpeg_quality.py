@@ -1,4 +1,4 @@
-"""How natural are reconstructions of low-quality JPEGs? Distances to originals of plain decode, one denoising and `cell`."""
+"""How natural are reconstructions of low-quality JPEGs? Distances of plain decode, one denoising and `cell`."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Certified:
 
 
 def certify(cell: Cell, image: Tensor) -> Certified:
-    """Moves `image` [B,3,H,W] in [0,1] as little as the codec's `snap` can into the cell, then asks the real encoder."""
+    """Moves `image` [B,3,H,W] into the cell, as little as the codec's `snap` can, then asks the real encoder."""
     with torch.no_grad():
         snapped = cell.snap(image)
         exact = [bool(e) for e in cell.contains(snapped)]

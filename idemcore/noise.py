@@ -16,7 +16,7 @@ def image_seed(seed: int, *keys: str | int) -> int:
 
 
 class Noise:
-    """Gaussian draws for a batch of B images; image b always sees the stream of `seeds[b]`, whatever stands beside it."""
+    """Draws for a batch of B images: image b sees the stream of `seeds[b]`, whatever stands beside it."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]

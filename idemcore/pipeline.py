@@ -134,7 +134,7 @@ class Decoder:
     generator_part: Part[GeneratorSpec]
     solver_part: Part[SolverSpec]
     generator: Generator
-    solver: InversionSolver
+    solver: InversionSolver[Any]
 
     @classmethod
     def build(

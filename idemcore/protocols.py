@@ -1,10 +1,11 @@
 """The whole contract of idem: an Encoder, the Cell of a bitstream, a Generator, an InversionSolver. One page.
 
-An *image* at every border is a float32 tensor [B,3,H,W], sRGB, in [0,1]. A *byte image* is uint8 [B,3,H,W]. Noise levels
-are variance exploding in the same units: x = x0 + sigma * n with n ~ N(0, I). Bits are bits, bytes are bytes.
+An *image* at every border is a float32 tensor [B,3,H,W], sRGB, in [0,1]. A *byte image* is uint8 [B,3,H,W]. Noise
+levels are variance exploding in the same units: x = x0 + sigma * n with n ~ N(0, I). Bits are bits, bytes are bytes.
 
 A solver never knows which codec or network it holds: what it may ask for is named by *capabilities*, listed in
-`hookspecs.CAPABILITIES`, which the `Spec` of each plugin declares so that a combination is refused before any heavy work.
+`hookspecs.CAPABILITIES`, which the `Spec` of each plugin declares, so that a combination that cannot work is refused
+before any heavy work.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,7 @@ class Cell(ABC):
     """g(y), [B,3,H,W]."""
 
     distortion: Tensor
-    """[B], float32: the rms error, in [0,1] units, that the codec expects of g(y); solvers start at such noise levels."""
+    """[B], float32: the rms error that the codec expects of g(y), in [0,1] units; solvers start at such levels."""
 
     margin_limit: float = 0.5
     """Largest useful `margin` of `project`, in quantiser steps: half a step leaves only the centre."""
@@ -71,7 +72,7 @@ class Cell(ABC):
         """Int64 [B]: quantised symbols of f(x) that differ from those of y."""
 
     def measure(self, x: Tensor) -> Tensor:
-        """g(f(x)) with a straight-through gradient where capability `gradient` is declared (the x-domain constraint)."""
+        """g(f(x)), with a straight-through gradient if the codec offers `gradient` (the x-domain constraint)."""
         raise Unsupported("this codec has no measure; use a solver that needs only `project`")
 
     def excess(self, x: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class DiffusionGenerator(Generator):
         """E[x0 | x0 + sigma n = x]; sigma is a number or [B]. Not clamped. Gradients flow if x requires them."""
 
     def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
-        """`denoise`, and the learned share v in [0,1] of log beta_t in the posterior log-variance (1 - v: of log beta~_t).
+        """`denoise`, and the learned share v in [0,1] of log beta_t in the posterior log-variance (1-v: of log beta~_t).
 
         Nichol & Dhariwal 2021, eq. 15. None for networks without a learned variance.
         """
@@ -156,6 +157,7 @@ class Step:
 
 
 Callback = Callable[[Step], None]
+GeneratorT = TypeVar("GeneratorT", bound=Generator)
 
 
 @dataclass(frozen=True)
@@ -170,12 +172,12 @@ class Solution:
     """Passes backwards through the network."""
 
 
-class InversionSolver(ABC):
+class InversionSolver(ABC, Generic[GeneratorT]):
     """Finds an image of the prior in the cell. Built from its config dataclass: `Class(config)`."""
 
     @abstractmethod
-    def solve(self, cell: Cell, generator: Any, noise: Noise, callback: Callback | None = None) -> Solution:
-        """`noise` draws on the CPU from one seed an image, so results depend on neither batch, order, threads nor device.
+    def solve(self, cell: Cell, generator: GeneratorT, noise: Noise, callback: Callback | None = None) -> Solution:
+        """`noise` draws on the CPU from one seed an image, so results depend on neither batch, order nor device.
 
         An exception raised by `callback` cancels the solve and passes through.
         """

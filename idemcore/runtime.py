@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -56,7 +57,7 @@ def _fast_bf16(device: torch.device) -> bool:
 
 def _cpu_has_bf16_dot() -> bool:
     try:
-        flags = open("/proc/cpuinfo", encoding="ascii").read()
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags

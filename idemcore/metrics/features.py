@@ -16,7 +16,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def patches(images: Tensor, side: int = 64) -> Tensor:
-    """The non-overlapping side x side patches of [B,3,H,W]: [N,3,side,side]; what is left over at the edges is dropped."""
+    """The non-overlapping side x side patches of [B,3,H,W]: [N,3,side,side]; leftovers at the edges are dropped."""
     blocks = images.unfold(2, side, side).unfold(3, side, side)
     return blocks.permute(0, 2, 3, 1, 4, 5).reshape(-1, images.shape[1], side, side)
 

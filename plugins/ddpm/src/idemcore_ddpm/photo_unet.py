@@ -25,6 +25,12 @@ class NoiseEmbedding(nn.Module):
         return self.net(torch.cat([phase.cos(), phase.sin()], dim=1))
 
 
+def zero(module: nn.Module) -> None:
+    """Starts a layer at 0, so that the block around it starts as the identity."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+
+
 class ResBlock(nn.Module):
     """x + conv(relu(gain(sigma) * conv(x))): no normalisation, so local contrast survives and a CPU is kept busy."""
 
@@ -33,14 +39,24 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.gain = nn.Linear(embedding, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.gain.weight)
-        nn.init.zeros_(self.gain.bias)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        zero(self.gain)
+        zero(self.conv2)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         gain = 1 + self.gain(embedding)[:, :, None, None]
         return x + self.conv2(F.relu(self.conv1(x) * gain))
+
+
+class Stage(nn.ModuleList):
+    """Residual blocks of one resolution, one after the other."""
+
+    def __init__(self, count: int, channels: int, embedding: int) -> None:
+        super().__init__(ResBlock(channels, embedding) for _ in range(count))
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, embedding)
+        return x
 
 
 class PhotoUNet(nn.Module):
@@ -65,14 +81,13 @@ class PhotoUNet(nn.Module):
         self.down_blocks, self.downs = nn.ModuleList(), nn.ModuleList()
         self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         for width, wider in zip(channels[:-1], channels[1:], strict=True):
-            self.down_blocks.append(nn.ModuleList(ResBlock(width, embedding) for _ in range(blocks)))
+            self.down_blocks.append(Stage(blocks, width, embedding))
             self.downs.append(nn.Conv2d(width, wider, 2, stride=2))
             self.ups.append(nn.Conv2d(wider, width, 1))
-            self.up_blocks.append(nn.ModuleList(ResBlock(width, embedding) for _ in range(blocks)))
-        self.middle = nn.ModuleList(ResBlock(channels[-1], embedding) for _ in range(2 * blocks))
+            self.up_blocks.append(Stage(blocks, width, embedding))
+        self.middle = Stage(2 * blocks, channels[-1], embedding)
         self.tail = nn.Conv2d(channels[0], 3, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        zero(self.tail)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x [B,3,H,W] scaled to unit variance, sigma [B] in the units of [-1,1] images -> [B,3,H,W]."""
@@ -80,17 +95,14 @@ class PhotoUNet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round away noise below 1/256
             h = self.head(x.float())
         skips = []
-        for blocks, down in zip(self.down_blocks, self.downs, strict=True):
-            for block in blocks:
-                h = block(h, embedding)
+        for stage, down in zip(self.down_blocks, self.downs, strict=True):
+            h = stage(h, embedding)
             skips.append(h)
             h = down(h)
-        for block in self.middle:
-            h = block(h, embedding)
-        for blocks, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
+        h = self.middle(h, embedding)
+        for stage, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
             h = F.interpolate(up(h), scale_factor=2.0, mode="nearest") + skips.pop()
-            for block in blocks:
-                h = block(h, embedding)
+            h = stage(h, embedding)
         return self.tail(h)
 
 

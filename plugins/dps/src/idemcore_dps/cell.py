@@ -12,7 +12,7 @@ from .config import CellConfig
 from .schedules import ancestral, karras
 
 
-class ProjectAndRenoise(InversionSolver):
+class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
     """Denoise, project on the cell, renoise; from the noised base decode down to the last level.
 
         x = g(y) + s_0 n                              s_0: a multiple of the codec's expected error, image by image

@@ -13,7 +13,7 @@ from .schedules import alpha_from_sigma, linear_ddpm, respaced
 
 
 def timestep_levels(generator: DiffusionGenerator, steps: int) -> Tensor:
-    """Noise levels [steps], largest first: the DDPM's own, or the linear schedule within a continuous network's range."""
+    """Noise levels [steps], largest first: the DDPM's own, or DDPM's linear ones that a continuous network knows."""
     if generator.sigmas is not None:
         return respaced(generator.sigmas.cpu(), steps)
     levels = linear_ddpm()
@@ -21,7 +21,7 @@ def timestep_levels(generator: DiffusionGenerator, steps: int) -> Tensor:
     return respaced(levels[inside], steps)
 
 
-class DPS(InversionSolver):
+class DPS(InversionSolver[DiffusionGenerator]):
     """Chung et al., ICLR 2023, alg. 1, with F(x) = g(f(x)) as the operator (Xu et al., ICLR 2024).
 
     Each step draws x' from the ancestral posterior N(mean(x_t, x0), variance) of the respaced DDPM, with the network's
@@ -32,7 +32,10 @@ class DPS(InversionSolver):
     def __init__(self, config: DPSConfig) -> None:
         self.config = config
 
-    def solve(self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None) -> Solution:  # type: ignore[override]
+    def solve(
+        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+    ) -> Solution:
+        """See `InversionSolver.solve`."""
         sigmas = timestep_levels(generator, self.config.steps)
         abar = alpha_from_sigma(sigmas)
         target = cell.centre * 2 - 1

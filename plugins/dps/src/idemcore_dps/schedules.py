@@ -30,7 +30,7 @@ def alpha_from_sigma(sigmas: Tensor) -> Tensor:
 
 
 def respaced(sigmas: Tensor, steps: int) -> Tensor:
-    """`steps` of the ascending levels [T], evenly spaced and both ends kept, largest first (Nichol & Dhariwal 2021, sec. 4)."""
+    """`steps` of the ascending levels [T], evenly spaced, both ends kept, largest first (Nichol & Dhariwal 2021)."""
     if steps >= len(sigmas):
         return sigmas.flip(0)
     index = torch.linspace(0, len(sigmas) - 1, steps, dtype=torch.float64).round().long()

@@ -28,7 +28,8 @@ def expected_rms(box: Box) -> Tensor:
     cb, _ = _errors(box, slice(split, split + 1), y_variance)
     cr, _ = _errors(box, slice(split + 1, split + 2), y_variance)
     _, from_cb, from_cr = box.to_rgb.square().mean(0)
-    return (y + from_cb * cb + from_cr * cr).sqrt() / 255
+    rms: Tensor = (y + from_cb * cb + from_cr * cr).sqrt() / 255
+    return rms
 
 
 def _errors(box: Box, blocks: slice, luma_variance: Tensor | None) -> tuple[Tensor, Tensor]:
