@@ -4,8 +4,8 @@ With c = DCT(C x) the coefficients of an image x (C: RGB to YCbCr, chroma averag
 
     cell = {x in [0,1] : |c / q - s| < 1/2}
 
-Clipping c into the box and adding the pseudo-inverse of the change is the orthogonal projection in YCbCr; alternated with
-clamping RGB it finds a point of both sets (POCS; Zakhor 1992, "Iterative procedures for reduction of blocking effects").
+Clipping c into the box and adding the pseudo-inverse of the change is the orthogonal projection in YCbCr; alternated
+with clamping RGB it finds a point of both sets (Zakhor 1992, "Iterative procedures for reduction of blocking effects").
 """
 
 from __future__ import annotations
@@ -37,8 +37,12 @@ class Box:
         """[B,M,N,K,64] in quantiser steps: -1/2..1/2 inside the cell; 0 for blocks that do not exist."""
         return (self.coefficients(image) / self.steps - self.symbols) * self.layout.valid[..., None]
 
+    def image(self, b: int) -> Box:
+        """The box of one image of the batch."""
+        return Box(self.layout, self.symbols[b : b + 1], self.tables[b : b + 1])
+
     def project(self, image: Tensor, margin: Tensor | float, rounds: int) -> Tensor:
-        """Alternates at most `rounds` times; `margin` in quantiser steps, at most 1/2 (a number or [B or 1,1,1,K,64])."""
+        """Alternates at most `rounds` times, in the MCUs that miss; `margin` (number or [B,1,1,K,64]) is in steps."""
         tiles = self.layout.tiles(image * 255.0).clamp(0, 255)
         half = (0.5 - torch.as_tensor(margin, device=image.device)).clamp(min=0.0)
         target = (half - SLACK).clamp(min=0.0)
@@ -46,9 +50,10 @@ class Box:
         for _ in range(rounds):
             found = self._analyse(tiles)
             change = (found.clamp(low, high) - found) * self.layout.valid[..., None]
-            if bool((change.abs() <= (half - target + SLACK) * self.steps).all()):
+            outside = (change.abs() > (half - target + SLACK) * self.steps).flatten(-2).any(-1)
+            if not outside.any():
                 break
-            tiles = (tiles + self._synthesise(change)).clamp_(0, 255)
+            tiles = (tiles + self._synthesise(change * outside[..., None, None])).clamp_(0, 255)
         return self.layout.image(tiles) / 255.0
 
     def pixels(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,10 +12,12 @@ from idemcore.errors import InputError
 from idemcore.protocols import Cell
 
 from .box import Box
+from .distortion import expected_rms
 from .entropy import read_coefficients
-from .files import decode_image, encode_like, written_here
+from .files import decode_image, encode_like, to_bytes, written_here
 from .layout import Layout
-from .snap import snap
+from .model import coefficients, quantise
+from .snap import WORK, snap
 from .stream import Stream, parse
 from .upsample import upsample
 
@@ -23,30 +25,37 @@ from .upsample import upsample
 class JpegCell(Cell):
     """{x : f(x) = y} of JPEG files of one size and subsampling, known from their bytes alone.
 
-    A file that this encoder wrote (`own_bytes`) is matched byte for byte. A file of another encoder has headers, Huffman
-    tables or scans that ours never writes: there, equality is that of the quantised coefficients and tables.
+    A file that this encoder wrote (`own_bytes`) is matched byte for byte. A file of another encoder has headers,
+    Huffman tables or scans that ours never writes: there, the quantised coefficients and the tables must be equal.
     """
 
-    def __init__(self, streams: Sequence[bytes], device: torch.device | str = "cpu", rounds: int = 12) -> None:
-        """`rounds`: most alternations of `project`. Raises BitstreamError or InputError."""
-        self.streams, self.rounds, self.device = list(streams), rounds, torch.device(device)
+    def __init__(
+        self, streams: Sequence[bytes], device: torch.device | str = "cpu", rounds: int = 12, search_work: int = WORK
+    ) -> None:
+        """Raises BitstreamError or InputError.
+
+        `rounds`: most alternations of `project`. `search_work`: most iterations of `snap` an image, over all its MCUs.
+        """
+        self.streams, self.device = list(streams), torch.device(device)
+        self.rounds, self.search_work = rounds, search_work
         self.parsed = [parse(data) for data in self.streams]
         first = self.parsed[0]
         kinds = {(s.height, s.width, s.subsampling) for s in self.parsed}
         if len(kinds) > 1:
-            raise InputError("JPEGs of different sizes or chroma subsampling cannot share a batch.", "Decode them singly.")
+            raise InputError("JPEGs of different sizes or subsampling cannot share a batch.", "Decode them singly.")
         layout = Layout(first.height, first.width, first.subsampling, self.device)
         symbols = torch.stack([pack_symbols(s, layout) for s in self.parsed]).to(self.device)
         tables = torch.stack([pack_tables(s, layout) for s in self.parsed]).to(self.device)
         self.box = Box(layout, symbols, tables)
         self.centre = torch.cat([decode_image(data) for data in self.streams]).to(self.device)
+        self.distortion = expected_rms(self.box)
         self.own_bytes = torch.tensor([written_here(s) for s in self.parsed])
         """Bool [B]: files of this encoder, which `contains` compares byte for byte."""
 
     def contains(self, byte_image: Tensor) -> Tensor:
-        """Bool [B]: the real encoder gives the same bytes or, where not `own_bytes`, the same coefficients and tables."""
-        rewritten = [encode_like(s, one) for s, one in zip(self.parsed, byte_image.cpu())]
-        same = [new == old for new, old in zip(rewritten, self.streams)]
+        """Bool [B]: the real encoder gives the same bytes or, unless `own_bytes`, the same coefficients and tables."""
+        rewritten = [encode_like(s, one) for s, one in zip(self.parsed, byte_image, strict=True)]
+        same = [new == old for new, old in zip(rewritten, self.streams, strict=True)]
         for b, own in enumerate(self.own_bytes.tolist()):
             if not own:
                 same[b] = self._differing(b, rewritten[b]) == 0
@@ -54,15 +63,15 @@ class JpegCell(Cell):
 
     def differing_symbols(self, byte_image: Tensor) -> Tensor:
         """Int64 [B]: coefficients of the real encoder's file that differ from those of y."""
-        rewritten = [encode_like(s, one) for s, one in zip(self.parsed, byte_image.cpu())]
+        rewritten = [encode_like(s, one) for s, one in zip(self.parsed, byte_image, strict=True)]
         counts = [0 if new == self.streams[b] else self._differing(b, new) for b, new in enumerate(rewritten)]
         return torch.tensor(counts, device=self.device)
 
     def measure(self, x: Tensor) -> Tensor:
-        """g(f(x)), rounding passed straight through: within two grey levels of the real decoder on byte images."""
+        """g(f(x)), rounding passed straight through; within 3 grey levels of what the real files decode to."""
+        exact = quantise(coefficients(to_bytes(x.detach()), self.box.layout), self.box.tables)
         position = self.box.coefficients(x) / self.box.steps
-        rounded = position + (torch.round(position) - position).detach()
-        return self._render(rounded * self.box.steps)
+        return self._render((position + (exact - position).detach()) * self.box.steps)
 
     def excess(self, x: Tensor) -> Tensor:
         """[B,K] quantiser steps outside (-1/2, 1/2), K coefficients an image, those outside the image left out."""
@@ -75,7 +84,7 @@ class JpegCell(Cell):
 
     def snap(self, x: Tensor) -> Tensor:
         """Uint8 [B,3,H,W]: a byte image of the cell near x, by the integer model of the encoder (see `snap.py`)."""
-        return snap(self.box, x)
+        return snap(self.box, x, self.search_work)
 
     def _differing(self, b: int, data: bytes) -> int:
         found, wanted = parse(data), self.parsed[b]
@@ -84,9 +93,9 @@ class JpegCell(Cell):
         symbols = pack_symbols(found, self.box.layout).to(self.device)
         return int(((symbols != self.box.symbols[b]) & self.box.layout.valid[..., None]).sum())
 
-    def _render(self, coefficients: Tensor) -> Tensor:
+    def _render(self, unquantised: Tensor) -> Tensor:
         layout = self.box.layout
-        luma, chroma = self.box.pixels(coefficients)
+        luma, chroma = self.box.pixels(unquantised)
         luma = (luma + 128.0).clamp(0, 255)
         if layout.grey:
             return luma[:, None].expand(-1, 3, -1, -1) / 255.0

@@ -26,4 +26,4 @@ class JpegConfig:
             raise UsageError(f"jpeg: quality is {self.quality}, but libjpeg's scale is 1 to 100.", "Try quality=10.")
         if self.subsampling not in SUBSAMPLINGS:
             known = ", ".join(SUBSAMPLINGS)
-            raise UsageError(f"jpeg: subsampling is {self.subsampling!r}, not one of {known}.", "Try subsampling=4:2:0.")
+            raise UsageError(f"jpeg: subsampling is {self.subsampling!r}, not one of {known}.", "Try 4:2:0.")

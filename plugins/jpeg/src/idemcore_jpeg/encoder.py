@@ -13,8 +13,9 @@ from idemcore.runtime import Runtime
 
 from .cell import JpegCell
 from .config import JpegConfig
-from .files import decode_image, encode_image
-from .stream import parse
+from .entropy import read_coefficients
+from .files import decode_image, encode_image, quality_of, to_bytes
+from .stream import PROGRESSIVE, parse
 
 
 class JpegEncoder(Encoder):
@@ -28,7 +29,7 @@ class JpegEncoder(Encoder):
         """[B,3,H,W] in [0,1], rounded to 8 bits -> a JPEG file each."""
         settings = self.config
         options = {"quality": settings.quality, "subsampling": settings.subsampling, "optimize": settings.optimize}
-        return [encode_image(one, **options) for one in (image.clamp(0, 1) * 255).round().to(torch.uint8)]
+        return [encode_image(one, **options) for one in to_bytes(image)]
 
     def decode(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> Tensor:
         """libjpeg's decode, [B,3,H,W]. `size`, if given, must be that of the files."""
@@ -36,7 +37,15 @@ class JpegEncoder(Encoder):
             found = parse(data)
             if size is not None and size != (found.height, found.width):
                 raise BitstreamError(f"The JPEG is {found.width}x{found.height}, not {size[1]}x{size[0]} pixels.")
+            read_coefficients(found)  # libjpeg decodes damaged data without a word
         return torch.cat([decode_image(data) for data in streams]).to(self.device)
+
+    def describe(self, stream: bytes) -> dict[str, str | int | float]:
+        """Size, quality (if the file has libjpeg's standard tables), subsampling and coding."""
+        found = parse(stream)
+        coding = "progressive" if found.frame == PROGRESSIVE else "baseline"
+        facts: dict[str, str | int | float] = {"width": found.width, "height": found.height, "coding": coding}
+        return {**facts, "quality": quality_of(found) or "not libjpeg's tables", "subsampling": found.subsampling}
 
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> JpegCell:
         """The quantisation cells of JPEG files of one size and subsampling."""

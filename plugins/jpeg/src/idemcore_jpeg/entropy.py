@@ -1,4 +1,4 @@
-"""Huffman-coded coefficients of a JPEG file (ITU-T T.81, annexes F and G), strictly: damage is an error, never a guess."""
+"""Huffman-coded coefficients of a JPEG file (ITU-T T.81, annexes F and G), read strictly: damage is an error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from idemcore.errors import BitstreamError
 
@@ -18,7 +19,7 @@ SLACK = 4096
 NATURAL = [int(i) for i in ZIGZAG]
 
 
-def read_coefficients(stream: Stream) -> list[np.ndarray]:
+def read_coefficients(stream: Stream) -> list[npt.NDArray[np.int16]]:
     """Quantised coefficients of each component, int16 [rows of blocks, columns of blocks, 64] in natural order."""
     tall, wide = max(c.v for c in stream.components), max(c.h for c in stream.components)
     rows, columns = math.ceil(stream.height / (8 * tall)), math.ceil(stream.width / (8 * wide))
@@ -30,7 +31,7 @@ def read_coefficients(stream: Stream) -> list[np.ndarray]:
         _Scanner(stream, scan, planes, rows, columns, factors, (tall, wide)).run()
     return [
         np.frombuffer(plane, np.int16).reshape(rows * v, columns * h, 64)
-        for plane, (v, h) in zip(planes, factors)
+        for plane, (v, h) in zip(planes, factors, strict=True)
     ]
 
 
@@ -43,7 +44,7 @@ def huffman_lookup(table: bytes | None) -> list[int]:
     entries = np.repeat(lengths << 8 | values, 1 << (16 - lengths))
     if len(entries) > 65536:
         raise BitstreamError("The JPEG file's Huffman tables are damaged.", DAMAGED)
-    return np.concatenate([entries, np.zeros(65536 - len(entries), np.int64)]).tolist()
+    return [int(e) for e in np.concatenate([entries, np.zeros(65536 - len(entries), np.int64)]).tolist()]
 
 
 class _Scanner:
@@ -183,14 +184,12 @@ class _Scanner:
                     raise BitstreamError("The JPEG file is damaged: a code that its tables do not have.", DAMAGED)
                 break
             k += entry >> 4 & 15
+            if k > 63:
+                raise BitstreamError("The JPEG file is damaged: a block of more than 64 coefficients.", DAMAGED)
             value = window >> (64 - shift - length - size) & ((1 << size) - 1)
             position += length + size
-            if k > 63 or size == 15 and value == 0:
-                break
             plane[offset + NATURAL[k]] = value if value >> (size - 1) else value - (1 << size) + 1
             k += 1
-        if k > 64:
-            raise BitstreamError("The JPEG file is damaged: a block of more than 64 coefficients.", DAMAGED)
         self.position = position
 
     def dc_first(self, component: int, plane: array[int], offset: int) -> None:

@@ -16,6 +16,11 @@ from .stream import BASELINE, Stream, parse
 PILLOW_SAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2, "grey": -1}
 
 
+def to_bytes(image: Tensor) -> Tensor:
+    """[...] in [0,1] -> uint8, halves to even."""
+    return (image.clamp(0, 1) * 255.0).round().to(torch.uint8)
+
+
 def encode_image(byte_image: Tensor, **options: object) -> bytes:
     """Uint8 [3,H,W] -> a JPEG file; `options` are Pillow's."""
     buffer = io.BytesIO()
@@ -48,7 +53,19 @@ def encode_like(stream: Stream, byte_image: Tensor) -> bytes:
 def written_here(stream: Stream) -> bool:
     """Whether the file has the headers this encoder writes, so that the same coefficients give the same bytes."""
     blank = torch.zeros(3, stream.height, stream.width, dtype=torch.uint8)
-    return stream.frame == BASELINE and len(stream.scans) == 1 and parse(encode_like(stream, blank)).header == stream.header
+    usual = stream.frame == BASELINE and len(stream.scans) == 1
+    return usual and parse(encode_like(stream, blank)).header == stream.header
+
+
+def quality_of(stream: Stream) -> int:
+    """libjpeg's quality if the file has its standard tables, else 0."""
+    standard = parse(encode_image(torch.zeros(3, 8, 8, dtype=torch.uint8), quality=50)).component_tables()
+    tables = stream.component_tables()
+    for quality in range(1, 101):
+        scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+        if np.array_equal(tables, ((standard * scale + 50) // 100).clip(1, 255)[: len(tables)]):
+            return quality
+    return 0
 
 
 def standard_huffman(grey: bool) -> bytes:

@@ -131,8 +131,10 @@ class Layout:
         luma = torch.block_diag(*[dct_matrix()] * self.luma_blocks) @ _selection(by_block[:, None], pixel.numel())
         luma = luma * used[:, None]
         chroma = dct_matrix() @ _selection(averaged, pixel.numel())
-        matrices = [m.float().to(device) for m in (luma, chroma, torch.linalg.pinv(luma), torch.linalg.pinv(chroma))]
-        return TileMap(rows, columns, by_block.to(device), averaged.to(device), *matrices, real.flatten().to(device))
+        both = (luma, chroma, torch.linalg.pinv(luma), torch.linalg.pinv(chroma))
+        analyse, analyse_chroma, invert, invert_chroma = (matrix.float().to(device) for matrix in both)
+        where = (by_block.to(device), averaged.to(device))
+        return TileMap(rows, columns, *where, analyse, analyse_chroma, invert, invert_chroma, real.flatten().to(device))
 
 
 def _selection(index: Tensor, pixels: int) -> Tensor:

@@ -1,7 +1,8 @@
 """libjpeg-turbo's encoder up to the quantised coefficients, in integers and bit for bit, over batches of tiles.
 
 Colour conversion, chroma averaging, the accurate integer DCT ("islow", Loeffler, Ligtenberg and Moschytz 1989) and
-quantisation, as in jccolor.c, jcsample.c, jfdctint.c and jcdctmgr.c. Unscaled coefficients are 8 times the orthonormal DCT.
+quantisation, as in jccolor.c, jcsample.c, jfdctint.c and jcdctmgr.c. Unscaled coefficients are 8 times the orthonormal
+DCT.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ F_1_501, F_1_847, F_1_961, F_2_053, F_2_562, F_3_072 = 12299, 15137, 16069, 1681
 def fixed_point_ycc(rgb: Tensor) -> Tensor:
     """Int32 [3,...] 0..255 -> int32 [3,...]: Y, Cb, Cr before the shift by 16 bits that rounds them."""
     r, g, b = rgb.int()
-    rows = [r * int(c[0]) + g * int(c[1]) + b * int(c[2]) + int(o) for c, o in zip(COLOUR, OFFSET)]
+    rows = [r * int(c[0]) + g * int(c[1]) + b * int(c[2]) + int(o) for c, o in zip(COLOUR, OFFSET, strict=True)]
     return torch.stack(rows)
 
 
@@ -61,7 +62,7 @@ def coefficients(byte_image: Tensor, layout: Layout) -> Tensor:
 
 
 def quantise(unscaled: Tensor, tables: Tensor) -> Tensor:
-    """Nearest multiple of 8 * table, halves away from zero; int32 [...,K,64] with tables int32 [...,K,64] -> symbols."""
+    """Unscaled coefficients and tables, int32 [...,K,64] -> symbols: division by 8 * table, halves away from zero."""
     step = tables * 8
     return unscaled.sign() * torch.div(unscaled.abs() + step // 2, step, rounding_mode="floor")
 

@@ -1,7 +1,7 @@
 """From a real-valued image to a byte image of the cell, moving it as little as possible.
 
-1. Project with a margin that rounding seldom crosses, round, run the integer model of the encoder, list the tiles that miss.
-2. Search in those (`search.py`).
+1. Round, run the integer model of the encoder, list the tiles that miss. The others are left as they are.
+2. Project those with a margin that rounding seldom crosses, round, and search from there (`search.py`).
 3. Tiles that still miss start again from a projection deeper inside the cell.
 """
 
@@ -31,50 +31,55 @@ class Attempt:
     """Steps of the search in each tile that misses."""
 
 
-ATTEMPTS = (Attempt(1.4, 0.48, 60), Attempt(1.4, 0.48, 400))
-"""8-bit rounding moves a coefficient by 0.35 grey levels (standard deviation): 1.4 is four of them."""
+ATTEMPTS = (Attempt(0.0, 0.0, 1), Attempt(0.7, 0.48, 100), Attempt(1.4, 0.5, 1000))
+"""8-bit rounding moves a coefficient by 0.35 grey levels (standard deviation): 0.7 is two of them."""
+WORK = 200_000
+"""Most iterations an image, summed over its tiles: about a minute of one CPU core."""
 ROUNDS = 60
 CHUNK = 128
 """Tiles searched at a time: bounds memory to tens of megabytes."""
 
 
-def snap(box: Box, image: Tensor, attempts: Sequence[Attempt] = ATTEMPTS) -> Tensor:
+def snap(box: Box, image: Tensor, work: int = WORK, attempts: Sequence[Attempt] = ATTEMPTS) -> Tensor:
     """[B,3,H,W] in [0,1] -> uint8 [B,3,H,W]: in the cell, by the integer model, wherever the search succeeds."""
+    return torch.cat([_snap_one(box.image(b), image[b : b + 1], work, attempts) for b in range(len(image))])
+
+
+def _snap_one(box: Box, image: Tensor, work: int, attempts: Sequence[Attempt]) -> Tensor:
     wanted = box.layout.tiles(image * 255.0)
     best = torch.zeros_like(wanted, dtype=torch.int32)
     missing = torch.full(best.shape[1:4], torch.inf, device=image.device)
     for number, attempt in enumerate(attempts):
         margin = (attempt.margin / box.steps).clamp(max=attempt.limit)
         start = box.layout.tiles((box.project(image, margin, ROUNDS) * 255.0).round().int())
+        iterations = max(1, min(attempt.iterations, work // int(missing.count_nonzero())))
         for where in box.layout.maps:
-            _improve(box, where, best, missing, start, wanted, attempt.iterations, seed=number)
+            _improve(box, where, best, missing, start, wanted, Search(where, box.layout.grey, iterations, seed=number))
         if not missing.any():
             break
     return box.layout.image(best).to(torch.uint8)
 
 
 def _improve(
-    box: Box, where: TileMap, best: Tensor, missing: Tensor, start: Tensor, wanted: Tensor, iterations: int, seed: int
+    box: Box, where: TileMap, best: Tensor, missing: Tensor, start: Tensor, wanted: Tensor, search: Search
 ) -> None:
     """Replaces the tiles of `best` and `missing` (their penalty) for which the search finds better ones."""
-    inside = (slice(None), where.rows, where.columns)
-    left = missing[inside].nonzero().unbind(1)
+    left = missing[:, where.rows, where.columns].nonzero().unbind(1)
     if not len(left[0]):
         return
-    grid = (slice(None), left[0], left[1] + where.rows.start, left[2] + where.columns.start)
-    low, high = _intervals(box, grid[1:])
-    search = Search(where, box.layout.grey, iterations, seed)
-    for ids in torch.arange(len(left[0])).split(CHUNK):
-        part = (slice(None), *(axis[ids] for axis in grid[1:]))
-        found, penalty = search.run(start[part], wanted[part], low[ids], high[ids])
-        better = penalty < missing[part[1:]]
-        chosen = (slice(None), *(axis[better] for axis in part[1:]))
-        best[chosen], missing[chosen[1:]] = found[:, better], penalty[better]
+    image, row, column = left[0], left[1] + where.rows.start, left[2] + where.columns.start
+    for ids in torch.arange(len(image), device=image.device).split(CHUNK):
+        at = (image[ids], row[ids], column[ids])
+        part = (slice(None), *at)
+        low, high = _intervals(box, at)
+        found, penalty = search.run(start[part], wanted[part], low, high)
+        better = penalty < missing[at]
+        chosen = (image[ids][better], row[ids][better], column[ids][better])
+        best[:, chosen[0], chosen[1], chosen[2]], missing[chosen] = found[:, better], penalty[better]
 
 
-def _intervals(box: Box, grid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+def _intervals(box: Box, at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Bounds [T,K,64] on unscaled coefficients of the listed tiles; blocks that do not exist are free."""
-    tables = box.tables.expand_as(box.symbols)[grid]
-    low, high = bounds(box.symbols[grid], tables)
-    absent = ~box.layout.valid[grid[1:]][..., None]
+    low, high = bounds(box.symbols[at], box.tables.expand_as(box.symbols)[at])
+    absent = ~box.layout.valid[at[1:]][..., None]
     return low.masked_fill(absent, -(1 << 20)), high.masked_fill(absent, 1 << 20)

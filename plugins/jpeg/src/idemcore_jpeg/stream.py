@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from idemcore.errors import BitstreamError, InputError
 
@@ -17,9 +18,10 @@ ZIGZAG = np.array(
 SOI, EOI, SOS, DQT, DHT, DRI, APP14 = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xEE
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 OTHER_FRAMES = {
-    0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical", 0xC9: "arithmetic-coded",
-    0xCA: "arithmetic-coded", 0xCB: "arithmetic-coded", 0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical",
-}  # fmt: skip
+    0xC3: "lossless",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical"),
+    **dict.fromkeys((0xC9, 0xCA, 0xCB), "arithmetic-coded"),
+}
 SAMPLINGS = {(1, 1): "4:4:4", (1, 2): "4:2:2", (2, 2): "4:2:0"}
 HINT = "Convert it first, for example with `jpegtran` or any image editor."
 
@@ -57,7 +59,7 @@ class Stream:
     width: int = 0
     frame: int = 0
     components: list[Component] = field(default_factory=list)
-    tables: dict[int, np.ndarray] = field(default_factory=dict)
+    tables: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict)
     """Quantisation tables by number, int32 [64] in natural order."""
     scans: list[Scan] = field(default_factory=list)
     header: bytes = b""
@@ -72,7 +74,7 @@ class Stream:
             return "grey"
         return SAMPLINGS[self.components[0].v, self.components[0].h]
 
-    def component_tables(self) -> np.ndarray:
+    def component_tables(self) -> npt.NDArray[np.int32]:
         """Int32 [C,64]: the quantisation table of each component."""
         try:
             return np.stack([self.tables[c.table] for c in self.components])
@@ -144,7 +146,7 @@ def _coded_end(data: bytes, position: int) -> int:
     return len(data)
 
 
-def _quantisation_tables(body: bytes) -> dict[int, np.ndarray]:
+def _quantisation_tables(body: bytes) -> dict[int, npt.NDArray[np.int32]]:
     tables = {}
     while body:
         wide, number = body[0] >> 4, body[0] & 15
@@ -177,7 +179,9 @@ def _frame(stream: Stream, marker: int, body: bytes) -> None:
     stream.height, stream.width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
     if not stream.height or not stream.width:
         raise BitstreamError("The JPEG file's frame header gives no image size.")
-    stream.components = [Component(body[i], body[i + 1] & 15, body[i + 1] >> 4, body[i + 2]) for i in range(6, len(body), 3)]
+    stream.components = [
+        Component(i, hv & 15, hv >> 4, table) for i, hv, table in zip(*(body[j::3] for j in (6, 7, 8)), strict=True)
+    ]
     _check_components(stream.components)
 
 
@@ -197,9 +201,7 @@ def _adobe(stream: Stream, transform: int) -> None:
         raise InputError("The JPEG stores RGB (Adobe marker), not YCbCr.", HINT)
 
 
-def _scan(
-    stream: Stream, body: bytes, coded: bytes, dc: dict[int, bytes], ac: dict[int, bytes], restart: int
-) -> Scan:
+def _scan(stream: Stream, body: bytes, coded: bytes, dc: dict[int, bytes], ac: dict[int, bytes], restart: int) -> Scan:
     count = body[0] if body else 0
     if not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         raise BitstreamError("The JPEG file has a damaged scan header.")

@@ -1,4 +1,4 @@
-"""libjpeg's "fancy" chroma upsampling: triangle filters that keep the sample grid centred (jdsample.c), in real numbers."""
+"""libjpeg's "fancy" chroma upsampling (jdsample.c): triangle filters that keep the sample grid centred."""
 
 from __future__ import annotations
 
