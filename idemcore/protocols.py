@@ -118,7 +118,7 @@ class DiffusionGenerator(Generator):
         """E[x0 | x0 + sigma n = x]; sigma is a number or [B]. Not clamped. Gradients flow if x requires them."""
 
     def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
-        """`denoise`, and the learned share v in [0,1] of log beta_t in the posterior log-variance (1-v: of log beta~_t).
+        """`denoise`, and the learned share v in [0,1] of log beta_t in the log-variance (1-v: of log beta~_t).
 
         Nichol & Dhariwal 2021, eq. 15. None for networks without a learned variance.
         """

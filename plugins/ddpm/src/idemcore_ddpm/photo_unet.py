@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -80,7 +81,7 @@ class PhotoUNet(nn.Module):
         self.head = nn.Conv2d(3, channels[0], 3, padding=1)
         self.down_blocks, self.downs = nn.ModuleList(), nn.ModuleList()
         self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList()
-        for width, wider in zip(channels[:-1], channels[1:], strict=True):
+        for width, wider in itertools.pairwise(channels):
             self.down_blocks.append(Stage(blocks, width, embedding))
             self.downs.append(nn.Conv2d(width, wider, 2, stride=2))
             self.ups.append(nn.Conv2d(wider, width, 1))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,7 +20,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from idemcore.errors import InputError
+from idemcore.errors import IdemError, InputError
+from idemcore.imageio import read_bytes
 
 from .photo_unet import SIGMA_DATA, PhotoUNet, denoise
 
@@ -54,8 +57,11 @@ class Crops:
             raise InputError(f"{folder} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))} files.")
         self.images: list[Tensor] = []
         for path in paths:
-            with Image.open(path) as image:
-                rgb = image.convert("RGB")
+            try:
+                rgb = Image.fromarray(read_bytes(path, (255, 255, 255))[0].permute(1, 2, 0).numpy())
+            except InputError as error:
+                warnings.warn(f"left out: {error.message}", stacklevel=2)
+                continue
             for scale in config.scales:
                 size = (round(rgb.width * scale), round(rgb.height * scale))
                 if min(size) >= max(config.crops):
@@ -130,19 +136,115 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
 
 
 @contextmanager
-def state_of_its_own() -> Iterator[None]:
-    """Denormals are flushed while training; that, the number of threads and PyTorch's own generator are restored."""
-    threads = torch.get_num_threads()
+def process_settings(threads: int) -> Iterator[None]:
+    """`threads` of PyTorch (0: as they are) and denormals flushed to zero: zero-started layers train faster so."""
+    before = torch.get_num_threads()
     torch.set_flush_denormal(True)
+    torch.set_num_threads(threads or before)
     try:
-        with torch.random.fork_rng():
-            yield
+        yield
     finally:
         torch.set_flush_denormal(False)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
-@state_of_its_own()
+class Training:
+    """Network, optimiser and averaged weights of one run, in step with `checkpoint.pt` of its folder."""
+
+    def __init__(self, out: Path, config: TrainConfig, device: torch.device) -> None:
+        self.out, self.config, self.device = out, config, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = self._new_network()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.rng = torch.Generator().manual_seed(config.seed)
+        self.step, self.seen, self.elapsed = 0, 0, 0.0
+
+    def resume(self) -> None:
+        """Goes on from the checkpoint. Raises InputError if it is unreadable or of another network."""
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return
+        try:
+            saved = torch.load(path, map_location=self.device, weights_only=True)
+            self.network.load_state_dict(saved["network"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.rng.set_state(saved["rng"].cpu())
+            self.ema, self.step, self.seen = saved["ema"], saved["step"], saved["seen"]
+            self.elapsed = saved["elapsed"]
+        except (OSError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{path} cannot be resumed: {reason}", "Use the settings it was begun with, or another --out."
+            ) from error
+
+    @property
+    def progress(self) -> float:
+        """0..1 of the time that the schedule has."""
+        return self.elapsed / (60 * self.config.minutes)
+
+    def update(self, crops: Crops) -> float:
+        """One step of Adam and of the average; returns the loss of the batch."""
+        begin, config = time.monotonic(), self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.step, self.progress)
+        side = config.crops[int(torch.randint(len(config.crops), (), generator=self.rng))]
+        count = max(1, config.pixels // side**2)
+        losses = self._losses(crops.batch(count, side, self.rng))
+        # A rare extreme noise level must not rule the step.
+        objective = (losses / (1 + losses.detach() / 4)).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        objective.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self._average()
+        self.step, self.seen = self.step + 1, self.seen + count * side**2 // 4096
+        self.elapsed += time.monotonic() - begin
+        return float(losses.detach().mean().clamp(max=10))
+
+    def save(self) -> Path:
+        """Checkpoint, weights and a grid of samples, each written whole or not at all."""
+        content = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema,
+            "step": self.step,
+            "seen": self.seen,
+            "elapsed": self.elapsed,
+            "rng": self.rng.get_state(),
+            "config": asdict(self.config),
+        }
+        save_checkpoint(content, self.out / "checkpoint.pt")
+        note = {"crops": str(self.seen), "minutes": f"{self.elapsed / 60:.1f}"}
+        save_weights(self.ema, self.config, self.out / "weights.safetensors", note)
+        with torch.random.fork_rng(devices=[]):
+            averaged = self._new_network()
+        averaged.load_state_dict(self.ema)
+        save_grid(sample(averaged, 8, 96, 0, self.device), self.out / "samples.png")
+        return self.out / "weights.safetensors"
+
+    def _new_network(self) -> PhotoUNet:
+        network = PhotoUNet(self.config.channels, self.config.blocks)
+        return network.to(self.device).to(memory_format=torch.channels_last)
+
+    def _losses(self, clean: Tensor) -> Tensor:
+        """[B] squared errors of the denoised crops, weighted so that every noise level counts the same (EDM)."""
+        sigma = draw_sigma(len(clean), self.config, self.rng)
+        noisy = clean + sigma[:, None, None, None] * torch.randn(clean.shape, generator=self.rng)
+        clean, noisy, sigma = (x.to(self.device) for x in (clean, noisy, sigma))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            error = denoise(self.network, noisy.contiguous(memory_format=torch.channels_last), sigma) - clean
+        weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
+        return weight * error.square().mean(dim=(1, 2, 3))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            self.ema[name].lerp_(value, 1 - decay)
+
+
 def train(
     data: Path,
     out: Path,
@@ -150,77 +252,40 @@ def train(
     device: torch.device,
     progress: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Path:
-    """Trains, or resumes from `out/checkpoint.pt`, until `config.minutes` of training.
+    """Trains, or resumes from `out/checkpoint.pt`, until `config.minutes` of training; returns the weights' path.
 
-    Returns `out/weights.safetensors`. Raises InputError for a folder without images to train on.
+    An interrupt is passed on after a last checkpoint. Raises InputError if `data` holds no usable image, IdemError if
+    the loss diverges.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    crops = Crops(data, config)
-    out.mkdir(parents=True, exist_ok=True)
-    rng = torch.Generator().manual_seed(config.seed)
-    torch.manual_seed(config.seed)
-    network = PhotoUNet(config.channels, config.blocks).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-    ema = {k: v.clone() for k, v in network.state_dict().items()}
-    step, seen, elapsed = 0, 0, 0.0
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        ema, step, seen, elapsed = saved["ema"], saved["step"], saved["seen"], saved["elapsed"]
-        rng.set_state(saved["rng"].cpu())
+    with process_settings(config.threads):
+        crops = Crops(data, config)
+        out.mkdir(parents=True, exist_ok=True)
+        training = Training(out, config, device)
+        training.resume()
+        try:
+            _run(training, crops, progress)
+        except KeyboardInterrupt:
+            training.save()
+            raise
+        return training.save()
 
-    def save() -> None:
-        content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step,
-                   "seen": seen, "elapsed": elapsed, "rng": rng.get_state(), "config": asdict(config)}  # fmt: skip
-        save_checkpoint(content, checkpoint)
-        save_weights(ema, config, out / "weights.safetensors", {"crops": str(seen), "minutes": f"{elapsed / 60:.1f}"})
-        averaged = PhotoUNet(config.channels, config.blocks).to(device, memory_format=torch.channels_last)
-        averaged.load_state_dict(ema)
-        save_grid(sample(averaged, 8, 96, 0, device), out / "samples.png")
 
-    last_save, running = elapsed, math.nan
-    with (out / "log.jsonl").open("a") as log:
-        while elapsed < config.minutes * 60:
-            begin = time.monotonic()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step, elapsed / (config.minutes * 60))
-            side = config.crops[int(torch.randint(len(config.crops), (), generator=rng))]
-            count = max(1, config.pixels // side**2)
-            clean = crops.batch(count, side, rng).to(device, memory_format=torch.channels_last)
-            sigma = draw_sigma(count, config, rng).to(device)
-            noisy = clean + sigma[:, None, None, None] * torch.randn(clean.shape, generator=rng).to(device)
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                error = denoise(network, noisy, sigma) - clean
-            weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
-            losses = weight * error.square().mean(dim=(1, 2, 3))
-            loss = (losses / (1 + losses.detach() / 4)).mean()  # a rare extreme noise level must not rule the step
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            with torch.no_grad():
-                decay = min(config.ema, (1 + step) / (10 + step))
-                for name, value in network.state_dict().items():
-                    ema[name].lerp_(value, 1 - decay)
-            step, seen = step + 1, seen + count * side * side // 4096
-            elapsed += time.monotonic() - begin
-            value = float(losses.detach().mean().clamp(max=10))
-            running = value if math.isnan(running) else 0.99 * running + 0.01 * value
-            if step % 20 == 0:
-                record = {"step": step, "crops": seen, "minutes": elapsed / 60, "loss": running}
+def _run(training: Training, crops: Crops, progress: Callable[[dict[str, float]], None]) -> None:
+    """Updates until the time is up, with a log line every 20 and a checkpoint every few minutes."""
+    saved, loss = training.elapsed, math.nan
+    with (training.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        while training.progress < 1:
+            value = training.update(crops)
+            if not math.isfinite(value):
+                hint = "Go on from its last checkpoint: --set train.learning_rate=5e-4"
+                raise IdemError("The training diverged.", hint)
+            loss = value if math.isnan(loss) else 0.99 * loss + 0.01 * value
+            if training.step % 20 == 0:
+                minutes = training.elapsed / 60
+                record = {"step": training.step, "crops": training.seen, "minutes": minutes, "loss": loss}
                 log.write(json.dumps(record) + "\n")
                 log.flush()
                 progress(record)
-            if elapsed - last_save > config.save_minutes * 60:
-                save()
-                last_save = elapsed
-    save()
-    return out / "weights.safetensors"
-
-
-def epochs(records: Iterator[str]) -> list[dict[str, float]]:
-    """The lines of `log.jsonl`, parsed."""
-    return [json.loads(line) for line in records]
+            if training.elapsed - saved > training.config.save_minutes * 60:
+                training.save()
+                saved = training.elapsed
