@@ -57,16 +57,16 @@ class Box:
         return self.layout.image(tiles) / 255.0
 
     def pixels(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Inverse transform: luma [B,H,W] about 0 and chroma [B,2,h,w], at their own resolutions, cropped."""
+        """Inverse transform: luma [B,1,H,W] about 0 and chroma [B,2 or 0,h,w], at their own resolutions, cropped."""
         blocks = coefficients @ dct_matrix().to(coefficients)
         luma = blocks[..., : self.layout.luma_blocks, :]
         chroma = blocks[..., self.layout.luma_blocks :, :]
-        return self._plane(luma, self.layout.v, self.layout.h)[:, 0], self._plane(chroma, 1, 1)
+        return self._plane(luma, self.layout.v, self.layout.h), self._plane(chroma, 1, 1)
 
     def _plane(self, blocks: Tensor, v: int, h: int) -> Tensor:
         """[B,M,N,C*v*h,64] -> [B,C,M*v*8,N*h*8], cropped to the component's size."""
         layout, (m, n) = self.layout, self.layout.grid
-        shaped = blocks.reshape(-1, m, n, blocks.shape[3] // (v * h), v, h, 8, 8).permute(0, 3, 1, 4, 6, 2, 5, 7)
+        shaped = blocks.reshape(blocks.shape[0], m, n, blocks.shape[3] // (v * h), v, h, 8, 8).permute(0, 3, 1, 4, 6, 2, 5, 7)
         plane = shaped.reshape(shaped.shape[0], shaped.shape[1], m * v * 8, n * h * 8)
         return plane[..., : -(-layout.height * v // layout.v), : -(-layout.width * h // layout.h)]
 

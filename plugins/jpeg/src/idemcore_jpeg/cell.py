@@ -98,11 +98,11 @@ class JpegCell(Cell):
         luma, chroma = self.box.pixels(unquantised)
         luma = (luma + 128.0).clamp(0, 255)
         if layout.grey:
-            return luma[:, None].expand(-1, 3, -1, -1) / 255.0
+            return luma.expand(-1, 3, -1, -1) / 255.0
         chroma = chroma.clamp(-128, 127)
         chroma = upsample(chroma, -2, layout.height) if layout.v == 2 else chroma
         chroma = upsample(chroma, -1, layout.width) if layout.h == 2 else chroma
-        ycc = torch.cat([luma[:, None], chroma], 1)
+        ycc = torch.cat([luma, chroma], 1)
         return torch.einsum("ij,bjhw->bihw", self.box.to_rgb, ycc).clamp(0, 255) / 255.0
 
 

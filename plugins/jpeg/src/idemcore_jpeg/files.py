@@ -26,7 +26,12 @@ def encode_image(byte_image: Tensor, **options: object) -> bytes:
     buffer = io.BytesIO()
     mode = "L" if options.pop("grey", False) else "RGB"
     picture = Image.fromarray(byte_image.permute(1, 2, 0).contiguous().cpu().numpy()).convert(mode)
-    picture.save(buffer, "JPEG", **options)
+    try:
+        picture.save(buffer, "JPEG", **options)
+    except OSError:
+        # Pillow fits Huffman tables in a buffer of 1 or 2 bytes a pixel: noise at high quality needs more.
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", **{**options, "optimize": False})
     return buffer.getvalue()
 
 

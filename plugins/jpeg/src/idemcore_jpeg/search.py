@@ -28,6 +28,8 @@ GROWTH = 0.1
 """Growth a step of the weight of a coefficient outside its interval."""
 STILL = 1e-3
 """Weight against F of the squared distance to the wanted tile: decides between steps that serve F alike."""
+FAR = 3.0
+"""Grey levels beyond which the distance to the wanted tile counts no more: the cell itself may be further."""
 TENURE = (3, 10)
 """Iterations for which a changed pixel is left alone."""
 
@@ -124,7 +126,8 @@ class Search:
         """[T,steps,P]: STILL times the change of the squared distance to `wanted`; inf where a step cannot be."""
         sign = torch.tensor([-1, 0, 1], device=tiles.device)[:, None]
         moved = tiles[:, :, None] + sign
-        cost = STILL * (2 * sign * (tiles - wanted)[:, :, None] + sign.square())
+        away = (tiles - wanted).clamp(-FAR, FAR)[:, :, None]
+        cost = STILL * (2 * sign * away + sign.square())
         red, green, blue = cost.masked_fill_((moved < 0) | (moved > 255) | ~self.where.real, torch.inf)
         total: Tensor = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
         return total.flatten(1, 3)

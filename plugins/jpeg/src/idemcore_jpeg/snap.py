@@ -51,7 +51,8 @@ def _snap_one(box: Box, image: Tensor, work: int, attempts: Sequence[Attempt]) -
     missing = torch.full(best.shape[1:4], torch.inf, device=image.device)
     for number, attempt in enumerate(attempts):
         margin = (attempt.margin / box.steps).clamp(max=attempt.limit)
-        start = box.layout.tiles((box.project(image, margin, ROUNDS) * 255.0).round().int())
+        inside = box.project(image, margin, ROUNDS) if number else image.clamp(0, 1)
+        start = box.layout.tiles((inside * 255.0).round().int())
         iterations = max(1, min(attempt.iterations, work // int(missing.count_nonzero())))
         for where in box.layout.maps:
             _improve(box, where, best, missing, start, wanted, Search(where, box.layout.grey, iterations, seed=number))

@@ -62,6 +62,8 @@ class Stream:
     tables: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict)
     """Quantisation tables by number, int32 [64] in natural order."""
     scans: list[Scan] = field(default_factory=list)
+    adobe_transform: int = 1
+    """0 in Adobe's marker says that three components are RGB."""
     header: bytes = b""
     """All segments before the first scan but the Huffman tables, which depend on the image."""
     huffman: bytes = b""
@@ -103,12 +105,14 @@ def parse(data: bytes) -> Stream:
         elif marker in OTHER_FRAMES:
             raise InputError(f"The JPEG is {OTHER_FRAMES[marker]}, which idem does not read.", HINT)
         elif marker == APP14 and body[:5] == b"Adobe" and len(body) >= 12:
-            _adobe(stream, body[11])
+            stream.adobe_transform = body[11]
         elif marker == SOS:
             stream.scans.append(_scan(stream, body, coded, dc, ac, restart))
         ended = marker == EOI
     if not ended or not stream.scans:
         raise BitstreamError("The JPEG file is truncated: its end-of-image marker is missing.", "Fetch the file again.")
+    if stream.adobe_transform == 0 and len(stream.components) == 3:
+        raise InputError("The JPEG stores RGB (Adobe marker), not YCbCr.", HINT)
     return stream
 
 
@@ -194,11 +198,6 @@ def _check_components(components: list[Component]) -> None:
     if len(components) == 3 and (factors[0] not in SAMPLINGS or factors[1:] != [(1, 1)] * 2):
         shown = " ".join(f"{h}x{v}" for v, h in factors)
         raise InputError(f"The JPEG samples its components {shown}; idem takes 4:4:4, 4:2:2 and 4:2:0.", HINT)
-
-
-def _adobe(stream: Stream, transform: int) -> None:
-    if transform == 0 and len(stream.components) != 1:
-        raise InputError("The JPEG stores RGB (Adobe marker), not YCbCr.", HINT)
 
 
 def _scan(stream: Stream, body: bytes, coded: bytes, dc: dict[int, bytes], ac: dict[int, bytes], restart: int) -> Scan:
