@@ -1,4 +1,4 @@
-"""Images made in the test: what photographs have (1/f spectra, edges, flat and clipped areas) and what they have not."""
+"""Images made in the test: with what photographs have (1/f spectra, edges, clipped areas) and what they have not."""
 
 from __future__ import annotations
 

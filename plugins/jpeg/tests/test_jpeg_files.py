@@ -57,14 +57,14 @@ def test_truncated_file_is_an_error(make, encoder, kept: float, progressive: boo
 def test_damaged_file_never_crashes_and_is_mostly_noticed(make, encoder, progressive: bool) -> None:
     data = make.pillow_jpeg(make.natural(48, 48), quality=50, progressive=progressive)
     rng, noticed = np.random.default_rng(0), 0
-    for _ in range(150):
+    for _ in range(100):
         damaged = bytearray(data)
         damaged[int(rng.integers(2, len(data)))] ^= 1 << int(rng.integers(8))
         try:
             encoder().decode([bytes(damaged)])
         except (BitstreamError, InputError):
             noticed += 1
-    assert noticed > 20
+    assert noticed > 12
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,9 @@ class Box:
     def _plane(self, blocks: Tensor, v: int, h: int) -> Tensor:
         """[B,M,N,C*v*h,64] -> [B,C,M*v*8,N*h*8], cropped to the component's size."""
         layout, (m, n) = self.layout, self.layout.grid
-        shaped = blocks.reshape(blocks.shape[0], m, n, blocks.shape[3] // (v * h), v, h, 8, 8).permute(0, 3, 1, 4, 6, 2, 5, 7)
+        shaped = blocks.reshape(blocks.shape[0], m, n, blocks.shape[3] // (v * h), v, h, 8, 8).permute(
+            0, 3, 1, 4, 6, 2, 5, 7
+        )
         plane = shaped.reshape(shaped.shape[0], shaped.shape[1], m * v * 8, n * h * 8)
         return plane[..., : -(-layout.height * v // layout.v), : -(-layout.width * h // layout.h)]
 

@@ -34,7 +34,7 @@ class JpegCell(Cell):
     ) -> None:
         """Raises BitstreamError or InputError.
 
-        `rounds`: most alternations of `project`. `search_work`: most iterations of `snap` an image, over all its MCUs.
+        `rounds`: most alternations of `project`. `search_work`: most iterations of an attempt of `snap`.
         """
         self.streams, self.device = list(streams), torch.device(device)
         self.rounds, self.search_work = rounds, search_work

@@ -44,7 +44,8 @@ def huffman_lookup(table: bytes | None) -> list[int]:
     entries = np.repeat(lengths << 8 | values, 1 << (16 - lengths))
     if len(entries) > 65536:
         raise BitstreamError("The JPEG file's Huffman tables are damaged.", DAMAGED)
-    return [int(e) for e in np.concatenate([entries, np.zeros(65536 - len(entries), np.int64)]).tolist()]
+    lookup: list[int] = np.concatenate([entries, np.zeros(65536 - len(entries), np.int64)]).tolist()
+    return lookup
 
 
 class _Scanner:

@@ -2,7 +2,7 @@
 
 1. Round, run the integer model of the encoder, list the tiles that miss. The others are left as they are.
 2. Project those with a margin that rounding seldom crosses, round, and search from there (`search.py`).
-3. Tiles that still miss start again from a projection deeper inside the cell.
+3. Tiles that still miss start again elsewhere.
 """
 
 from __future__ import annotations
@@ -31,10 +31,16 @@ class Attempt:
     """Steps of the search in each tile that misses."""
 
 
-ATTEMPTS = (Attempt(0.0, 0.0, 1), Attempt(0.7, 0.48, 100), Attempt(1.4, 0.5, 1000))
+ATTEMPTS = (
+    Attempt(0.0, 0.0, 1),
+    Attempt(0.7, 0.48, 100),
+    Attempt(1.4, 0.5, 250),
+    Attempt(0.7, 0.5, 250),
+    Attempt(2.0, 0.5, 250),
+)
 """8-bit rounding moves a coefficient by 0.35 grey levels (standard deviation): 0.7 is two of them."""
-WORK = 200_000
-"""Most iterations an image, summed over its tiles: about a minute of one CPU core."""
+WORK = 100_000
+"""Most iterations of an attempt, summed over an image's tiles: about half a minute of one CPU core."""
 ROUNDS = 60
 CHUNK = 128
 """Tiles searched at a time: bounds memory to tens of megabytes."""
