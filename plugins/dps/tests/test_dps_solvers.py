@@ -75,11 +75,11 @@ def scene(count: int = 2, seed: int = 0) -> Tensor:
 
 
 SOLVERS: list[InversionSolver] = [
-    ProjectAndRenoise(CellConfig(steps=6)),
+    ProjectAndRenoise(CellConfig(steps=6, eta=0.0)),
     ProjectAndRenoise(CellConfig(steps=6, eta=1.0)),
     DPS(DPSConfig(steps=6)),
 ]
-NAMES = ["cell", "cell-ancestral", "dps"]
+NAMES = ["cell-flow", "cell-ancestral", "dps"]
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=NAMES)
 
 
