@@ -10,7 +10,8 @@ from idemcore_dps.schedules import alpha_from_sigma, ancestral, karras, linear_d
 
 def test_karras_runs_from_the_largest_level_to_the_smallest() -> None:
     levels = karras(9, 0.4, 0.01, rho=3)
-    assert levels[0].item() == pytest.approx(0.4) and levels[-1].item() == pytest.approx(0.01)
+    assert levels[0].item() == pytest.approx(0.4)
+    assert levels[-1].item() == pytest.approx(0.01)
     assert (levels.diff() < 0).all()
     roots = levels ** (1 / 3)
     torch.testing.assert_close(roots.diff(), roots.diff()[:1].expand(8))
@@ -37,7 +38,9 @@ def test_sigma_and_alpha_are_inverse() -> None:
 def test_respacing_keeps_both_ends_and_descends(steps: int) -> None:
     sigmas = linear_ddpm()
     chosen = respaced(sigmas, steps)
-    assert len(chosen) == steps and chosen[0] == sigmas[-1] and chosen[-1] == sigmas[0]
+    assert len(chosen) == steps
+    assert chosen[0] == sigmas[-1]
+    assert chosen[-1] == sigmas[0]
     assert (chosen.diff() < 0).all()
 
 

@@ -104,10 +104,12 @@ def test_each_pass_is_counted_and_told(solver: InversionSolver) -> None:
     prior, told = GaussianPrior(), list[Step]()
     solution = solver.solve(BoxCell(scene()), prior, Noise([1, 2]), told.append)
     assert len(prior.calls) == solution.nfe == len(told) == 6
-    assert [s.index for s in told] == list(range(6)) and {s.total for s in told} == {6}
+    assert [s.index for s in told] == list(range(6))
+    assert {s.total for s in told} == {6}
     assert [s.sigma for s in told] == sorted((s.sigma for s in told), reverse=True)
     assert solution.backwards == (6 if isinstance(solver, DPS) else 0)
-    assert solution.image.min() >= 0 and solution.image.max() <= 1
+    assert solution.image.min() >= 0
+    assert solution.image.max() <= 1
 
 
 @every_solver
@@ -135,7 +137,8 @@ def test_cell_ends_inside_the_cell_and_certifies_exactly() -> None:
     image = ProjectAndRenoise(CellConfig()).solve(cell, GaussianPrior(), Noise(range(4))).image
     torch.testing.assert_close(cell.project(image), image, atol=1e-6, rtol=0)
     certified = certify(cell, image)
-    assert certified.exact == [True] * 4 and certified.differing_symbols == [0] * 4
+    assert certified.exact == [True] * 4
+    assert certified.differing_symbols == [0] * 4
     assert torch.equal(cell.contains(certified.image), torch.ones(4, dtype=torch.bool))
 
 
@@ -199,7 +202,9 @@ def test_a_continuous_network_is_visited_only_where_it_was_trained() -> None:
     prior = GaussianPrior()
     prior.sigma_min, prior.sigma_max = 0.02, 3.0
     levels = timestep_levels(prior, 50)
-    assert len(levels) == 50 and levels[0] <= 3.0 and levels[-1] >= 0.02
+    assert len(levels) == 50
+    assert levels[0] <= 3.0
+    assert levels[-1] >= 0.02
 
 
 @pytest.mark.parametrize(
