@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import io
+import re
 import textwrap
 import tokenize
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,11 @@ from typing import Any, TypeVar
 from .errors import IdemError, UsageError, nearest
 from .files import read_file
 
-SCOPES = ("codec", "generator", "solver", "run")
+SCOPES = ("codec", "generator", "solver")
 REQUIRED = "???"
 """Default of a field that has none, as OmegaConf writes it."""
+
+_BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 
 T = TypeVar("T")
 Values = dict[str, dict[str, Any]]
@@ -42,17 +45,18 @@ def parse_overrides(items: Sequence[str], scopes: Sequence[str] = SCOPES) -> Val
 
     Raises UsageError for an item that is not `scope.key=value` with one of `scopes`.
     """
+    import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     for item in items:
         _check_override(item, scopes)
     merged: Any = OmegaConf.create({})
     for item in items:
+        key, _, text = item.partition("=")
         try:
-            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([item]))
-        except (OmegaConfBaseException, YAMLError) as error:
+            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([f"{key}={_quote_base_60(text)}"]))
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
             raise UsageError(f"--set {item}: {_first_line(error)}.", "Quote a value that is not plain YAML.") from error
     return _plain(merged)
 
@@ -68,7 +72,7 @@ def load_config_file(path: str | PathLike[str], scopes: Sequence[str] = SCOPES) 
         root = yaml.compose(text, yaml.SafeLoader)
         if root is not None:
             _check_scopes(root, path, scopes)
-        return _plain(OmegaConf.create(text)) if root is not None else {}
+        return _plain(OmegaConf.create(_quote_base_60(text))) if root is not None else {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         reason = (error.problem or "not YAML").rstrip(".")
@@ -157,6 +161,16 @@ def _unknown_key(key: str, keys: list[str], scope: str) -> UsageError:
     guess = nearest(key, keys)
     hint = f"{guess.replace(chr(39), chr(39) + scope + '.', 1)} " if guess else ""
     return UsageError(f"Unknown key {scope}.{key}.", f"{hint}Keys: {', '.join(keys) or 'none'}.")
+
+
+def _quote_base_60(text: str) -> str:
+    """Quotes what YAML 1.1 takes for a number to base 60, so that `4:2:0` is text and not 14520."""
+    import yaml
+
+    found = [t for t in yaml.scan(text) if isinstance(t, yaml.ScalarToken) and t.plain and _BASE_60.fullmatch(t.value)]
+    for token in reversed(found):
+        text = f"{text[: token.start_mark.index]}'{token.value}'{text[token.end_mark.index :]}"
+    return text
 
 
 def _plain(config: Any) -> Values:

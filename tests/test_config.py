@@ -56,14 +56,14 @@ def test_overrides_become_a_mapping_of_scopes() -> None:
         "solver.steps=20",
         "solver.eta=1e-3",
         "codec.a.b=[1, 2]",
-        "run.name=x=y",
+        "generator.name=x=y",
         "solver.steps=30",
-        "run.none=null",
+        "generator.none=null",
     ]
     assert parse_overrides(items) == {
         "solver": {"steps": 30, "eta": 1e-3},
         "codec": {"a": {"b": [1, 2]}},
-        "run": {"name": "x=y", "none": None},
+        "generator": {"name": "x=y", "none": None},
     }
     assert parse_overrides([]) == {}
     assert parse_overrides(["train.lr=1"], scopes=("train",)) == {"train": {"lr": 1}}
@@ -91,13 +91,32 @@ def test_an_override_that_cannot_be_read_is_refused(item: str, reason: str) -> N
 def test_any_text_gives_overrides_or_a_usage_error(text: str) -> None:
     for item in (text, f"solver.{text}", f"solver.steps={text}"):
         with contextlib.suppress(UsageError):
-            assert set(parse_overrides([item])) <= {"codec", "generator", "solver", "run"}
+            assert set(parse_overrides([item])) <= {"codec", "generator", "solver"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4:2:0", "4:2:0"),
+        ("1e-3", 1e-3),
+        ("-5.0e1", -50.0),
+        ("1_000", 1000),
+        ("[1:30, '1:30', 90]", ["1:30", "1:30", 90]),
+        ("true", True),
+    ],
+)
+def test_a_value_is_what_it_looks_like(tmp_path: Path, text: str, value: object) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"codec:\n  key: {text}\n")
+    for found in (parse_overrides([f"codec.key={text}"]), load_config_file(path)):
+        assert found == {"codec": {"key": value}}
+        assert type(found["codec"]["key"]) is type(value)
 
 
 def test_a_config_file_is_a_mapping_of_scopes(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
-    path.write_text("# comment\nsolver:\n  steps: 5\n  eta: 1e-3\nrun:\n  name: x\n")
-    assert load_config_file(path) == {"solver": {"steps": 5, "eta": 1e-3}, "run": {"name": "x"}}
+    path.write_text("# comment\nsolver:\n  steps: 5\n  eta: 1e-3\ncodec:\n  name: x\n")
+    assert load_config_file(path) == {"solver": {"steps": 5, "eta": 1e-3}, "codec": {"name": "x"}}
     path.write_text("# nothing\n")
     assert load_config_file(path) == {}
 
@@ -106,17 +125,17 @@ def test_a_config_file_is_a_mapping_of_scopes(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("solver:\n  steps: [1\n", "line 3"),
-        ("run:\n  a: 1\nslover:\n  steps: 1\n", "line 3: unknown scope 'slover'.*Did you mean 'solver'?"),
+        ("codec:\n  a: 1\nslover:\n  steps: 1\n", "line 3: unknown scope 'slover'.*Did you mean 'solver'?"),
         ("codec: jpeg\n", "line 1: 'codec' must be a mapping"),
         ("- 1\n", "line 1: expected a mapping"),
         ("solver:\n  a: 1\n  a: 2\n", "line 3.*duplicate key"),
         ("solver:\n  a: !!python/object:os.system 1\n", "line 2"),
         ("solver:\n\ta: 1\n", "line 2"),
-        ("run:\n  a: 1\n---\nrun: {}\n", "line 3"),
+        ("codec:\n  a: 1\n---\nrun: {}\n", "line 3"),
         ("{a: 1}: 1\n", "line 1"),
         ("\x00\x01", "not a text file in YAML"),
-        ("run:\n  a: ${[\n", "run.a: "),
-        ("run: &a\n  b: *a\n", "line 1: YAML recursive aliases are not supported[.] The"),
+        ("codec:\n  a: ${[\n", "codec.a: "),
+        ("codec: &a\n  b: *a\n", "line 1: YAML recursive aliases are not supported[.] The"),
     ],
 )
 def test_a_config_file_that_cannot_be_read_names_file_and_line(tmp_path: Path, text: str, reason: str) -> None:
