@@ -163,6 +163,14 @@ def test_file_of_another_encoder_is_matched_on_coefficients(make, encoder, kind:
     assert not cell.contains(255 - image).any()
 
 
+def test_bytes_after_the_end_do_not_matter(make, encoder) -> None:
+    image = make.natural(41, 53)
+    cell = encoder().cell([make.pillow_jpeg(image, quality=40) + b"\r\n"])
+    assert cell.contains(image).all()
+    assert cell.differing_symbols(image).tolist() == [0]
+    assert not cell.contains(255 - image).any()
+
+
 def test_grey_file_has_a_cell(make, encoder) -> None:
     image = make.natural(41, 53)
     data = make.pillow_jpeg(image, "L", quality=60)

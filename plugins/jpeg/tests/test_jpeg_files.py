@@ -83,8 +83,17 @@ def test_unsupported_kind_of_jpeg_is_named(make, encoder, mode: str, options, na
 def test_describe_knows_quality_subsampling_and_coding(make, encoder) -> None:
     for quality in (1, 10, 49, 50, 75, 100):
         found = encoder().describe(make.pillow_jpeg(make.natural(16, 24), quality=quality, subsampling="4:2:2"))
-        expected = {"width": 24, "height": 16, "coding": "baseline", "quality": quality, "subsampling": "4:2:2"}
-        assert found == expected
+        assert found == {"coding": "baseline", "quality": quality, "subsampling": "4:2:2", "compared": "bytes"}
     foreign = encoder().describe(make.pillow_jpeg(make.natural(16, 24), qtables=[[7] * 64], progressive=True))
     assert foreign["coding"] == "progressive"
     assert foreign["quality"] == "not libjpeg's tables"
+    assert foreign["compared"] == "coefficients and tables"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_enormous_size_without_data_is_refused_at_once(make, encoder, progressive: bool) -> None:
+    data = bytearray(make.pillow_jpeg(make.natural(16, 24), progressive=progressive))
+    frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+    with pytest.raises(BitstreamError, match="too few data"):
+        encoder().cell([bytes(data)])

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from idemcore.errors import InputError
+from idemcore.imageio import to_bytes
 from idemcore.protocols import Cell
 
 from .box import Box
 from .distortion import expected_rms
 from .entropy import read_coefficients
-from .files import decode_image, encode_like, to_bytes, written_here
+from .files import decode_image, encode_like, written_here
 from .layout import Layout
 from .model import coefficients, quantise
 from .snap import WORK, snap

@@ -13,12 +13,9 @@ SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 class JpegConfig:
     """How images become JPEG files. A file that is only read needs none of this."""
 
-    quality: int = 10
-    """libjpeg's quality scale, 1 (smallest) to 100 (best): scales the standard quantisation tables."""
-    subsampling: str = "4:2:0"
-    """Chroma resolution: 4:4:4 (full), 4:2:2 (half the columns) or 4:2:0 (half the columns and rows)."""
-    optimize: bool = True
-    """Huffman tables fitted to the image: a few per cent smaller, the same pixels."""
+    quality: int = 10  # libjpeg's scale of its standard tables, 1 (smallest) to 100 (best)
+    subsampling: str = "4:2:0"  # chroma: 4:4:4 (full), 4:2:2 (half the columns), 4:2:0 (half the columns and rows)
+    optimize: bool = True  # Huffman tables fitted to the image: a few per cent smaller, the same pixels
 
     def validate(self) -> None:
         """Raises UsageError for a value out of range, naming the key."""

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from idemcore.errors import BitstreamError
+from idemcore.imageio import to_bytes
 from idemcore.protocols import Encoder
 from idemcore.runtime import Runtime
 
 from .cell import JpegCell
 from .config import JpegConfig
 from .entropy import read_coefficients
-from .files import decode_image, encode_image, quality_of, to_bytes
+from .files import decode_image, encode_image, quality_of, written_here
 from .stream import PROGRESSIVE, parse
 
 
@@ -41,11 +42,14 @@ class JpegEncoder(Encoder):
         return torch.cat([decode_image(data) for data in streams]).to(self.device)
 
     def describe(self, stream: bytes) -> dict[str, str | int | float]:
-        """Size, quality (if the file has libjpeg's standard tables), subsampling and coding."""
+        """Coding, quality (if the file has libjpeg's standard tables), subsampling, and what makes an image exact."""
         found = parse(stream)
-        coding = "progressive" if found.frame == PROGRESSIVE else "baseline"
-        facts: dict[str, str | int | float] = {"width": found.width, "height": found.height, "coding": coding}
-        return {**facts, "quality": quality_of(found) or "not libjpeg's tables", "subsampling": found.subsampling}
+        return {
+            "coding": "progressive" if found.frame == PROGRESSIVE else "baseline",
+            "quality": quality_of(found) or "not libjpeg's tables",
+            "subsampling": found.subsampling,
+            "compared": "bytes" if written_here(found) else "coefficients and tables",
+        }
 
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> JpegCell:
         """The quantisation cells of JPEG files of one size and subsampling."""

@@ -25,6 +25,8 @@ def read_coefficients(stream: Stream) -> list[npt.NDArray[np.int16]]:
     rows, columns = math.ceil(stream.height / (8 * tall)), math.ceil(stream.width / (8 * wide))
     if len(stream.components) == 1:
         rows, columns = math.ceil(stream.height / 8), math.ceil(stream.width / 8)
+    if 8 * sum(len(piece) for scan in stream.scans for piece in scan.data) < rows * columns:
+        raise BitstreamError("The JPEG file is truncated or damaged: too few data for its size.", DAMAGED)
     factors = [(1, 1)] if len(stream.components) == 1 else [(c.v, c.h) for c in stream.components]
     planes = [array("h", bytes(128 * rows * v * columns * h)) for v, h in factors]
     for scan in stream.scans:

@@ -9,16 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from idemcore.errors import BitstreamError
+from idemcore.errors import BitstreamError, InputError
 
 from .stream import BASELINE, Stream, parse
 
 PILLOW_SAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2, "grey": -1}
-
-
-def to_bytes(image: Tensor) -> Tensor:
-    """[...] in [0,1] -> uint8, halves to even."""
-    return (image.clamp(0, 1) * 255.0).round().to(torch.uint8)
 
 
 def encode_image(byte_image: Tensor, **options: object) -> bytes:
@@ -40,6 +35,8 @@ def decode_image(data: bytes) -> Tensor:
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as picture:
             pixels = np.array(picture.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise InputError(f"The JPEG is too large: {error}", "Cut it into smaller images.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise BitstreamError(f"The JPEG file is damaged or truncated: {error}.", "Fetch the file again.") from error
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255.0
@@ -58,7 +55,7 @@ def encode_like(stream: Stream, byte_image: Tensor) -> bytes:
 def written_here(stream: Stream) -> bool:
     """Whether the file has the headers this encoder writes, so that the same coefficients give the same bytes."""
     blank = torch.zeros(3, stream.height, stream.width, dtype=torch.uint8)
-    usual = stream.frame == BASELINE and len(stream.scans) == 1
+    usual = stream.frame == BASELINE and len(stream.scans) == 1 and not stream.trailing
     return usual and parse(encode_like(stream, blank)).header == stream.header
 
 

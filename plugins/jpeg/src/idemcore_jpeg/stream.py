@@ -68,6 +68,8 @@ class Stream:
     """All segments before the first scan but the Huffman tables, which depend on the image."""
     huffman: bytes = b""
     """The Huffman tables' segments before the first scan."""
+    trailing: bytes = b""
+    """What follows the end-of-image marker."""
 
     @property
     def subsampling(self) -> str:
@@ -108,7 +110,8 @@ def parse(data: bytes) -> Stream:
             stream.adobe_transform = body[11]
         elif marker == SOS:
             stream.scans.append(_scan(stream, body, coded, dc, ac, restart))
-        ended = marker == EOI
+        elif marker == EOI:
+            ended, stream.trailing = True, coded
     if not ended or not stream.scans:
         raise BitstreamError("The JPEG file is truncated: its end-of-image marker is missing.", "Fetch the file again.")
     if stream.adobe_transform == 0 and len(stream.components) == 3:
@@ -117,7 +120,7 @@ def parse(data: bytes) -> Stream:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """(marker, payload, entropy-coded bytes after it) of each segment up to EOI."""
+    """(marker, payload, what follows up to the next marker) of each segment; all that follows EOI is its own."""
     if data[:2] != b"\xff\xd8":
         raise BitstreamError("Not a JPEG file: it does not begin with FF D8.")
     position = 2
@@ -129,7 +132,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
             position += 1
             continue
         if marker == EOI:
-            yield marker, b"", b""
+            yield marker, b"", data[position + 2 :]
             return
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         body = data[position + 4 : position + 2 + length]
