@@ -284,12 +284,18 @@ class Surprise:
         return print, ("executed",)
 
 
-@pytest.mark.parametrize("content", ["nothing", "text", "truncated", "code"])
+@pytest.mark.parametrize("content", ["nothing", "text", "opcode", "truncated", "code"])
 def test_malformed_weights_are_an_error_and_run_nothing(
     content: str, weights: Path, tmp_path: Path, runtime: Runtime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = weights.read_bytes()
-    choices = {"nothing": b"", "text": b"no weights", "truncated": whole[:-1000], "code": pickle.dumps(Surprise(), 2)}
+    choices = {
+        "nothing": b"",
+        "text": b"no weights",
+        "opcode": b"junk\n",
+        "truncated": whole[:-1000],
+        "code": pickle.dumps(Surprise(), 2),
+    }
     path = tmp_path / "bad.pt"
     path.write_bytes(choices[content])
     with pytest.raises(MissingError, match="bad.pt cannot be read"):

@@ -25,14 +25,14 @@ class AdmConfig:
 class FfhqConfig(AdmConfig):
     """Settings of `ddpm-ffhq`: faces, 256x256."""
 
-    weights: str = "ddpm-ffhq"
+    weights: str = "ddpm-ffhq"  # path of ffhq_10m.pt, released with DPS, or of a state dict of this layout
 
 
 @dataclass
 class ImagenetConfig(AdmConfig):
     """Settings of `ddpm-imagenet`: ImageNet, 256x256, unconditional."""
 
-    weights: str = "ddpm-imagenet"
+    weights: str = "ddpm-imagenet"  # path of 256x256_diffusion_uncond.pt, released with guided-diffusion
 
 
 PUBLISHED = {

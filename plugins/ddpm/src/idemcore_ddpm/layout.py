@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def read_state_dict(path: Path, hint: str) -> dict[str, Tensor]:
         return read_safetensors(path, hint)[0]
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler raises whatever its parsing of damaged bytes meets
         raise _unreadable(path, error, hint) from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path} is a PyTorch file, but not a flat dict of named tensors.", hint)
@@ -42,8 +41,8 @@ def read_state_dict(path: Path, hint: str) -> dict[str, Tensor]:
 def _unreadable(path: Path, error: Exception, hint: str) -> MissingError:
     if not path.is_file():
         return MissingError(f"There is no weight file at {path}.", hint)
-    reason = next(iter(str(error).splitlines()), "it ends too early.")
-    return MissingError(f"The weight file {path} cannot be read: {reason}", hint)
+    reason = next(iter(str(error).splitlines()), "it ends too early").rstrip(".")
+    return MissingError(f"The weight file {path} cannot be read: {reason}.", hint)
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
