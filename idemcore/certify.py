@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .imageio import to_bytes
 from .protocols import Cell
 
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
@@ -34,27 +35,22 @@ def certify(cell: Cell, image: Tensor) -> Certified:
         snapped = cell.snap(image)
         exact = [bool(e) for e in cell.contains(snapped)]
         differing = [0] * len(exact) if all(exact) else [int(n) for n in cell.differing_symbols(snapped)]
-    moved = [psnr(a, b) for a, b in zip(round_to_bytes(image), snapped, strict=True)]
+    moved = [psnr(a, b) for a, b in zip(to_bytes(image), snapped, strict=True)]
     return Certified(snapped, exact, differing, moved)
 
 
 def snap_by_projection(cell: Cell, x: Tensor) -> Tensor:
     """The default `Cell.snap`: rounds projections of growing margin until the real encoder agrees, image by image."""
-    best = round_to_bytes(x)
+    best = to_bytes(x)
     found = cell.contains(best)
     for margin in (m for m in MARGINS if m <= cell.margin_limit):
         if bool(found.all()):
             break
-        attempt = round_to_bytes(cell.project(x, margin))
+        attempt = to_bytes(cell.project(x, margin))
         inside = cell.contains(attempt)
         best = torch.where((found | ~inside)[:, None, None, None], best, attempt)
         found = found | inside
     return best
-
-
-def round_to_bytes(image: Tensor) -> Tensor:
-    """[...] in [0,1] -> uint8; values outside are clamped."""
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

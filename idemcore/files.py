@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .errors import IdemError, UsageError
 
-_PATH_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+PATH_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+"""Errors of a path that cannot be right, by whatever was to be done with it."""
 
 
 def read_file(path: Path) -> bytes:
@@ -50,6 +51,6 @@ def _write_and_rename(path: Path, data: bytes) -> None:
 
 def _failed(verb: str, path: Path, error: OSError) -> IdemError:
     message = f"Cannot {verb} {path}: {error.strerror or error}."
-    if error.errno == errno.ENOENT and verb == "write":
+    if error.errno == errno.ENOENT and verb == "write" and not path.parent.exists():
         return UsageError(message, f"The folder {path.parent} does not exist; make it with `mkdir -p {path.parent}`.")
-    return (UsageError if error.errno in _PATH_ERRORS else IdemError)(message)
+    return (UsageError if error.errno in PATH_ERRORS else IdemError)(message)

@@ -18,10 +18,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .certify import Certified, certify, psnr, round_to_bytes
+from .certify import Certified, certify, psnr
 from .container import MAGIC, Container
-from .errors import BitstreamError, MissingError
+from .errors import BitstreamError, IdemError, MissingError
 from .hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
+from .imageio import to_bytes
 from .noise import Noise, image_seed
 from .plugins import Catalogue, import_target, load_catalogue
 from .protocols import Callback, Cell, Encoder, Generator, InversionSolver
@@ -68,12 +69,19 @@ class Bitstream:
     """What the encoder wrote, without the container."""
     contained_size: tuple[int, int] | None
     """(H, W) where the stream does not hold it itself."""
+    where: str = ""
+    """The file's name, for errors."""
 
     @cached_property
     def cell(self) -> Cell:
         """The set of images that encode to it. Raises BitstreamError if the stream is damaged."""
-        with torch.no_grad():
-            return self.codec.encoder.cell([self.stream], self.contained_size)
+        try:
+            with torch.no_grad():
+                return self.codec.encoder.cell([self.stream], self.contained_size)
+        except IdemError as error:
+            if self.where:
+                error.message = f"{self.where}: {error.message}"
+            raise
 
     @property
     def decoded(self) -> Tensor:
@@ -181,7 +189,7 @@ class Decoder:
 
 def plain_decode(bitstream: Bitstream) -> Reconstruction:
     """g(y) rounded to 8 bits and compared with the bitstream, but not moved: most codecs are not idempotent."""
-    image = round_to_bytes(bitstream.decoded)
+    image = to_bytes(bitstream.decoded)
     with torch.no_grad():
         exact = bool(bitstream.cell.contains(image))
         differing = 0 if exact else int(bitstream.cell.differing_symbols(image))
@@ -204,9 +212,9 @@ def open_bitstream(
         container = Container.unpack(data, where)
         name, overrides = _identify(container.model_id, where, catalogue)
         codec = Codec.build(choose(catalogue, "codec", name, {**(settings or {}), **overrides}), runtime)
-        return Bitstream(codec, data, container.payload, (container.height, container.width))
+        return Bitstream(codec, data, container.payload, (container.height, container.width), where)
     codec = Codec.build(choose(catalogue, "codec", _by_magic(data, where, catalogue), settings), runtime)
-    return Bitstream(codec, data, data, None)
+    return Bitstream(codec, data, data, None, where)
 
 
 def _identify(model_id: bytes, where: str, catalogue: Catalogue) -> tuple[str, Mapping[str, Any]]:
@@ -224,6 +232,8 @@ def _identify(model_id: bytes, where: str, catalogue: Catalogue) -> tuple[str, M
 
 def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> str:
     """The codec whose file format starts like this, as `distribution:name`."""
+    if not data:
+        raise BitstreamError(f"{where} is empty.", "Fetch the file again.")
     found = [(o, s) for o, s in catalogue.specs("codec") if (m := cast(EncoderSpec, s).magic) and data.startswith(m)]
     if not found:
         hint = "`idem encode IMAGE` makes one; `idem codecs list` shows what can be read."
@@ -244,20 +254,23 @@ def certificate(
         **details,
         "image": {"width": width, "height": height, "rgb_sha256": pixels_sha256(result.image)},
         "bitstream": {"bytes": len(bitstream.data), "sha256": bitstream.sha256},
-        "codec": {**_described(bitstream.codec.part), "model_id": bitstream.codec.encoder.model_id.hex() or None},
-        "generator": _described(decoder.generator_part) if decoder else None,
-        "solver": _described(decoder.solver_part) if decoder else None,
+        "codec": {
+            **_provided(bitstream.codec.part),
+            "model_id": bitstream.codec.encoder.model_id.hex() or None,
+            # Not the codec's settings, which say nothing of a file that another program wrote.
+            "stream": bitstream.codec.encoder.describe(bitstream.stream),
+        },
+        "generator": _configured(decoder.generator_part) if decoder else None,
+        "solver": _configured(decoder.solver_part) if decoder else None,
     }
 
 
-def _described(part: Part[Any]) -> dict[str, Any]:
-    settings = asdict(part.config)
-    return {
-        "name": part.spec.name,
-        "plugin": part.distribution,
-        "version": version(part.distribution),
-        "settings": settings,
-    }
+def _provided(part: Part[Any]) -> dict[str, Any]:
+    return {"name": part.spec.name, "plugin": part.distribution, "version": version(part.distribution)}
+
+
+def _configured(part: Part[Any]) -> dict[str, Any]:
+    return {**_provided(part), "settings": asdict(part.config)}
 
 
 def pixels_sha256(byte_image: Tensor) -> str:

@@ -26,7 +26,7 @@ class Unsupported(Exception):
 
 
 class Encoder(ABC):
-    """A codec f with decoder g. Built from its config dataclass: `Class(config, device)`."""
+    """A codec f with decoder g. Built from its config dataclass: `Class(config, runtime)`."""
 
     model_id: bytes = b""
     """4 bytes that name codec config and weights in an `.idem` header; empty if the bitstream is a file of its own."""
@@ -94,7 +94,7 @@ class Cell(ABC):
 
 
 class Generator(ABC):
-    """A prior over images. Built from its config dataclass: `Class(config, device)`."""
+    """A prior over images. Built from its config dataclass: `Class(config, runtime)`."""
 
     family: ClassVar[Literal["diffusion", "latent"]]
     size: tuple[int, int] | None = None

@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor
 
-from .certify import psnr, round_to_bytes
+from .certify import psnr
 from .comparison import Panel, compare
 from .errors import UsageError
 from .files import atomic_write
-from .imageio import Colour, read_image, to_float, write_png
+from .imageio import Colour, read_image, to_bytes, to_float, write_png
 from .pipeline import Bitstream, Codec, Decoder, Reconstruction, certificate, finite
 from .protocols import Callback
 
@@ -80,11 +80,11 @@ def run_image(
 ) -> Run:
     """Reads, encodes, decodes and certifies one image file; writes nothing."""
     image = read_image(path, background)
-    original, clock = round_to_bytes(image), Stopwatch()
+    original, clock = to_bytes(image), Stopwatch()
     with clock("encode"):
         bitstream = codec.encode(image)
     with clock("decode"):
-        decoded = round_to_bytes(bitstream.decoded)
+        decoded = to_bytes(bitstream.decoded)
     results: list[Reconstruction] = []
     for sample in range(samples):
         with progress(sample) as callback:
@@ -114,7 +114,7 @@ def run_image(
 def _row(tag: str, original: Tensor, bitstream: Bitstream, result: Reconstruction, again: Bitstream) -> dict[str, Any]:
     """The report of one sample."""
     same = again.data == bitstream.data
-    drift = None if same else finite(psnr(round_to_bytes(again.decoded), round_to_bytes(bitstream.decoded)))
+    drift = None if same else finite(psnr(to_bytes(again.decoded), to_bytes(bitstream.decoded)))
     return {
         "file": f"reconstruction{tag}.png",
         "nfe": result.nfe,
@@ -195,5 +195,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             os.replace(folder, former)
         os.replace(partial, folder)
     finally:
+        if former.exists() and not folder.exists():  # stopped between the two renames
+            os.replace(former, folder)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)

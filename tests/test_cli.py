@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -57,6 +58,15 @@ def test_run_writes_a_whole_result(idem, photo, tmp_path):
     assert report["denoiser_backwards"] == 0
 
 
+def test_subsampling_needs_no_quotes(idem, photo, tmp_path):
+    found = []
+    for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
+        options = ("-o", tmp_path / "y.jpg", "--set", f"codec.subsampling={subsampling}")
+        assert idem("encode", photo, *options).exit_code == 0
+        found.append(json.loads(idem("inspect", tmp_path / "y.jpg", "--json").stdout)["subsampling"])
+    assert found == ["4:4:4", "4:2:2", "4:2:0"]
+
+
 def test_run_with_jpeg_writes_a_jpeg_file(idem, photo, tmp_path):
     result = idem("run", photo, "--generator", "toy", "--quality", 30, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
@@ -105,8 +115,19 @@ def test_decode_needs_nothing_but_the_file(idem, photo, tmp_path):
     assert idem("decode", stream, "-o", out, "--generator", "toy", "--require-exact").exit_code == 0
     certificate = json.loads((tmp_path / "x.certificate.json").read_text())
     assert certificate["exact"]
-    assert certificate["codec"]["settings"] == {"quality": 3}
+    assert certificate["codec"]["stream"] == {"quality": 3, "step": 32}
     assert certificate["image"]["width"] == 40
+
+
+def test_certificate_describes_the_file_and_not_the_settings(idem, photo, tmp_path):
+    Image.open(photo).save(tmp_path / "old.jpg", quality=33, subsampling="4:2:2", progressive=True)
+    arguments = ("decode", tmp_path / "old.jpg", "-o", tmp_path / "x.png", "--generator", "toy", "--json")
+    certificate = json.loads(idem(*arguments).stdout)
+    assert certificate["exact"]
+    assert certificate["codec"]["stream"] == {
+        "coding": "progressive", "quality": 33, "subsampling": "4:2:2", "compared": "coefficients and tables",
+    }  # fmt: skip
+    assert "compared=coefficients" in idem("inspect", tmp_path / "x.certificate.json").stdout
 
 
 def test_decode_mse_and_tradeoff_move_from_least_error_to_most_realism(idem, photo, tmp_path):
@@ -133,9 +154,10 @@ def test_verify_exits_0_inside_the_cell_and_3_outside(idem, photo, tmp_path):
     assert result.exit_code == 3
     assert json.loads(result.stdout)["differing_symbols"] > 0
     Image.open(photo).crop((0, 0, 16, 16)).save(tmp_path / "small.png")
-    result = idem("verify", tmp_path / "small.png", folder / "bitstream.idem")
+    result = idem("verify", tmp_path / "small.png", folder / "bitstream.idem", "--json")
     assert result.exit_code == 3
     assert "16x16" in result.stderr
+    assert not json.loads(result.stdout)["exact"]
 
 
 def test_require_exact_exits_3_with_the_result_written(idem, photo, tmp_path, monkeypatch):
@@ -157,6 +179,7 @@ def test_inspect_tells_bitstreams_and_certificates(idem, photo, tmp_path):
     certificate = idem("inspect", tmp_path / "photo" / "certificate.json").stdout
     assert "exact: yes" in certificate
     assert "quality=2" in certificate
+    assert re.search(r"psnr moved: (nothing|[0-9.]+ dB)\n", certificate)
 
 
 def test_lists_tell_name_plugin_and_settings(idem):
@@ -167,6 +190,13 @@ def test_lists_tell_name_plugin_and_settings(idem):
     assert "quality" in idem("codecs", "info", "toy").stdout
     assert "denoise" in idem("generators", "info", "toy").stdout
     assert "steps" in idem("solvers", "info", "cell").stdout
+
+
+@pytest.mark.parametrize("kind", ["codec", "generator", "solver"])
+def test_every_setting_says_what_it_means(idem, kind):
+    for entry in json.loads(idem(f"{kind}s", "list", "--json").stdout):
+        for setting in json.loads(idem(f"{kind}s", "info", entry["name"], "--json").stdout)["settings"]:
+            assert setting["help"], f"{kind} {entry['name']}: {setting['name']}"
 
 
 def test_plugins_list_shows_states_and_reasons(idem, monkeypatch):
@@ -183,8 +213,8 @@ def test_doctor_decodes_a_tiny_image(idem):
     assert checks["idemcore-toy"]["state"] == "ok"
 
 
-def test_doctor_fails_without_the_toy_plugin(idem, monkeypatch):
-    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "idemcore-toy")
+def test_doctor_fails_without_the_default_solver(idem, monkeypatch):
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "idemcore-dps")
     result = idem("doctor")
     assert result.exit_code == 1
     assert "bad" in result.stdout

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+
+from idemcore.cli.group import explain
 
 TOY = ("--codec", "toy", "--generator", "toy")
 
@@ -59,7 +65,19 @@ def test_truncated_jpg(check, photo, tmp_path):
     Image.open(photo).resize((160, 96)).save(path, quality=90)
     path.write_bytes(path.read_bytes()[:2000])
     check(1, ("photo.jpg", "cut short"), "run", path, *TOY, "--out", tmp_path / "out")
-    check(3, ("JPEG",), "decode", path, "-o", tmp_path / "out.png", "--mse")
+    check(3, ("photo.jpg: ", "JPEG"), "decode", path, "-o", tmp_path / "out.png", "--mse")
+
+
+def test_empty_file(check, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"")
+    check(1, ("photo.jpg", "empty"), "run", path, *TOY, "--out", tmp_path / "out")
+    check(3, ("photo.jpg", "empty"), "decode", path, "-o", tmp_path / "out.png")
+
+
+def test_folder_as_an_image(check, tmp_path):
+    check(2, ("is a folder", "*.png"), "run", tmp_path, *TOY, "--out", tmp_path / "out")
+    check(2, ("directory",), "encode", tmp_path, "-o", tmp_path / "out.jpg")
 
 
 @pytest.mark.parametrize("length", [0, 2, 10, 100, -1])
@@ -123,6 +141,13 @@ def test_cuda_without_one(check, photo, tmp_path, monkeypatch):
     check(2, ("fp8",), "run", photo, *TOY, "--precision", "fp8", "--out", tmp_path / "out")
 
 
+def test_nothing_typed_shows_the_help(idem):
+    result = idem()
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: idem ")
+    assert "\n  verify " in result.stderr
+
+
 def test_usage_errors_of_the_command_line(check, photo):
     check(2, ("idem run --help",), "run")
     check(2, ("--qualty", "--quality"), "run", photo, "--qualty", 3)
@@ -134,6 +159,21 @@ def test_usage_errors_of_the_command_line(check, photo):
 def test_output_that_cannot_be_written(check, photo, tmp_path):
     check(2, ("absent", "mkdir"), "encode", photo, "-o", tmp_path / "absent" / "photo.jpg")
     check(2, ("photo.png", "not a folder"), "run", photo, *TOY, "--out", photo)
+
+
+def test_a_result_is_not_written_under_the_name_of_another_kind_of_file(check, photo, stream, tmp_path):
+    check(2, ("photo.png", ".jpg file", "-o photo.jpg"), "encode", photo, "-o", photo)
+    check(2, ("photo.idem", ".png file", "-o photo.png"), "decode", stream, "-o", stream, "--generator", "toy")
+    check(2, ("/dev/stdout", ".png file"), "decode", stream, "-o", "/dev/stdout", "--generator", "toy")
+
+
+def test_error_of_a_path_is_one_of_usage():
+    assert explain(PermissionError(errno.EACCES, "Permission denied", "out")) == (
+        "out: Permission denied. Check the path and its permissions.",
+        2,
+    )
+    assert explain(OSError(errno.EIO, "Input/output error", "out"))[1] == 1
+    assert "standard output" in explain(OSError(errno.ENOSPC, "No space left on device"))[0]
 
 
 def test_a_folder_of_other_things_is_not_replaced(check, photo, tmp_path):
@@ -194,3 +234,44 @@ def test_failed_run_keeps_the_earlier_result(idem, photo, tmp_path, monkeypatch)
     assert result.exit_code == 1
     assert "no space left" in result.stderr
     assert files(out) == before
+
+
+def test_interrupt_between_the_renames_keeps_the_earlier_result(idem, photo, tmp_path, monkeypatch):
+    out, rename, renamed = tmp_path / "out", os.replace, []
+    assert idem("run", photo, *TOY, "--out", out).exit_code == 0
+    before = files(out)
+
+    def interrupted(source: Path, target: Path) -> None:
+        if Path(target) == out / "photo" and not renamed:
+            renamed.append(target)
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr("idemcore.runs.os.replace", interrupted)
+    assert idem("run", photo, *TOY, "--seed", 1, "--out", out).exit_code == 130
+    assert renamed
+    assert files(out) == before
+
+
+def test_a_reader_that_leaves_ends_the_run_without_a_word(photo, tmp_path):
+    twin = tmp_path / "twin.png"
+    twin.write_bytes(photo.read_bytes())
+    command = [sys.executable, "-m", "idemcore.cli", "run", photo, twin, *TOY, "--json", "--out", tmp_path / "out"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        told = process.stderr.read()
+    assert (process.returncode, told) == (1, "")
+
+
+def test_each_failed_image_is_named_once(idem, photo, tmp_path, monkeypatch):
+    (tmp_path / "empty.png").write_bytes(b"")
+    result = idem("run", photo, tmp_path / "empty.png", *TOY, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == f"error: {tmp_path / 'empty.png'} is empty."
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no image in this message")
+
+    monkeypatch.setattr("idemcore_toy.encoder.ToyEncoder.encode", broken)
+    result = idem("run", photo, tmp_path / "empty.png", *TOY, "--out", tmp_path / "out")
+    assert result.stderr.startswith(f"error: {photo}: RuntimeError")

@@ -81,7 +81,7 @@ def test_certificate_names_image_bitstream_and_parts(bitstream, decoder):
     result = decoder.reconstruct(bitstream)
     content = certificate(bitstream, decoder, result, seed=0)
     assert content["image"] == {"width": 40, "height": 24, "rgb_sha256": pixels_sha256(result.image)}
-    assert content["codec"]["settings"] == {"quality": 2}
+    assert content["codec"]["stream"] == {"quality": 2, "step": 48}
     assert content["solver"]["name"] == "cell"
     assert content["seed"] == 0
 

@@ -17,7 +17,7 @@ from .options import (
     runtime_options,
     settings_options,
 )
-from .output import decibels, print_json, print_record, solver_progress, yes
+from .output import check_suffix, moved, print_json, print_record, solver_progress, yes
 
 if TYPE_CHECKING:
     from ..pipeline import Bitstream, Decoder, Reconstruction
@@ -55,12 +55,13 @@ def decode(
     as_json: bool,
     require_exact: bool,
 ) -> None:
-    """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it (FILE.certificate.json)."""
+    """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png."""
     from ..plugins import load_catalogue
     from ..selection import check_combination, choose
 
     if mse and tradeoff != 1:
         raise UsageError("--mse and --tradeoff exclude each other.", "--tradeoff 0 is g(y) moved into the cell.")
+    check_suffix(output, ".png")
     catalogue, settings = load_catalogue(), gather_settings(overrides, config_file)
     priors = [choose(catalogue, "generator", generator, settings.get("generator")),
               choose(catalogue, "solver", solver, settings.get("solver"))]  # fmt: skip
@@ -109,7 +110,7 @@ def _write(
         {
             "image": f"{output}, {width}x{height}",
             "certificate": beside(output),
-            "certifying moved": decibels(content["psnr_moved"]).replace("identical", "nothing"),
+            "certifying moved": moved(content["psnr_moved"]),
             "differing symbols": result.differing_symbols,
             "exact": yes(result.exact),
         }

@@ -66,7 +66,7 @@ def _device(runtime: Runtime) -> Iterator[Check]:
 def _plugins(catalogue: Catalogue) -> Iterator[Check]:
     for plugin in catalogue.plugins:
         state = {"ok": "ok", "disabled": "note"}.get(plugin.state, "bad")
-        yield plugin.name, state, f"{plugin.version} {plugin.state}{': ' if plugin.reason else ''}{plugin.reason}"
+        yield plugin.name, state, plugin.version + (f" {plugin.state}: {plugin.reason}" if plugin.reason else "")
 
 
 def _weights(catalogue: Catalogue, runtime: Runtime) -> Iterator[Check]:
@@ -100,14 +100,14 @@ def _tried(what: str, attempt: Callable[[], object], needed: bool) -> Check:
 
 
 def _self_test(runtime: Runtime) -> Check:
-    """A 16x16 ramp through the toy codec and prior with the default solver."""
+    """A 16x16 ramp through the default codec, prior and solver."""
     import torch
 
     from ..pipeline import Codec, Decoder
 
     ramp = torch.linspace(0, 1, 16 * 16).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
     try:
-        exact = Decoder.build("toy", runtime=runtime).reconstruct(Codec.build("toy", runtime).encode(ramp)).exact
+        exact = Decoder.build(runtime=runtime).reconstruct(Codec.build(runtime=runtime).encode(ramp)).exact
     except IdemError as error:
         return "self-test", "bad", str(error)
     except Exception as error:

@@ -15,7 +15,7 @@ from .options import (
     runtime_options,
     settings_options,
 )
-from .output import print_json, print_record
+from .output import check_suffix, print_json, print_record
 
 
 @click.command()
@@ -51,6 +51,7 @@ def encode(
     from ..runtime import Runtime
 
     built = Codec.build(part, Runtime.choose(device, precision))
+    check_suffix(output, part.spec.suffix)
     bitstream = built.encode(read_image(image, parse_background(background) if background else None))
     atomic_write(Path(output), bitstream.data)
     height, width = bitstream.size

@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, IdemError
+from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError
+from ..files import PATH_ERRORS
 
 
 class LazyGroup(click.Group):
@@ -52,17 +53,21 @@ class LazyGroup(click.Group):
             # The reader of our output left (`idem ... | head`): keep Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = EXIT_FAILED
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = error.exit_code
         except (KeyboardInterrupt, Exception) as error:
             code = tell(error)
         sys.exit(code if isinstance(code, int) else EXIT_OK)
 
 
 def tell(error: BaseException, subject: str = "") -> int:
-    """Prints the error as one paragraph on stderr; returns its exit code."""
+    """Prints the error as one paragraph on stderr, naming `subject` if it does not; returns its exit code."""
     if os.environ.get("IDEM_DEBUG") and not isinstance(error, click.ClickException):
         traceback.print_exception(error)
     message, code = explain(error)
-    click.echo(f"error: {subject}{' '.join(message.split())}", err=True)
+    about = f"{subject}: " if subject and subject not in message else ""
+    click.echo(f"error: {about}{' '.join(message.split())}", err=True)
     return code
 
 
@@ -75,9 +80,11 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return "interrupted; nothing was left half-written.", EXIT_INTERRUPTED
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left to write {error.filename}. Free some, or choose another folder with --out.", EXIT_FAILED
+        where = error.filename or "standard output"
+        return f"no space left to write {where}. Free some, or choose another place.", EXIT_FAILED
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}. Check the path and its permissions.", EXIT_FAILED
+        code = EXIT_USAGE if error.errno in PATH_ERRORS else EXIT_FAILED
+        return f"{error.filename}: {error.strerror}. Check the path and its permissions.", code
     debug = "Type the same with IDEM_DEBUG=1 before it to see where, and report that to the plugin's or idem's authors."
     return f"{type(error).__name__}: {error}. This was not expected. {debug}", EXIT_FAILED
 

@@ -10,7 +10,7 @@ import click
 
 from ..errors import InputError
 from .options import json_option
-from .output import print_json, print_record, yes
+from .output import moved, print_json, print_record, yes
 
 
 @click.command()
@@ -25,7 +25,7 @@ def inspect(file: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_record({key.replace("_", " "): _text(value) for key, value in facts.items()})
+        print_record({key.replace("_", " "): _text(key, value) for key, value in facts.items()})
 
 
 def _bitstream(data: bytes, file: str) -> dict[str, Any]:
@@ -64,15 +64,18 @@ def _certificate(data: bytes, file: str) -> dict[str, Any]:
 
 
 def _described(part: dict[str, Any]) -> str:
-    settings = ", ".join(f"{key}={value}" for key, value in part["settings"].items())
+    details = part["stream"] if "stream" in part else part["settings"]
+    settings = ", ".join(f"{key}={value}" for key, value in details.items())
     return f"{part['name']} ({part['plugin']} {part['version']}{'; ' if settings else ''}{settings})"
 
 
-def _text(value: Any) -> str:
+def _text(key: str, value: Any) -> str:
+    if key == "psnr_moved":
+        return moved(value)
     if isinstance(value, bool):
         return yes(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
         return "x".join(map(str, value))
-    return "none" if value is None else str(value)
+    return str(value)

@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..protocols import Callback, Step
@@ -59,9 +62,21 @@ def solver_progress(description: str) -> Iterator[Callback | None]:
         yield step
 
 
+def check_suffix(output: str, suffix: str) -> None:
+    """Raises UsageError for a file whose name says that it is something else, such as the file it is made from."""
+    if not output.lower().endswith((suffix, ".jpeg") if suffix == ".jpg" else suffix):
+        example = f"{Path(output).stem or 'out'}{suffix}"
+        raise UsageError(f"-o {output}: what is written is a {suffix} file.", f"Let its name say so: `-o {example}`.")
+
+
 def decibels(value: float | None) -> str:
     """None is the infinite PSNR of equal images."""
     return "identical" if value is None else f"{value:.2f} dB"
+
+
+def moved(value: float | None) -> str:
+    """How far certifying moved an image."""
+    return "nothing" if value is None else decibels(value)
 
 
 def yes(value: bool) -> str:

@@ -21,7 +21,7 @@ from .options import (
     runtime_options,
     settings_options,
 )
-from .output import decibels, print_json, print_record, print_table, say, solver_progress, yes
+from .output import decibels, moved, print_json, print_record, print_table, say, solver_progress, yes
 
 
 @click.command()
@@ -97,8 +97,10 @@ def _several(folders: dict[Path, Path], one: Callable[[Path, Path], dict[str, An
     for image, folder in folders.items():
         try:
             reports.append(one(image, folder))
+        except BrokenPipeError:
+            raise
         except Exception as error:
-            codes.add(tell(error, f"{image}: "))
+            codes.add(tell(error, str(image)))
     if reports and not as_json:
         _show_table(reports)
     if not codes:
@@ -107,8 +109,10 @@ def _several(folders: dict[Path, Path], one: Callable[[Path, Path], dict[str, An
 
 
 def _folders(images: tuple[str, ...], out: Path) -> dict[Path, Path]:
-    """The result folder of each image. Raises UsageError if two images would share one."""
+    """The result folder of each image. Raises UsageError for a folder, or if two images would share a result."""
     paths = [Path(image) for image in dict.fromkeys(images)]
+    for folder in filter(Path.is_dir, paths):
+        raise UsageError(f"{folder} is a folder.", f"Name its images, e.g. `idem run {folder / '*.png'}`.")
     stem, count = Counter(path.stem for path in paths).most_common(1)[0]
     if count > 1:
         twins = " and ".join(str(path) for path in paths if path.stem == stem)
@@ -138,7 +142,7 @@ def _record(report: dict[str, Any], folder: Path) -> dict[str, str]:
         "solver": f"{report['solver']} with {report['generator']}, {report['nfe']} passes forwards, "
         f"{report['denoiser_backwards']} backwards",
         "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report["seconds"].items()),
-        "certifying moved": decibels(report["psnr_moved"]).replace("identical", "nothing"),
+        "certifying moved": moved(report["psnr_moved"]),
         "exact": yes(report["exact"]) if count == 1 else f"{exact} of {count}",
         "written": f"{folder}/",
     }

@@ -28,15 +28,15 @@ def verify(image: str, bitstream: str, background: str | None, device: str, prec
     pixels = read_bytes(image, parse_background(background) if background else None)
     if tuple(pixels.shape[-2:]) != opened.size:
         found, wanted = ("{1}x{0}".format(*size) for size in (pixels.shape[-2:], opened.size))
-        raise NotExact(
-            f"{image} has {found} pixels, but {bitstream} holds {wanted}.", "They belong to different images."
-        )
-    pixels = pixels.to(opened.decoded.device)
-    exact = bool(opened.cell.contains(pixels))
-    differing = 0 if exact else int(opened.cell.differing_symbols(pixels))
+        exact, differing, why = False, None, f"it has {found} pixels, not {wanted}"
+    else:
+        pixels = pixels.to(opened.decoded.device)
+        exact = bool(opened.cell.contains(pixels))
+        differing = 0 if exact else int(opened.cell.differing_symbols(pixels))
+        why = f"{differing} symbols differ"
     if as_json:
         print_json({"image": image, "bitstream": bitstream, "exact": exact, "differing_symbols": differing})
     else:
-        print_record({"differing symbols": differing, "exact": yes(exact)})
+        print_record({"differing symbols": "all" if differing is None else differing, "exact": yes(exact)})
     if not exact:
-        raise NotExact(f"{image} does not re-encode to {bitstream}: {differing} symbols differ.")
+        raise NotExact(f"{image} does not re-encode to {bitstream}: {why}.")
