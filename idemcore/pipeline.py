@@ -155,11 +155,9 @@ class Decoder:
         """Raises MissingError if the generator's weights are not here. `settings`: `{"solver": {"steps": 8}}`."""
         catalogue, settings = load_catalogue(), settings or {}
         if isinstance(generator, str):
-            generator = cast(
-                "Part[GeneratorSpec]", choose(catalogue, "generator", generator, settings.get("generator"))
-            )
+            generator = choose(catalogue, "generator", generator, settings.get("generator"))
         if isinstance(solver, str):
-            solver = cast("Part[SolverSpec]", choose(catalogue, "solver", solver, settings.get("solver")))
+            solver = choose(catalogue, "solver", solver, settings.get("solver"))
         built = import_target(generator.spec.target)(generator.config, runtime or Runtime.choose())
         return cls(generator, solver, built, import_target(solver.spec.target)(solver.config))
 

@@ -140,7 +140,8 @@ class Catalogue:
 def load_catalogue(*, strict: bool = False) -> Catalogue:
     """Every installed plugin, with the reason where one cannot be used.
 
-    `IDEM_PLUGINS` (only these) and `IDEM_DISABLE_PLUGINS` (all but these) hold distribution names, separated by commas.
+    `IDEM_PLUGINS` (only these) and `IDEM_DISABLE_PLUGINS` (all but these) hold distribution names, separated by commas;
+    `jpeg` is short for `idemcore-jpeg`.
     `strict` raises MissingError at the first plugin that is broken or incompatible.
     """
     distributions: dict[str, list[EntryPoint]] = {}
@@ -248,9 +249,10 @@ def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Sp
 
 
 def _disabled(name: str) -> str:
-    if os.environ.get("IDEM_PLUGINS") and _canonical(name) not in _listed("IDEM_PLUGINS"):
+    spellings = {_canonical(name), _canonical(name).removeprefix("idemcore-")}
+    if os.environ.get("IDEM_PLUGINS") and not spellings & _listed("IDEM_PLUGINS"):
         return "not in IDEM_PLUGINS"
-    return "in IDEM_DISABLE_PLUGINS" if _canonical(name) in _listed("IDEM_DISABLE_PLUGINS") else ""
+    return "in IDEM_DISABLE_PLUGINS" if spellings & _listed("IDEM_DISABLE_PLUGINS") else ""
 
 
 def _listed(variable: str) -> set[str]:

@@ -190,6 +190,7 @@ def test_lists_tell_name_plugin_and_settings(idem):
     assert "quality" in idem("codecs", "info", "toy").stdout
     assert "denoise" in idem("generators", "info", "toy").stdout
     assert "steps" in idem("solvers", "info", "cell").stdout
+    assert "--set train." in idem("recipes", "info", "ddpm").stdout
 
 
 @pytest.mark.parametrize("kind", ["codec", "generator", "solver"])

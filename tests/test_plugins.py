@@ -154,6 +154,7 @@ def test_ctrl_c_during_loading_is_not_swallowed(install: Install) -> None:
         ("IDEM_PLUGINS", "", ["ok", "ok"]),
         ("IDEM_DISABLE_PLUGINS", "demo-a,demo-b", ["disabled", "disabled"]),
         ("IDEM_DISABLE_PLUGINS", "demo.b", ["ok", "disabled"]),
+        ("IDEM_PLUGINS", "b", ["disabled", "disabled"]),
     ],
 )
 def test_the_environment_allows_and_denies(
@@ -262,3 +263,13 @@ def test_the_registry_agrees_with_what_is_installed() -> None:
             k: sorted(spec.name for kind, spec in plugin.specs if kind == k) for k in KINDS
         }
     assert all(set(entry) <= {"summary", *KINDS} for entry in known_plugins().values())
+
+
+def test_the_environment_knows_our_plugins_by_their_short_names(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("idemcore-demo", good("a"))
+    monkeypatch.setenv("IDEM_PLUGINS", "demo")
+    assert state("idemcore-demo").state == "ok"
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "demo")
+    assert state("idemcore-demo").state == "disabled"

@@ -16,6 +16,7 @@ main = LazyGroup(
         "codecs": ("idemcore.cli.listing:codecs", "List codecs, or describe one."),
         "generators": ("idemcore.cli.listing:generators", "List priors over images, or describe one."),
         "solvers": ("idemcore.cli.listing:solvers", "List solvers, or describe one."),
+        "recipes": ("idemcore.cli.listing:recipes", "List recipes of `idem train`, or describe one."),
         "plugins": ("idemcore.cli.plugins:plugins", "List plugins with their state, or describe one."),
         "doctor": ("idemcore.cli.doctor:doctor", "Check versions, plugins, weights and device."),
     },

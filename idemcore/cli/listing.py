@@ -1,4 +1,4 @@
-"""`idem codecs|generators|solvers`: what can be chosen, and its settings. Imports no torch."""
+"""`idem codecs|generators|solvers|recipes`: what can be chosen, and its settings. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .options import json_option
 from .output import print_json, print_record, print_table
 
 
-def _group(kind: str, plural: str) -> click.Group:
+def _group(kind: str, plural: str, scope: str) -> click.Group:
     @click.group(name=plural, invoke_without_command=True, help=f"The {plural} of all installed plugins.")
     @click.pass_context
     def group(context: click.Context) -> None:
@@ -48,7 +48,7 @@ def _group(kind: str, plural: str) -> click.Group:
         if settings:
             click.echo()
             print_table(
-                (f"--set {kind}.", "type", "default", "meaning"),
+                (f"--set {scope}.", "type", "default", "meaning"),
                 [(field["name"], field["type"], field["default"], field["help"]) for field in settings],
             )
 
@@ -77,6 +77,7 @@ def _settings(spec: Spec) -> list[dict[str, Any]]:
     ]
 
 
-codecs = _group("codec", "codecs")
-generators = _group("generator", "generators")
-solvers = _group("solver", "solvers")
+codecs = _group("codec", "codecs", "codec")
+generators = _group("generator", "generators", "generator")
+solvers = _group("solver", "solvers", "solver")
+recipes = _group("recipe", "recipes", "train")

@@ -40,7 +40,7 @@ def train(
     device: str,
     as_json: bool,
 ) -> None:
-    """Train with RECIPE on the images of the folder DATA.
+    """Train with RECIPE (see `idem recipes list`) on the images of the folder DATA.
 
     Called again with the same --out, it goes on from the last checkpoint.
     """

@@ -41,7 +41,8 @@ def read_state_dict(path: Path, hint: str) -> dict[str, Tensor]:
 def _unreadable(path: Path, error: Exception, hint: str) -> MissingError:
     if not path.is_file():
         return MissingError(f"There is no weight file at {path}.", hint)
-    reason = next(iter(str(error).splitlines()), "it ends too early").rstrip(".")
+    told = "" if isinstance(error, LookupError) else str(error)  # that of an unknown opcode is a number
+    reason = next(iter(told.splitlines()), "it is damaged or ends too early").rstrip(".")
     return MissingError(f"The weight file {path} cannot be read: {reason}.", hint)
 
 
