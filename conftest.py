@@ -1,6 +1,7 @@
 """Of all tests: one thread a process, set before the first import of torch, for this process and those it starts.
 
-Images here are small: a second thread gains nothing, and on a machine with other work each waits for the other.
+Images here are small, and on a machine with other work each thread waits for the other: with two threads on two cores,
+one of them busy, the tests of the solvers and the toy took three times as long.
 """
 
 import os
