@@ -14,10 +14,10 @@ from idemcore.errors import InputError, MissingError
 from idemcore.noise import Noise
 from idemcore.runtime import Runtime
 from idemcore_ddpm import photo
-from idemcore_ddpm.config import PhotoConfig
+from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator
 from idemcore_ddpm.photo_unet import PhotoUNet, denoise
-from idemcore_ddpm.train_photo import TrainConfig, save_weights
+from idemcore_ddpm.train_photo import weights_file
 
 CHANNELS = (8, 16, 24)
 
@@ -35,7 +35,7 @@ def random_network() -> PhotoUNet:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "weights.safetensors"
-    save_weights(random_network().state_dict(), TrainConfig(channels=CHANNELS, blocks=1), path, {})
+    path.write_bytes(weights_file(random_network().state_dict(), TrainConfig(channels=CHANNELS, blocks=1), {}))
     return path
 
 

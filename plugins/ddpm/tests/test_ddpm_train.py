@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,10 @@ from PIL import Image
 
 from idemcore.errors import IdemError, InputError
 from idemcore.runtime import Runtime
-from idemcore_ddpm.config import PhotoConfig
+from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator
 from idemcore_ddpm.train_photo import (
     Crops,
-    TrainConfig,
     Training,
     draw_sigma,
     learning_rate,
@@ -139,6 +139,12 @@ def test_noise_levels_are_mostly_those_of_a_warm_start() -> None:
     assert sigma.median().item() == pytest.approx(0.13, abs=0.02)
     assert 0.04 < (sigma > 1).float().mean() < 0.1
     assert sigma.max() <= 20
+
+
+@pytest.mark.parametrize("values", [{"minutes": float("nan")}, {"minutes": -1.0}, {"crops": (20,)}])
+def test_settings_that_cannot_train_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        TrainConfig(**values)
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:

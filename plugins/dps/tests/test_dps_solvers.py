@@ -209,7 +209,16 @@ def test_a_continuous_network_is_visited_only_where_it_was_trained() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"steps": 0}, {"margin": 0.6}, {"margin": -0.1}, {"sigma_min": 0.0}, {"rho": 0.5}, {"eta": -1.0}, {"start": -1.0}],
+    [
+        {"steps": 0},
+        {"margin": 0.6},
+        {"margin": -0.1},
+        {"sigma_min": 0.0},
+        {"rho": 0.5},
+        {"eta": -1.0},
+        {"eta": 1.5},
+        {"start": -1.0},
+    ],
 )
 def test_settings_of_cell_out_of_range_are_refused_by_name(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):

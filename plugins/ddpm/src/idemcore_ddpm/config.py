@@ -35,6 +35,32 @@ class ImagenetConfig(AdmConfig):
     weights: str = "ddpm-imagenet"  # path of 256x256_diffusion_uncond.pt, released with guided-diffusion
 
 
+@dataclass
+class TrainConfig:
+    """Settings of the recipe; each is a `--set train.KEY=VALUE` of the command line."""
+
+    minutes: float = 100.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
+    learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
+    pixels: int = 32768  # pixels of a batch, e.g. 8 crops of 64x64
+    crops: tuple[int, ...] = (64, 64, 96, 128)  # crop sides, drawn uniformly, pixels
+    scales: tuple[float, ...] = (1.0, 0.7, 0.5)  # each photograph is trained on at these sizes
+    sigma_median: float = 0.12  # training noise: log-normal, units of [-1,1] images
+    sigma_spread: float = 1.0  # standard deviation of log(sigma)
+    tail: float = 0.06  # share of crops with sigma log-uniform in 0.5..20 instead
+    ema: float = 0.999  # decay of the averaged weights, a step
+    channels: tuple[int, ...] = (32, 64, 128, 192)  # widths of the network, from full resolution down by halves
+    blocks: int = 2  # residual blocks of each width, down and up
+    seed: int = 0  # of the starting weights, crops and noise
+    threads: int = 0  # 0: as many as PyTorch chooses
+    save_minutes: float = 4.0  # minutes between checkpoints
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < float("inf"):
+            raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
+        if not self.crops or min(self.crops) % 2 ** (len(self.channels) - 1):
+            raise ValueError(f"crops must be multiples of {2 ** (len(self.channels) - 1)} pixels, not {self.crops}")
+
+
 PUBLISHED = {
     "ddpm-ffhq": "ffhq_10m.pt, released with DPS (Chung et al., ICLR 2023)",
     "ddpm-imagenet": "256x256_diffusion_uncond.pt, released with guided-diffusion (Dhariwal & Nichol, NeurIPS 2021)",

@@ -44,6 +44,6 @@ def idem_recipes() -> list[RecipeSpec]:
             name="ddpm",
             target="idemcore_ddpm.train_photo:train",
             summary="the photograph prior `ddpm-photo`, from any folder of images",
-            config="idemcore_ddpm.train_photo:TrainConfig",
+            config="idemcore_ddpm.config:TrainConfig",
         )
     ]

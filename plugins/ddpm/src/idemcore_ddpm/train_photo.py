@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from idemcore.errors import IdemError, InputError
-from idemcore.imageio import read_bytes
+from idemcore.files import atomic_write
+from idemcore.imageio import read_bytes, to_bytes, write_png
 
+from .config import TrainConfig
 from .photo_unet import SIGMA_DATA, PhotoUNet, denoise
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-
-
-@dataclass
-class TrainConfig:
-    """Settings of the recipe; each is a `--set train.KEY=VALUE` of the command line."""
-
-    minutes: float = 100.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
-    learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
-    pixels: int = 32768  # pixels of a batch, e.g. 8 crops of 64x64
-    crops: tuple[int, ...] = (64, 64, 96, 128)  # crop sides, drawn uniformly, pixels
-    scales: tuple[float, ...] = (1.0, 0.7, 0.5)  # each photograph is trained on at these sizes
-    sigma_median: float = 0.12  # training noise: log-normal, units of [-1,1] images
-    sigma_spread: float = 1.0  # standard deviation of log(sigma)
-    tail: float = 0.06  # share of crops with sigma log-uniform in 0.5..20 instead
-    ema: float = 0.999  # decay of the averaged weights, a step
-    channels: tuple[int, ...] = (32, 64, 128, 192)
-    blocks: int = 2
-    seed: int = 0
-    threads: int = 0  # 0: as many as PyTorch chooses
-    save_minutes: float = 4.0  # minutes between checkpoints
 
 
 class Crops:
@@ -112,27 +93,17 @@ def sample(network: torch.nn.Module, count: int, side: int, seed: int, device: t
     return (x.clamp(-1, 1) + 1) / 2
 
 
-def save_grid(images: Tensor, path: Path, columns: int = 4) -> None:
-    """Writes [B,3,H,W] in [0,1] as one PNG, row by row."""
+def grid(images: Tensor, columns: int = 4) -> Tensor:
+    """[B,3,H,W] as one picture [1,3,rows*H,columns*W], row by row."""
     rows = [torch.cat(list(images[i : i + columns]), dim=2) for i in range(0, len(images), columns)]
-    grid = (torch.cat(rows, dim=1).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    temporary = path.with_suffix(".tmp")
-    Image.fromarray(grid).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    return torch.cat(rows, dim=1)[None].cpu()
 
 
-def save_weights(state: dict[str, Tensor], config: TrainConfig, path: Path, note: dict[str, str]) -> None:
+def weights_file(state: dict[str, Tensor], config: TrainConfig, note: dict[str, str]) -> bytes:
     """Averaged weights as bfloat16 safetensors; the network's shape travels in the metadata."""
     shape = {"channels": json.dumps(config.channels), "blocks": str(config.blocks)}
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.to(torch.bfloat16).contiguous() for k, v in state.items()}, temporary, metadata={**shape, **note})
-    os.replace(temporary, path)
-
-
-def save_checkpoint(content: dict[str, Any], path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in state.items()}
+    return save(tensors, metadata={**shape, **note})
 
 
 @contextmanager
@@ -159,7 +130,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
         self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.rng = torch.Generator().manual_seed(config.seed)
-        self.step, self.seen, self.elapsed = 0, 0, 0.0
+        self.step, self.seen, self.elapsed = 0, 0.0, 0.0
 
     def resume(self) -> None:
         """Goes on from the checkpoint. Raises InputError if it is unreadable or of another network."""
@@ -174,7 +145,7 @@ class Training:
             self.ema, self.step, self.seen = saved["ema"], saved["step"], saved["seen"]
             self.elapsed = saved["elapsed"]
         except (OSError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
+            reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"{path} cannot be resumed: {reason}", "Use the settings it was begun with, or another --out."
             ) from error
@@ -199,7 +170,7 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self._average()
-        self.step, self.seen = self.step + 1, self.seen + count * side**2 // 4096
+        self.step, self.seen = self.step + 1, self.seen + count * side**2 / 4096
         self.elapsed += time.monotonic() - begin
         return float(losses.detach().mean().clamp(max=10))
 
@@ -215,13 +186,15 @@ class Training:
             "rng": self.rng.get_state(),
             "config": asdict(self.config),
         }
-        save_checkpoint(content, self.out / "checkpoint.pt")
-        note = {"crops": str(self.seen), "minutes": f"{self.elapsed / 60:.1f}"}
-        save_weights(self.ema, self.config, self.out / "weights.safetensors", note)
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        atomic_write(self.out / "checkpoint.pt", buffer.getvalue())
+        note = {"crops": f"{self.seen:.0f}", "minutes": f"{self.elapsed / 60:.1f}"}
+        atomic_write(self.out / "weights.safetensors", weights_file(self.ema, self.config, note))
         with torch.random.fork_rng(devices=[]):
             averaged = self._new_network()
         averaged.load_state_dict(self.ema)
-        save_grid(sample(averaged, 8, 96, 0, self.device), self.out / "samples.png")
+        write_png(to_bytes(grid(sample(averaged, 8, 96, 0, self.device))), self.out / "samples.png")
         return self.out / "weights.safetensors"
 
     def _new_network(self) -> PhotoUNet:
@@ -271,7 +244,7 @@ def train(
 
 
 def _run(training: Training, crops: Crops, progress: Callable[[dict[str, float]], None]) -> None:
-    """Updates until the time is up, with a log line every 20 and a checkpoint every few minutes."""
+    """Updates until the time is up, with a log line every 20 and at the end, and a checkpoint every few minutes."""
     saved, loss = training.elapsed, math.nan
     with (training.out / "log.jsonl").open("a", encoding="utf-8") as log:
         while training.progress < 1:
@@ -280,7 +253,7 @@ def _run(training: Training, crops: Crops, progress: Callable[[dict[str, float]]
                 hint = "Go on from its last checkpoint: --set train.learning_rate=5e-4"
                 raise IdemError("The training diverged.", hint)
             loss = value if math.isnan(loss) else 0.99 * loss + 0.01 * value
-            if training.step % 20 == 0:
+            if training.step % 20 == 0 or training.progress >= 1:
                 minutes = training.elapsed / 60
                 record = {"step": training.step, "crops": training.seen, "minutes": minutes, "loss": loss}
                 log.write(json.dumps(record) + "\n")

@@ -36,8 +36,9 @@ class CellConfig:
         _at_least("margin", self.margin, 0.0)
         if self.sigma_min <= 0:
             raise ValueError(f"sigma_min must be above 0, not {self.sigma_min}")
-        if self.margin > 0.5:
-            raise ValueError(f"margin must be at most 0.5 quantiser steps, not {self.margin}")
+        for key, most in (("eta", 1.0), ("margin", 0.5)):
+            if getattr(self, key) > most:
+                raise ValueError(f"{key} must be at most {most}, not {getattr(self, key)}")
 
 
 def _at_least(key: str, value: float, least: float) -> None:
