@@ -56,6 +56,29 @@ class Box:
             tiles = (tiles + self._synthesise(change * outside[..., None, None])).clamp_(0, 255)
         return self.layout.image(tiles) / 255.0
 
+    def project_tiles(
+        self, tiles: Tensor, where: TileMap, at: tuple[Tensor, ...], margin: Tensor, rounds: int
+    ) -> Tensor:
+        """The same for listed tiles [3,T,P] of one map, in grey levels; `at`: image, row and column, [T] each.
+
+        Alternating converges slowly where much of a tile is clipped, so this goes on for the tiles that need it.
+        """
+        tiles, live = tiles.clamp(0, 255), torch.arange(tiles.shape[1], device=tiles.device)
+        symbols, steps, valid = self.symbols[at], self.steps[at[0], 0, 0], self.layout.valid[at[1:]][..., None]
+        half = (0.5 - margin).clamp(min=0.0)
+        low, high = (symbols - half) * steps, (symbols + half) * steps
+        for _ in range(rounds):
+            part = tiles[:, live]
+            found = self._analyse_part(self._colour(self.to_ycc, part), where)
+            change = (found.clamp(low[live], high[live]) - found) * valid[live]
+            outside = (change.abs() > SLACK * steps[live]).flatten(1).any(1)
+            if not outside.any():
+                break
+            synthesised = self._colour(self.to_rgb, self._synthesise_part(change[outside], where))
+            live = live[outside]
+            tiles[:, live] = (part[:, outside] + synthesised).clamp_(0, 255)
+        return tiles
+
     def pixels(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse transform: luma [B,1,H,W] about 0 and chroma [B,2 or 0,h,w], at their own resolutions, cropped."""
         blocks = coefficients @ dct_matrix().to(coefficients)
@@ -77,10 +100,10 @@ class Box:
 
     def _analyse(self, tiles: Tensor) -> Tensor:
         ycc = self._colour(self.to_ycc, tiles)
-        return self.layout.assemble([self._analyse_part(ycc, where) for where in self.layout.maps], 1)
+        parts = [self._analyse_part(ycc[:, :, where.rows, where.columns], where) for where in self.layout.maps]
+        return self.layout.assemble(parts, 1)
 
-    def _analyse_part(self, ycc: Tensor, where: TileMap) -> Tensor:
-        part = ycc[:, :, where.rows, where.columns]
+    def _analyse_part(self, part: Tensor, where: TileMap) -> Tensor:
         blocks = [((part[0] - 128.0) @ where.luma.T).unflatten(-1, (-1, 64))]
         if not self.layout.grey:
             blocks.append((part[1:] @ where.chroma.T).movedim(0, -2))

@@ -85,7 +85,7 @@ class JpegCell(Cell):
 
     def snap(self, x: Tensor) -> Tensor:
         """Uint8 [B,3,H,W]: a byte image of the cell near x, by the integer model of the encoder (see `snap.py`)."""
-        return snap(self.box, x, self.search_work)
+        return snap(self.box, x, self.centre, self.search_work)
 
     def _differing(self, b: int, data: bytes) -> int:
         found, wanted = parse(data), self.parsed[b]
