@@ -38,6 +38,12 @@ class BitstreamError(IdemError):
     exit_code = EXIT_INTEGRITY
 
 
+class IntegrityError(IdemError):
+    """A download or a stored file whose bytes are not those that they should be (exit 3)."""
+
+    exit_code = EXIT_INTEGRITY
+
+
 class NotExact(IdemError):
     """`--require-exact` was given and the image does not re-encode to its bitstream (exit 3)."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import IdemError, UsageError
@@ -32,21 +34,29 @@ def atomic_write(path: Path, data: bytes) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path.exists() and not path.is_file():
             path.write_bytes(data)
-        else:
-            _write_and_rename(path, data)
+            return
     except OSError as error:
         raise _failed("write", path, error) from error
+    with replacing(path) as temporary, open(temporary, "xb") as file:
+        file.write(data)
 
 
-def _write_and_rename(path: Path, data: bytes) -> None:
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name in the same folder to write to: in the end that file takes the place of `path`; after an error it is gone.
+
+    Raises UsageError for a path that cannot be right, IdemError if the disk is full or fails.
+    """
     temporary = path.parent / f".idem-{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _failed("write", path, error) from error
 
 
 def _failed(verb: str, path: Path, error: OSError) -> IdemError:
