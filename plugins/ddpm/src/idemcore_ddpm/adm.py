@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from idemcore.errors import InputError, MissingError, UsageError, nearest
+from idemcore.errors import UsageError, nearest
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 
-from .adm_unet import AdmUNet, infer_config
+from .adm_unet import AdmUNet
 from .border import image_by_image, noise_levels, pad_to_multiple
-from .config import PUBLISHED, AdmConfig
-from .layout import fill, read_state_dict, shapes_of
+from .config import AdmConfig
+from .weights import load_network
 
 
 def noise_schedule(name: str, steps: int) -> Tensor:
@@ -48,7 +47,7 @@ class AdmGenerator(DiffusionGenerator):
     sigmas: Tensor
 
     def __init__(self, config: AdmConfig, runtime: Runtime) -> None:
-        """Raises MissingError if the weights are not there or unreadable, InputError if they are not an ADM UNet's."""
+        """Raises MissingError if the weights are not there, InputError if they are damaged or not an ADM UNet's."""
         self.runtime = runtime
         self.sigmas = noise_schedule(config.schedule, config.steps)
         self.sigma_min, self.sigma_max = float(self.sigmas[0]), float(self.sigmas[-1])
@@ -93,23 +92,3 @@ def _narrow(network: AdmUNet, dtype: torch.dtype) -> None:
         for module in part.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d):
                 module.to(dtype)
-
-
-def load_network(weights: str) -> AdmUNet:
-    """The network of a state dict in a .safetensors or PyTorch file, frozen, float32, on the CPU."""
-    hint = "Give the file of its weights with `--set generator.weights=FILE`."
-    if weights in PUBLISHED and not Path(weights).exists():
-        raise MissingError(f"The weights of {weights} are not here: {PUBLISHED[weights]}.", hint)
-    if not weights:
-        raise MissingError("This generator comes without weights.", hint)
-    path = Path(weights)
-    state = read_state_dict(path, hint)
-    try:
-        with torch.device("meta"):
-            network = AdmUNet(infer_config(shapes_of(state)))
-    except KeyError as error:
-        raise InputError(f"{path} does not hold an ADM UNet: it has no {error.args[0]}.", hint) from error
-    except (IndexError, ValueError) as error:
-        raise InputError(f"{path} does not hold an ADM UNet: {error}.", hint) from error
-    fill(network, state, path, hint)
-    return network

@@ -16,7 +16,7 @@ class PhotoConfig:
 class AdmConfig:
     """Settings of a discrete DDPM with the ADM UNet; the network's shape is read from its weights."""
 
-    weights: str = ""  # path of a .safetensors or .pt state dict
+    weights: str = ""  # an id of `idem models`, or the path of a .safetensors or .pt state dict
     schedule: str = "linear"  # noise schedule of the training: linear or cosine
     steps: int = 1000  # noise levels of the training
 
@@ -25,14 +25,14 @@ class AdmConfig:
 class FfhqConfig(AdmConfig):
     """Settings of `ddpm-ffhq`: faces, 256x256."""
 
-    weights: str = "ddpm-ffhq"  # path of ffhq_10m.pt, released with DPS, or of a state dict of this layout
+    weights: str = "ddpm-ffhq"  # an id of `idem models`, or the path of an ADM state dict such as ffhq_10m.pt
 
 
 @dataclass
 class ImagenetConfig(AdmConfig):
     """Settings of `ddpm-imagenet`: ImageNet, 256x256, unconditional."""
 
-    weights: str = "ddpm-imagenet"  # path of 256x256_diffusion_uncond.pt, released with guided-diffusion
+    weights: str = "ddpm-imagenet"  # an id of `idem models`, or the path of an ADM state dict
 
 
 @dataclass
@@ -59,10 +59,3 @@ class TrainConfig:
             raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
         if not self.crops or min(self.crops) % 2 ** (len(self.channels) - 1):
             raise ValueError(f"crops must be multiples of {2 ** (len(self.channels) - 1)} pixels, not {self.crops}")
-
-
-PUBLISHED = {
-    "ddpm-ffhq": "ffhq_10m.pt, released with DPS (Chung et al., ICLR 2023)",
-    "ddpm-imagenet": "256x256_diffusion_uncond.pt, released with guided-diffusion (Dhariwal & Nichol, NeurIPS 2021)",
-}
-"""Published checkpoints by the names that `weights` may hold, and where each comes from."""

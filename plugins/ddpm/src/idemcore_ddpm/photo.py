@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from idemcore.checkpoints import fill, read_safetensors
 from idemcore.errors import InputError
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 
 from .border import image_by_image, noise_levels, pad_to_multiple
 from .config import PhotoConfig
-from .layout import fill, read_safetensors
 from .photo_unet import PhotoUNet, denoise
 
 BUNDLED = Path(__file__).parent / "weights" / "ddpm-photo.safetensors"
@@ -27,7 +27,7 @@ class PhotoGenerator(DiffusionGenerator):
     sigma_max = 10.0
 
     def __init__(self, config: PhotoConfig, runtime: Runtime) -> None:
-        """Raises MissingError if the weights are not there or unreadable, InputError if they fit another network."""
+        """Raises MissingError if the weights are not there, InputError if they are damaged or fit another network."""
         self.runtime = runtime
         network = load_network(config.weights)
         self.multiple = network.multiple

@@ -21,7 +21,7 @@ def idem_generators() -> list[GeneratorSpec]:
         GeneratorSpec(
             name="ddpm-ffhq",
             target="idemcore_ddpm.adm:AdmGenerator",
-            summary="faces, 256x256: the ADM UNet released with DPS; bring the weights",
+            summary="faces, 256x256: the ADM UNet released with DPS; weights by `idem models`",
             config="idemcore_ddpm.config:FfhqConfig",
             weights=("ddpm-ffhq",),
             offers=OFFERS,
@@ -29,7 +29,7 @@ def idem_generators() -> list[GeneratorSpec]:
         GeneratorSpec(
             name="ddpm-imagenet",
             target="idemcore_ddpm.adm:AdmGenerator",
-            summary="ImageNet, 256x256: the unconditional ADM UNet of guided-diffusion; bring the weights",
+            summary="ImageNet, 256x256: the unconditional ADM UNet of guided-diffusion; weights by `idem models`",
             config="idemcore_ddpm.config:ImagenetConfig",
             weights=("ddpm-imagenet",),
             offers=OFFERS,
