@@ -18,6 +18,7 @@ main = LazyGroup(
         "solvers": ("idemcore.cli.listing:solvers", "List solvers, or describe one."),
         "recipes": ("idemcore.cli.listing:recipes", "List recipes of `idem train`, or describe one."),
         "plugins": ("idemcore.cli.plugins:plugins", "List plugins with their state, or describe one."),
+        "models": ("idemcore.cli.models:models", "Weights: list, pull, import, verify."),
         "doctor": ("idemcore.cli.doctor:doctor", "Check versions, plugins, weights and device."),
     },
     help="""Decode JPEGs and learned bitstreams into realistic images that re-encode to the very same bytes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import EXIT_FAILED, EXIT_OK, IdemError
+from ..errors import EXIT_FAILED, EXIT_OK, IdemError, MissingError
 from .options import json_option, runtime_options
 from .output import print_json, print_table
 
@@ -92,8 +92,10 @@ def _weights(catalogue: Catalogue, runtime: Runtime) -> Iterator[Check]:
 def _tried(what: str, attempt: Callable[[], object], needed: bool) -> Check:
     try:
         attempt()
-    except IdemError as error:
+    except MissingError as error:
         return what, "bad" if needed else "note", str(error)
+    except IdemError as error:
+        return what, "bad", str(error)
     except Exception as error:
         return what, "bad", f"{type(error).__name__}: {error}"
     return what, "ok", "present"
