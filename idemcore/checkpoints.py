@@ -177,8 +177,10 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     """Stores tensors of any device and layout in one piece or not at all. Raises UsageError or IdemError on failure."""
     with replacing(path) as temporary:
         temporary.touch()  # a path that cannot be right is told as such, and not by safetensors
+        mode = temporary.stat().st_mode
         try:
             save_file(dict(_apart(tensors)), temporary, metadata=dict(metadata))
+            temporary.chmod(mode)  # safetensors makes it the owner's alone, and caches are shared
         except SafetensorError as error:
             raise IdemError(f"Cannot write {path}: {error}.") from error
 

@@ -254,6 +254,12 @@ def test_written_safetensors_hold_views_and_shared_tensors(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
+def test_a_written_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "w.safetensors", STATE, {})
+    (tmp_path / "other").touch()
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w.safetensors"
     write_safetensors(path, STATE, {})
