@@ -53,7 +53,8 @@ class EncoderSpec(Spec):
     magic: bytes = b""
     """First bytes of a file format of its own, by which `idem decode` recognises it."""
     identify: str = ""
-    """`package.module:function`, from an `.idem` model id (4 bytes) to the config overrides that decode it, or None."""
+    """`package.module:function(model_id, settings)`, from an `.idem` model id (4 bytes) and the user's settings of the
+    codec to the config overrides that decode it, or None."""
 
 
 @dataclass(frozen=True)

@@ -208,23 +208,26 @@ def open_bitstream(
     catalogue = catalogue or load_catalogue()
     if data[: len(MAGIC)] == MAGIC:
         container = Container.unpack(data, where)
-        name, overrides = _identify(container.model_id, where, catalogue)
+        name, overrides = _identify(container.model_id, settings or {}, where, catalogue)
         codec = Codec.build(choose(catalogue, "codec", name, {**(settings or {}), **overrides}), runtime)
         return Bitstream(codec, data, container.payload, (container.height, container.width), where)
     codec = Codec.build(choose(catalogue, "codec", _by_magic(data, where, catalogue), settings), runtime)
     return Bitstream(codec, data, data, None, where)
 
 
-def _identify(model_id: bytes, where: str, catalogue: Catalogue) -> tuple[str, Mapping[str, Any]]:
+def _identify(
+    model_id: bytes, settings: Mapping[str, Any], where: str, catalogue: Catalogue
+) -> tuple[str, Mapping[str, Any]]:
     """The codec that wrote a container, as `distribution:name`, and the settings that decode it."""
     for owner, spec in catalogue.specs("codec"):
         identify = cast(EncoderSpec, spec).identify
-        overrides = import_target(identify)(model_id) if identify else None
+        overrides = import_target(identify)(model_id, settings) if identify else None
         if overrides is not None:
             return f"{owner}:{spec.name}", overrides
     raise MissingError(
         f"{where} was written by the model {model_id.hex()}, which no installed codec knows.",
-        "Install the plugin that wrote it; `idem codecs list` shows those that are here.",
+        "Install the plugin that wrote it (see `idem codecs list`), or bring its weights: `idem models list`, or "
+        "--set codec.weights=FOLDER.",
     )
 
 

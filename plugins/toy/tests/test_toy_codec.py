@@ -128,8 +128,8 @@ def test_model_ids_tell_the_qualities_apart() -> None:
     assert len({model_id(quality) for quality in QUALITIES}) == len(QUALITIES)
     for quality in QUALITIES:
         assert codec(quality).model_id == model_id(quality)
-        assert identify(model_id(quality)) == {"quality": quality}
-    assert identify(b"none") is None
+        assert identify(model_id(quality), {}) == {"quality": quality}
+    assert identify(b"none", {}) is None
 
 
 def test_a_stream_is_described_by_its_quality_and_step() -> None:

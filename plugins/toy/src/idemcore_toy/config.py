@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 STEPS = {1: 64, 2: 48, 3: 32, 4: 24, 5: 16, 6: 8, 7: 4, 8: 2}
 """Quantiser step of each quality, in 8-bit levels."""
@@ -29,6 +31,6 @@ def model_id(quality: int) -> bytes:
     return hashlib.sha256(f"idemcore-toy uniform-quantiser 1 step={STEPS[quality]}".encode()).digest()[:4]
 
 
-def identify(model_id_: bytes) -> dict[str, int] | None:
+def identify(model_id_: bytes, settings: Mapping[str, Any]) -> dict[str, int] | None:
     """The config overrides that decode a stream with this model id; None if it is not one of ours."""
     return next(({"quality": quality} for quality in STEPS if model_id(quality) == model_id_), None)

@@ -1,0 +1,152 @@
+"""Latents to bytes and back: one range-coded stream an image, decodable on any machine.
+
+    checksum of the symbols 2 | rANS words: z channel by channel, then y group by group
+
+All that decoding computes from the weights is done on the CPU in float64, with means rounded to a grid and scales to a
+table, so that the float noise of another machine, thread count or batch gives the same symbols; should it not, the
+checksum tells.
+"""
+
+from __future__ import annotations
+
+import copy
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import google_crc32c
+import torch
+from torch import Tensor
+
+from ..errors import BitstreamError
+from .model import Group, LatentModel
+from .tables import SCALE_MIN, Tables, gaussian_tables, on_grid, scale_indexes
+
+CHECKSUM = struct.Struct(">H")
+LARGEST = 2**24
+"""Symbols beyond are refused: networks of float32 could not tell them apart."""
+
+Symbols = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
+"""From group, mask [h,w], means and table indexes [B,C,positions] to the symbols there."""
+
+
+class RangeCoder(Protocol):
+    """The module `compressai.ans`, which a plugin passes: the core does not depend on CompressAI."""
+
+    BufferedRansEncoder: Any
+    RansDecoder: Any
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What bitstreams say, float64 on the CPU."""
+
+    y_hat: Tensor
+    """[B,M,h,w]."""
+    z_hat: Tensor
+    """[B,N,h/4,w/4]."""
+    means: Tensor
+    """Of the Gaussians by which y was coded, of y's shape."""
+    scales: Tensor
+
+
+class EntropyCoder:
+    """Codes the latents of one model. Built from it once; holds its own float64 copy of h_s and what follows."""
+
+    def __init__(self, model: LatentModel, ans: RangeCoder) -> None:
+        exact = copy.copy(model)  # shares the modules, of which only those that decoding needs are then copied
+        exact._modules = {name: part for name, part in model._modules.items() if name not in ("g_a", "g_s", "h_a")}
+        self.model = copy.deepcopy(exact).cpu().double().eval().requires_grad_(False)
+        self.ans = ans
+        self.z_tables = model.entropy_bottleneck.tables()
+        self.medians = self.model.entropy_bottleneck.medians
+
+    def quantise(self, y: Tensor, z: Tensor) -> Latents:
+        """The latents that `encode` would write for y and z [B,...]."""
+        z_hat = (z.cpu().double() - self.medians).round() + self.medians
+        return self._walk(z_hat, _rounder(y.cpu().double()))
+
+    def encode(self, y: Tensor, z: Tensor) -> bytes:
+        """The stream of one image's latents [1,...]. Raises ValueError if they are not finite or beyond 2**24."""
+        if not (y.isfinite().all() and z.isfinite().all()) or max(float(y.abs().max()), float(z.abs().max())) > LARGEST:
+            raise ValueError("latents that are not finite cannot be coded; are these weights of a trained network?")
+        encoder, written = self.ans.BufferedRansEncoder(), list[Tensor]()
+
+        def write(symbols: Tensor, indexes: Tensor, tables: Tables) -> None:
+            written.append(symbols)
+            encoder.encode_with_indexes(
+                symbols.long().flatten().tolist(),
+                indexes.flatten().tolist(),
+                tables.cdfs,
+                tables.lengths,
+                tables.offsets,
+            )
+
+        z_symbols = (z.cpu().double() - self.medians).round()
+        write(z_symbols, self._z_indexes(z_symbols.shape), self.z_tables)
+        rounder = _rounder(y.cpu().double())
+
+        def step(group: Group, mask: Tensor, means: Tensor, indexes: Tensor) -> Tensor:
+            symbols = rounder(group, mask, means, indexes)
+            write(symbols, indexes, gaussian_tables())
+            return symbols
+
+        self._walk(z_symbols + self.medians, step)
+        return _checksum(written) + bytes(encoder.flush())
+
+    def decode(self, stream: bytes, hyper_size: tuple[int, int]) -> Latents:
+        """The inverse of `encode`; `hyper_size` is (height, width) of z. Raises BitstreamError for anything else."""
+        decoder, found = self.ans.RansDecoder(), list[Tensor]()
+        body, count = stream[CHECKSUM.size :], hyper_size[0] * hyper_size[1]
+        shape = (1, self.medians.shape[1], *hyper_size)
+        # The decoder does not look where its input ends: zeros behind it keep whatever it reads its own.
+        decoder.set_stream(body + bytes(64 + 16 * len(body) + 8 * count * (shape[1] + 16 * self.model.latents)))
+
+        def read(indexes: Tensor, tables: Tables) -> Tensor:
+            values = decoder.decode_stream(indexes.flatten().tolist(), tables.cdfs, tables.lengths, tables.offsets)
+            symbols = torch.tensor(values, dtype=torch.float64).view(indexes.shape)
+            if float(symbols.abs().max()) > 2 * LARGEST:
+                raise _unreadable()
+            found.append(symbols)
+            return symbols
+
+        z_hat = read(self._z_indexes(shape), self.z_tables) + self.medians
+        latents = self._walk(z_hat, lambda group, mask, means, indexes: read(indexes, gaussian_tables()))
+        if _checksum(found) != stream[: CHECKSUM.size]:
+            raise _unreadable()
+        return latents
+
+    @torch.no_grad()
+    def _walk(self, z_hat: Tensor, symbols: Symbols) -> Latents:
+        """The latents, group by group, from z_hat and whatever gives the symbols of a group."""
+        hyper = self.model.h_s(z_hat)
+        y_hat = z_hat.new_zeros(len(z_hat), self.model.latents, *hyper.shape[-2:])
+        all_means, all_scales = torch.zeros_like(y_hat), torch.zeros_like(y_hat)
+        for group in self.model.groups:
+            mask = group.mask(*hyper.shape[-2:])
+            means, scales = (t[..., mask] for t in self.model.gaussian(group.channels, hyper, y_hat))
+            means, scales = on_grid(means), scales.clamp(min=SCALE_MIN)
+            y_hat[:, group.channels, mask] = symbols(group, mask, means, scale_indexes(scales)) + means
+            all_means[:, group.channels, mask], all_scales[:, group.channels, mask] = means, scales
+        return Latents(y_hat, z_hat, all_means, all_scales)
+
+    def _z_indexes(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
+        return torch.arange(shape[1]).view(1, -1, 1, 1).expand(shape)
+
+
+def _rounder(y: Tensor) -> Symbols:
+    return lambda group, mask, means, indexes: (y[:, group.channels][..., mask] - means).round()
+
+
+def _checksum(symbols: list[Tensor]) -> bytes:
+    """The low half of the CRC-32C over all symbols in coding order, as little-endian 32-bit integers."""
+    packed = b"".join(part.to(torch.int32).contiguous().numpy().astype("<i4").tobytes() for part in symbols)
+    return CHECKSUM.pack(google_crc32c.value(packed) & 0xFFFF)
+
+
+def _unreadable() -> BitstreamError:
+    return BitstreamError(
+        "The bitstream does not decode to the symbols that were written.",
+        "It is damaged, or this machine computes other entropy parameters: please report that, with `idem doctor`.",
+    )

@@ -1,0 +1,50 @@
+"""Settings that learned codecs share. Light: imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass
+class LearnedConfig:
+    """Settings of a learned codec; a plugin adds its own `weights`."""
+
+    quality: int = 2  # which of the weights: 1 is the smallest file
+    weights: str = "bundled"  # `bundled`, or a folder of weights
+    precision: str = "fp32"  # of the network that draws the decoded image: fp32 or bf16; no bitstream depends on it
+    project_steps: int = 8  # most gradient steps of a projection within a solver; certification takes what it needs
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.project_steps < 1:
+            raise ValueError(f"project_steps must be at least 1, not {self.project_steps}")
+
+
+@dataclass
+class CodecTrainConfig:
+    """Settings of the recipes; each is a `--set train.KEY=VALUE` of the command line."""
+
+    minutes: float = 60.0  # training time of all rates together, minutes; a resumed run goes on to this total
+    lambdas: tuple[float, ...] = (0.0018, 0.0054, 0.016, 0.045)  # of bpp + lambda * 255^2 * MSE; one a quality, from 1
+    first: int = 3  # the quality that is trained from scratch; the others start from their neighbour
+    first_share: float = 0.55  # of the time, for the first quality; the others share the rest
+    learning_rate: float = 8e-4  # Adam, after 200 steps of warm-up; linear to 0 over the last 40 % of each phase
+    finetune_rate: float = 4e-4  # learning rate where a quality starts from another
+    batch: int = 4  # crops
+    crops: int = 128  # crop side, pixels
+    scales: tuple[float, ...] = (1.0, 0.6)  # each photograph is trained on at these sizes
+    ema: float = 0.998  # decay of the averaged weights, a step
+    seed: int = 0  # of the starting weights, crops and noise
+    threads: int = 0  # 0: as many as PyTorch chooses
+    save_minutes: float = 4.0  # minutes between checkpoints
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < float("inf"):
+            raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
+        if not 1 <= self.first <= len(self.lambdas):
+            raise ValueError(f"first must be a quality from 1 to {len(self.lambdas)}, not {self.first}")
+        if self.crops < 64 or self.crops % 64:
+            raise ValueError(f"crops must be a multiple of 64 pixels, not {self.crops}")

@@ -1,0 +1,80 @@
+"""Any hyperprior-type network as an Encoder: real bytes, any image size, a known quantisation cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import BitstreamError, InputError
+from ..imageio import to_bytes
+from ..protocols import Encoder
+from ..runtime import Runtime
+from .cell import LatentCell
+from .coding import EntropyCoder, Latents, RangeCoder
+from .config import LearnedConfig
+from .model import STRIDE, LatentModel
+
+
+class LearnedEncoder(Encoder):
+    """A trained `LatentModel` with its range coder.
+
+    Symbols depend on no precision: g_a and h_a run in float32, image by image, and whatever decoding computes runs in
+    float64 on the CPU. Only g_s, which draws the image, obeys `config.precision`.
+    """
+
+    def __init__(
+        self, model: LatentModel, model_id: bytes, ans: RangeCoder, runtime: Runtime, config: LearnedConfig
+    ) -> None:
+        self.device, self.model_id, self.project_steps = runtime.device, model_id, config.project_steps
+        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.coder = EntropyCoder(model, ans)
+        self.model = model.to(self.device).eval().requires_grad_(False)
+
+    def encode(self, image: Tensor) -> list[bytes]:
+        """[B,3,H,W] in [0,1], rounded to 8 bits -> a stream each."""
+        with torch.no_grad():
+            return [self._encode_one(one[None]) for one in to_bytes(image)]
+
+    def decode(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> Tensor:
+        """g(y), [B,3,H,W]. Raises BitstreamError if a stream is damaged."""
+        height, width = _known(size)
+        with torch.no_grad():
+            return self.synthesise(self.latents(streams, (height, width)).y_hat)[..., :height, :width]
+
+    def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> LatentCell:
+        """The quantisation cells of streams of one size."""
+        return LatentCell(self, list(streams), _known(size), self.project_steps)
+
+    def analyse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y and z of images [B,3,H,W] in [0,1], differentiable; padded by their last row and column."""
+        height, width = x.shape[-2:]
+        y = self.model.g_a(F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate"))
+        return y, self.model.hyper_analysis(y)
+
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """The images of latents, of padded size, clamped to [0,1]."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.model.g_s(y_hat.to(self.device, torch.float32)).float().clamp(0, 1)
+
+    def latents(self, streams: Sequence[bytes], size: tuple[int, int]) -> Latents:
+        """What the streams of images of (H, W) say. Raises BitstreamError."""
+        hyper_size = (-(-size[0] // STRIDE), -(-size[1] // STRIDE))
+        found = [self.coder.decode(stream, hyper_size) for stream in streams]
+        return Latents(*(torch.cat([getattr(f, part.name) for f in found]) for part in fields(Latents)))
+
+    def _encode_one(self, byte_image: Tensor) -> bytes:
+        y, z = self.analyse(byte_image.to(self.device).float() / 255)
+        try:
+            return self.coder.encode(y, z)
+        except ValueError as error:
+            raise InputError(f"The image cannot be encoded: {error}") from error
+
+
+def _known(size: tuple[int, int] | None) -> tuple[int, int]:
+    if size is None:
+        raise BitstreamError("A learned codec's stream does not hold the image's size.", "Read it from an .idem file.")
+    return size

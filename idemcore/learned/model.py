@@ -1,0 +1,105 @@
+"""What a learned codec's plugin writes: four transforms and the Gaussian parameters of the latents."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .factorized import FactorizedDensity
+from .tables import SCALE_MIN
+
+STRIDE = 64
+"""Images are padded to multiples of it inside; y has a 16th of their size, z a 64th."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Latents that are coded together, given those of the groups before: channels, and which fields of the board."""
+
+    channels: slice
+    parity: Literal[0, 1] | None = None
+    """0: positions (row + column) even, 1: odd, None: all."""
+
+    def mask(self, height: int, width: int) -> Tensor:
+        """Bool [height,width]."""
+        board = checkerboard(height, width)
+        return torch.ones_like(board) if self.parity is None else board == bool(self.parity)
+
+
+def checkerboard(height: int, width: int) -> Tensor:
+    """Bool [height,width]: true where row + column is odd."""
+    return (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 1
+
+
+class LatentModel(nn.Module, ABC):
+    """A codec with a hyperprior; its parts have the names that CompressAI gave them.
+
+        x -> g_a -> y -> round about the means -> y_hat -> g_s -> g(y)
+                    |                ^
+                   h_a               | means and scales, group by group
+                    v                |
+                    z -> round -> z_hat -> h_s
+
+    Tensors are [B,channels,height,width] in whatever dtype the weights have; images in [0,1]. y has a 16th of the
+    image's sides and z a 64th.
+    """
+
+    g_a: nn.Module
+    g_s: nn.Module
+    h_a: nn.Module
+    h_s: nn.Module
+    entropy_bottleneck: FactorizedDensity
+    """Of z."""
+    latents: int
+    """Channels of y."""
+    groups: tuple[Group, ...]
+    """In coding order."""
+
+    @abstractmethod
+    def gaussian(self, channels: slice, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and scales of these channels at all positions, [B,C,h,w] each, from `hyper`, the output of h_s.
+
+        At the positions of a group they may depend only on latents of earlier groups. The other entries of y_hat are
+        there, but must not be looked at: 0 while coding. Scales below SCALE_MIN mean SCALE_MIN.
+        """
+
+    def hyper_analysis(self, y: Tensor) -> Tensor:
+        """z of y."""
+        return self.h_a(y)
+
+    def gaussians(self, hyper: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and scales of all latents when all of y is known, as in training."""
+        slices = dict.fromkeys((g.channels.start, g.channels.stop) for g in self.groups)
+        pairs = [self.gaussian(slice(*ends), hyper, y) for ends in slices]
+        return torch.cat([m for m, _ in pairs], 1), torch.cat([s for _, s in pairs], 1)
+
+
+class _LowerBound(torch.autograd.Function):
+    """max(x, bound), whose gradient lets x go up again from below the bound."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, bound: float) -> Tensor:
+        ctx.below = x < bound  # type: ignore[attr-defined]
+        return x.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * (~ctx.below | (grad < 0)), None  # type: ignore[attr-defined]
+
+
+def bounded(x: Tensor, bound: float = SCALE_MIN) -> Tensor:
+    """max(x, bound) with a gradient that is not lost below the bound."""
+    out: Tensor = _LowerBound.apply(x, bound)
+    return out
+
+
+def gaussian_likelihood(y: Tensor, means: Tensor, scales: Tensor) -> Tensor:
+    """Probability of the unit interval around y, computed in the tail, where it does not cancel."""
+    distance = (y - means).abs()
+    outer, inner = (distance - 0.5) / scales, (distance + 0.5) / scales
+    return 0.5 * (torch.erfc(outer / math.sqrt(2)) - torch.erfc(inner / math.sqrt(2)))

@@ -1,0 +1,173 @@
+"""Training of a learned codec at several rates: one long phase for the first, then short ones that start from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..files import atomic_write
+from ..training import Crops, Progress, Training, process_settings
+from .config import CodecTrainConfig
+from .model import LatentModel, bounded, gaussian_likelihood
+from .weights import codec_file
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Training of one quality: `begin` and `end` are shares of the whole time, `parent` the quality it starts from."""
+
+    quality: int
+    parent: int | None
+    begin: float
+    end: float
+
+
+def phases(config: CodecTrainConfig) -> list[Phase]:
+    """The first quality, then outwards from it, each starting from its neighbour."""
+    others = [*range(config.first + 1, len(config.lambdas) + 1), *range(config.first - 1, 0, -1)]
+    share = (1 - config.first_share) / max(1, len(others))
+    schedule = [Phase(config.first, None, 0.0, config.first_share if others else 1.0)]
+    for quality in others:
+        parent, begin = (quality - 1 if quality > config.first else quality + 1), schedule[-1].end
+        schedule.append(Phase(quality, parent, begin, begin + share))
+    return schedule
+
+
+class CodecTraining(Training):
+    """Rate + lambda * distortion, with uniform noise for rounding in the rate and straight-through rounding elsewhere.
+
+    After Balle et al., ICLR 2018 (rate), and Minnen & Singh, ICIP 2020 (rounding before the synthesis).
+    """
+
+    def __init__(
+        self, out: Path, config: CodecTrainConfig, device: torch.device, name: str, build: Callable[[], LatentModel],
+        crops: Crops,
+    ) -> None:  # fmt: skip
+        super().__init__(out, config.minutes, config.save_minutes)
+        self.config, self.device, self.name, self.crops = config, device, name, crops
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = build().to(device).to(memory_format=torch.channels_last)
+        self.rng = torch.Generator().manual_seed(config.seed)
+        self.schedule = phases(config)
+        self.finished: dict[int, dict[str, Tensor]] = {}
+        """Averaged weights by quality; that in training is not among them."""
+        self.phase = self.schedule[0]
+        self._begin_phase()
+
+    def _begin_phase(self) -> None:
+        if self.phase.parent is not None:
+            self.model.load_state_dict(self.finished[self.phase.parent])
+        rate = self.config.learning_rate if self.phase.parent is None else self.config.finetune_rate
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=rate)
+        self.base_rate, self.phase_step = rate, 0
+        self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def update(self) -> dict[str, float]:
+        phase = next((p for p in self.schedule if self.progress < p.end), self.schedule[-1])
+        if phase != self.phase:
+            self.finished[self.phase.quality] = self.averaged()
+            self.phase = phase
+            self._begin_phase()
+        within = (self.progress - phase.begin) / (phase.end - phase.begin)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.base_rate * min(1.0, (self.phase_step + 1) / 200) * min(1.0, (1 - within) / 0.4)
+        if self.phase_step % 200 == 0:
+            self.model.entropy_bottleneck.fit_quantiles()
+        x = self.crops.batch(self.config.batch, self.config.crops, self.rng).to(self.device)
+        bpp, mse = self._forward(x.contiguous(memory_format=torch.channels_last))
+        loss = bpp + self.config.lambdas[phase.quality - 1] * 255**2 * mse
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self._average()
+        self.phase_step += 1
+        psnr = -10 * torch.log10(mse.detach().float())
+        return {"loss": float(loss.detach()), "quality": phase.quality, "bpp": float(bpp.detach()), "psnr": float(psnr)}
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits per pixel and mean squared error of a batch."""
+        model, density = self.model, self.model.entropy_bottleneck
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            y = model.g_a(x)
+            z = model.hyper_analysis(y)
+            z_hat = straight_through(z.float(), density.medians)
+            hyper = model.h_s(z_hat)
+            noisy = y.float() + self._uniform(y)
+            means, scales = (t.float() for t in model.gaussians(hyper, noisy))
+            x_hat = model.g_s(straight_through(y.float(), means))
+        likelihood_y = gaussian_likelihood(noisy, means, bounded(scales))
+        likelihood_z = density.likelihood(z.float() + self._uniform(z))
+        bits = -(bounded(likelihood_y, 1e-9).log2().sum() + bounded(likelihood_z, 1e-9).log2().sum())
+        return bits / (x.shape[0] * x.shape[2] * x.shape[3]), (x_hat.float() - x).square().mean()
+
+    def _uniform(self, like: Tensor) -> Tensor:
+        return torch.rand(like.shape, generator=self.rng).to(self.device) - 0.5
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.phase_step) / (10 + self.phase_step))
+        for name, value in self.model.state_dict().items():
+            self.ema[name].lerp_(value, 1 - decay)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The averaged weights of the quality in training, with the quantiles of their own density."""
+        density = self.model.entropy_bottleneck
+        current = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema)
+        density.fit_quantiles()
+        averaged = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(current)
+        return averaged
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema,
+            "finished": self.finished,
+            "quality": self.phase.quality,
+            "phase_step": self.phase_step,
+            "rng": self.rng.get_state(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.finished = state["finished"]
+        self.phase = next(p for p in self.schedule if p.quality == state["quality"])
+        self._begin_phase()
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
+        self.phase_step = state["phase_step"]
+        self.rng.set_state(state["rng"])
+
+    def write_weights(self) -> Path:
+        """`NAME-QUALITY.safetensors` of every quality so far; returns the folder."""
+        for quality, state in {**self.finished, self.phase.quality: self.averaged()}.items():
+            note = {"quality": str(quality), "lambda": f"{self.config.lambdas[quality - 1]:g}"}
+            atomic_write(self.out / f"{self.name}-{quality}.safetensors", codec_file(state, self.name, note))
+        return self.out
+
+
+def straight_through(x: Tensor, means: Tensor) -> Tensor:
+    """round(x - means) + means, with the gradient of x."""
+    return x + (torch.round(x - means) + means - x).detach()
+
+
+def train_codec(
+    name: str, build: Callable[[], LatentModel], data: Path, out: Path, config: CodecTrainConfig,
+    device: torch.device, progress: Progress,
+) -> Path:  # fmt: skip
+    """Trains, or resumes, all qualities of the codec `name`; returns the folder of their weights.
+
+    Raises InputError if `data` holds no usable image, IdemError if the loss diverges.
+    """
+    with process_settings(config.threads):
+        return CodecTraining(out, config, device, name, build, Crops(data, config.crops, config.scales)).run(progress)

@@ -1,0 +1,171 @@
+"""What recipes share: crops of a folder of images, and a training that stops, resumes and logs."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import pickle
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .errors import IdemError, InputError
+from .files import atomic_write
+from .imageio import read_bytes
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+LOG_STEPS = 20
+
+Progress = Callable[[dict[str, float]], None]
+
+
+class Crops:
+    """Endless random crops of a folder of photographs, flipped left to right half of the time."""
+
+    def __init__(self, folder: Path, largest: int, scales: Sequence[float] = (1.0,)) -> None:
+        """Keeps each photograph at each of `scales` where it is at least `largest` pixels wide and high.
+
+        Raises InputError if none is; a file that cannot be read is left out with a warning.
+        """
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise InputError(f"{folder} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))} files.")
+        self.images = [image for path in paths for image in _pyramid(path, largest, scales)]
+        if not self.images:
+            raise InputError(
+                f"Every image under {folder} is smaller than the largest crop, {largest} pixels.",
+                "Bring larger images, or smaller crops: --set 'train.crops=[32]'.",
+            )
+        self.weights = torch.tensor([float(i.shape[1] * i.shape[2]) for i in self.images]).sqrt()
+
+    def batch(self, count: int, side: int, rng: torch.Generator) -> Tensor:
+        """[count,3,side,side] float32 in [0,1]."""
+        out = torch.empty(count, 3, side, side, dtype=torch.uint8)
+        for k, index in enumerate(torch.multinomial(self.weights, count, replacement=True, generator=rng).tolist()):
+            image = self.images[index]
+            u, v, flip = torch.rand(3, generator=rng).tolist()
+            top, left = int(u * (image.shape[1] - side + 1)), int(v * (image.shape[2] - side + 1))
+            crop = image[:, top : top + side, left : left + side]
+            out[k] = crop.flip(2) if flip < 0.5 else crop
+        return out.float() / 255
+
+
+def _pyramid(path: Path, largest: int, scales: Sequence[float]) -> Iterator[Tensor]:
+    try:
+        rgb = Image.fromarray(read_bytes(path, (255, 255, 255))[0].permute(1, 2, 0).numpy())
+    except InputError as error:
+        warnings.warn(f"left out: {error.message}", stacklevel=2)
+        return
+    for scale in scales:
+        size = (round(rgb.width * scale), round(rgb.height * scale))
+        if min(size) >= largest:
+            resized = rgb.resize(size, Image.Resampling.LANCZOS) if scale != 1 else rgb
+            yield torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def process_settings(threads: int) -> Iterator[None]:
+    """`threads` of PyTorch (0: as they are) and denormals flushed to zero: zero-started layers train faster so."""
+    before = torch.get_num_threads()
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+
+
+class Training(ABC):
+    """A training in step with `checkpoint.pt` of its folder, where `log.jsonl` grows a line now and then."""
+
+    def __init__(self, out: Path, minutes: float, save_minutes: float) -> None:
+        self.out, self.minutes, self.save_minutes = out, minutes, save_minutes
+        self.step, self.elapsed = 0, 0.0
+
+    @abstractmethod
+    def update(self) -> dict[str, float]:
+        """One step of the optimiser; what to log of it, among that its `loss`."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint must hold beside step and time: tensors, numbers and containers of them."""
+
+    @abstractmethod
+    def load(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`; may raise KeyError, RuntimeError or ValueError if it does not fit."""
+
+    @abstractmethod
+    def write_weights(self) -> Path:
+        """Writes what the training is for, and pictures of it if there are any; returns the weights' path."""
+
+    @property
+    def progress(self) -> float:
+        """0..1 of the time that the schedule has."""
+        return self.elapsed / (60 * self.minutes)
+
+    def resume(self) -> None:
+        """Goes on from the checkpoint, if there is one. Raises InputError if it is unreadable or of other settings."""
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            self.load(saved["state"])
+            self.step, self.elapsed = saved["step"], saved["elapsed"]
+        except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{path} cannot be resumed: {reason}", "Use the settings it was begun with, or another --out."
+            ) from error
+
+    def save(self) -> Path:
+        """Checkpoint and weights, each written whole or not at all."""
+        buffer = io.BytesIO()
+        torch.save({"state": self.state(), "step": self.step, "elapsed": self.elapsed}, buffer)
+        atomic_write(self.out / "checkpoint.pt", buffer.getvalue())
+        return self.write_weights()
+
+    def run(self, progress: Progress) -> Path:
+        """Resumes, and trains until the time is up; an interrupt is passed on after a last checkpoint.
+
+        Raises IdemError if the loss diverges.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.resume()
+        try:
+            self._updates(progress)
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        return self.save()
+
+    def _updates(self, progress: Progress) -> None:
+        saved, averages = self.elapsed, dict[str, float]()
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            while self.progress < 1:
+                begin = time.monotonic()
+                told = self.update()
+                self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
+                if not math.isfinite(told["loss"]):
+                    hint = "Go on from its last checkpoint with a smaller --set train.learning_rate=..."
+                    raise IdemError("The training diverged.", hint)
+                averages = {key: 0.98 * averages.get(key, value) + 0.02 * value for key, value in told.items()}
+                if self.step % LOG_STEPS == 0 or self.progress >= 1:
+                    record = {"step": self.step, "minutes": self.elapsed / 60, **averages}
+                    log.write(json.dumps(record) + "\n")
+                    log.flush()
+                    progress(record)
+                if self.elapsed - saved > self.save_minutes * 60:
+                    self.save()
+                    saved = self.elapsed

@@ -1,0 +1,1 @@
+"""ELIC as an idem codec."""

@@ -1,0 +1,1 @@
+"""Hyperprior codecs for idem, on CompressAI's networks."""

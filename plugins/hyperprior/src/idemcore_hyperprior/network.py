@@ -1,0 +1,59 @@
+"""CompressAI's hyperprior models as idem knows learned codecs.
+
+Balle et al., "Variational image compression with a scale hyperprior", ICLR 2018 (bmshj2018-hyperprior); Minnen et al.,
+"Joint Autoregressive and Hierarchical Priors", NeurIPS 2018, without the autoregression (mbt2018-mean).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from compressai.models import MeanScaleHyperprior, ScaleHyperprior
+from torch import Tensor
+
+from idemcore.learned.factorized import FactorizedDensity
+from idemcore.learned.model import Group, LatentModel
+
+
+class Hyperprior(LatentModel):
+    """Zero-mean Gaussians whose scales z tells."""
+
+    kind = ScaleHyperprior
+
+    def __init__(self, channels: int = 64, latents: int = 96) -> None:
+        super().__init__()
+        network = self.kind(channels, latents)
+        self.g_a, self.g_s, self.h_a, self.h_s = network.g_a, network.g_s, network.h_a, network.h_s
+        self.entropy_bottleneck = FactorizedDensity(channels)
+        self.latents, self.groups = latents, (Group(slice(0, latents)),)
+
+    def hyper_analysis(self, y: Tensor) -> Tensor:
+        return self.h_a(y.abs())
+
+    def gaussian(self, channels: slice, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(hyper), hyper
+
+
+class MeanHyperprior(Hyperprior):
+    """Gaussians whose means and scales z tells."""
+
+    kind = MeanScaleHyperprior
+
+    def hyper_analysis(self, y: Tensor) -> Tensor:
+        return self.h_a(y)
+
+    def gaussian(self, channels: slice, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        scales, means = hyper.chunk(2, 1)
+        return means, scales
+
+
+def network_for(state: Mapping[str, Tensor]) -> Hyperprior:
+    """An untrained network of the kind and widths that these weights have. Raises KeyError if they have neither.
+
+    Not on the meta device, where CompressAI's GDN cannot be built; the global random state stays as it was.
+    """
+    channels, latents = state["g_a.0.weight"].shape[0], state["g_a.6.weight"].shape[0]
+    means = state["h_s.4.weight"].shape[0] == 2 * latents
+    with torch.random.fork_rng(devices=[]):
+        return (MeanHyperprior if means else Hyperprior)(channels, latents)

@@ -1,0 +1,32 @@
+"""What the hyperprior plugin provides. Light: imports no torch."""
+
+from __future__ import annotations
+
+from idemcore.hookspecs import EncoderSpec, RecipeSpec, hookimpl
+
+
+@hookimpl
+def idem_encoders() -> list[EncoderSpec]:
+    return [
+        EncoderSpec(
+            name="hyperprior",
+            target="idemcore_hyperprior.encoder:HyperpriorEncoder",
+            summary="scale hyperprior (Balle et al., ICLR 2018): learned; bundled, or CompressAI's",
+            config="idemcore_hyperprior.config:HyperpriorConfig",
+            weights=("hyperprior", "bmshj2018-hyperprior", "mbt2018-mean"),
+            offers=frozenset({"measure", "gradient", "excess", "project"}),
+            identify="idemcore_hyperprior.encoder:identify",
+        )
+    ]
+
+
+@hookimpl
+def idem_recipes() -> list[RecipeSpec]:
+    return [
+        RecipeSpec(
+            name="hyperprior",
+            target="idemcore_hyperprior.encoder:train",
+            summary="the codec `hyperprior` at four rates, from any folder of images",
+            config="idemcore.learned.config:CodecTrainConfig",
+        )
+    ]
