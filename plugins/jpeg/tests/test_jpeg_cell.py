@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -125,6 +126,18 @@ def test_snap_is_byte_exact_for_clipped_colours(make, encoder, quality: int) -> 
     streams = codec.encode(make.real(make.extreme(24, 40)))
     cell = codec.cell(streams)
     assert cell.contains(cell.snap(near(cell))).all()
+
+
+def test_snap_needs_kicks_for_clipped_highlights(encoder, monkeypatch) -> None:
+    """A white sky: red and green clipped, blue noisy below. All attempts stop at the same almost fitting tile."""
+    image = torch.ones(1, 3, 8, 8)
+    blue = 245 + 4 * np.random.default_rng(14).normal(size=(8, 8))
+    image[0, 2] = torch.from_numpy(blue.clip(0, 255).round() / 255)
+    codec = encoder(quality=90, subsampling="4:4:4")
+    cell = codec.cell(codec.encode(image))
+    assert cell.contains(cell.snap(cell.centre)).all()
+    monkeypatch.setattr("idemcore_jpeg.snap.KICKS", 0)
+    assert not cell.contains(cell.snap(cell.centre)).any()
 
 
 def test_snap_leaves_an_image_of_the_cell_alone(make, image_and_cell) -> None:

@@ -10,6 +10,8 @@ with clamping RGB it finds a point of both sets (Zakhor 1992, "Iterative procedu
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,37 @@ from .layout import Layout, TileMap, dct_matrix
 RGB_TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 YCC_TO_RGB = torch.tensor([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
 SLACK = 0.01
-"""Quantiser steps by which `project` overshoots, so that alternating ends; and the violation that it forgives."""
+"""Quantiser steps by which `project` overshoots, so that alternating ends; and the violation that is forgiven."""
+
+
+@dataclass(frozen=True)
+class Walls:
+    """Bounds on the coefficients of some tiles: [...,K,64] each, in grey levels."""
+
+    low: Tensor
+    high: Tensor
+    forgiven: Tensor
+    """Violation that needs no change."""
+    valid: Tensor
+    """[...,K,1], false for blocks that do not exist."""
+
+    @classmethod
+    def inside(
+        cls, symbols: Tensor, steps: Tensor, valid: Tensor, margin: Tensor | float, overshoot: float = 0.0
+    ) -> Walls:
+        """Those of the cell, moved inwards by `margin` and by an `overshoot` that is forgiven, in quantiser steps."""
+        half = (0.5 - torch.as_tensor(margin, device=steps.device)).clamp(min=0.0)
+        target = (half - overshoot).clamp(min=0.0)
+        return cls((symbols - target) * steps, (symbols + target) * steps, (half - target + SLACK) * steps, valid)
+
+    def __getitem__(self, tiles: Tensor) -> Walls:
+        return Walls(self.low[tiles], self.high[tiles], self.forgiven[tiles], self.valid[tiles])
+
+    def change(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """What moves the coefficients found to the nearest wall, 0 in tiles that need no change; and which do."""
+        change = (found.clamp(self.low, self.high) - found) * self.valid
+        outside = (change.abs() > self.forgiven).flatten(-2).any(-1)
+        return change * outside[..., None, None], outside
 
 
 class Box:
@@ -41,20 +73,10 @@ class Box:
         """The box of one image of the batch."""
         return Box(self.layout, self.symbols[b : b + 1], self.tables[b : b + 1])
 
-    def project(self, image: Tensor, margin: Tensor | float, rounds: int) -> Tensor:
-        """Alternates at most `rounds` times, in the MCUs that miss; `margin` (number or [B,1,1,K,64]) is in steps."""
-        tiles = self.layout.tiles(image * 255.0).clamp(0, 255)
-        half = (0.5 - torch.as_tensor(margin, device=image.device)).clamp(min=0.0)
-        target = (half - SLACK).clamp(min=0.0)
-        low, high = (self.symbols - target) * self.steps, (self.symbols + target) * self.steps
-        for _ in range(rounds):
-            found = self._analyse(tiles)
-            change = (found.clamp(low, high) - found) * self.layout.valid[..., None]
-            outside = (change.abs() > (half - target + SLACK) * self.steps).flatten(-2).any(-1)
-            if not outside.any():
-                break
-            tiles = (tiles + self._synthesise(change * outside[..., None, None])).clamp_(0, 255)
-        return self.layout.image(tiles) / 255.0
+    def project(self, image: Tensor, margin: float, rounds: int) -> Tensor:
+        """Alternates at most `rounds` times, in the MCUs that miss; `margin` is in quantiser steps."""
+        walls = Walls.inside(self.symbols, self.steps, self.layout.valid[..., None], margin, overshoot=SLACK)
+        return self.layout.image(self._alternate(self.layout.tiles(image * 255.0), walls, rounds)) / 255.0
 
     def project_tiles(
         self, tiles: Tensor, where: TileMap, at: tuple[Tensor, ...], margin: Tensor, rounds: int
@@ -63,21 +85,23 @@ class Box:
 
         Alternating converges slowly where much of a tile is clipped, so this goes on for the tiles that need it.
         """
-        tiles, live = tiles.clamp(0, 255), torch.arange(tiles.shape[1], device=tiles.device)
-        symbols, steps, valid = self.symbols[at], self.steps[at[0], 0, 0], self.layout.valid[at[1:]][..., None]
-        half = (0.5 - margin).clamp(min=0.0)
-        low, high = (symbols - half) * steps, (symbols + half) * steps
+        valid = self.layout.valid[at[1:]][..., None]
+        walls = Walls.inside(self.symbols[at], self.steps[at[0], 0, 0], valid, margin)
+        return self._alternate(tiles, walls, rounds, where)
+
+    def _alternate(self, tiles: Tensor, walls: Walls, rounds: int, where: TileMap | None = None) -> Tensor:
+        """Of all tiles [3,B,M,N,P], or of listed ones of one map [3,T,P]: the list gets shorter as tiles arrive."""
+        projected = live = tiles.clamp(0, 255)
+        index = torch.arange(tiles.shape[1], device=tiles.device)
         for _ in range(rounds):
-            part = tiles[:, live]
-            found = self._analyse_part(self._colour(self.to_ycc, part), where)
-            change = (found.clamp(low[live], high[live]) - found) * valid[live]
-            outside = (change.abs() > SLACK * steps[live]).flatten(1).any(1)
+            change, outside = walls.change(self._analyse(live, where))
             if not outside.any():
                 break
-            synthesised = self._colour(self.to_rgb, self._synthesise_part(change[outside], where))
-            live = live[outside]
-            tiles[:, live] = (part[:, outside] + synthesised).clamp_(0, 255)
-        return tiles
+            if where is not None:
+                index, live, change, walls = index[outside], live[:, outside], change[outside], walls[outside]
+            live = (live + self._synthesise(change, where)).clamp_(0, 255)
+            projected[:, index] = live
+        return projected
 
     def pixels(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse transform: luma [B,1,H,W] about 0 and chroma [B,2 or 0,h,w], at their own resolutions, cropped."""
@@ -98,8 +122,11 @@ class Box:
     def _colour(self, matrix: Tensor, planes: Tensor) -> Tensor:
         return (matrix @ planes.reshape(3, -1)).reshape(planes.shape)
 
-    def _analyse(self, tiles: Tensor) -> Tensor:
+    def _analyse(self, tiles: Tensor, where: TileMap | None = None) -> Tensor:
+        """Coefficients of all tiles, or of listed ones of one map."""
         ycc = self._colour(self.to_ycc, tiles)
+        if where is not None:
+            return self._analyse_part(ycc, where)
         parts = [self._analyse_part(ycc[:, :, where.rows, where.columns], where) for where in self.layout.maps]
         return self.layout.assemble(parts, 1)
 
@@ -109,8 +136,10 @@ class Box:
             blocks.append((part[1:] @ where.chroma.T).movedim(0, -2))
         return torch.cat(blocks, -2)
 
-    def _synthesise(self, change: Tensor) -> Tensor:
+    def _synthesise(self, change: Tensor, where: TileMap | None = None) -> Tensor:
         """Smallest change of the tiles, in RGB, that makes a change of coefficients."""
+        if where is not None:
+            return self._colour(self.to_rgb, self._synthesise_part(change, where))
         parts = [self._synthesise_part(change[:, where.rows, where.columns], where) for where in self.layout.maps]
         return self._colour(self.to_rgb, self.layout.assemble(parts, 2))
 

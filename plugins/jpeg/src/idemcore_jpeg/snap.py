@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,65 +57,78 @@ CHUNK = 128
 """Tiles searched at a time: bounds memory to tens of megabytes."""
 
 
-def snap(box: Box, image: Tensor, centre: Tensor, work: int = WORK, attempts: Sequence[Attempt] = ATTEMPTS) -> Tensor:
+def snap(box: Box, image: Tensor, centre: Tensor, work: int = WORK) -> Tensor:
     """Image and g(y), both [B,3,H,W] in [0,1] -> uint8 [B,3,H,W]: in the cell wherever the search succeeds."""
-    ones = [slice(b, b + 1) for b in range(len(image))]
-    return torch.cat([_snap_one(box.image(b.start), image[b], centre[b], work, attempts) for b in ones])
+    pairs = zip(image.split(1), centre.split(1), strict=True)
+    return torch.cat([_snap_one(box.image(b), *pair, work) for b, pair in enumerate(pairs)])
 
 
-def _snap_one(box: Box, image: Tensor, centre: Tensor, work: int, attempts: Sequence[Attempt]) -> Tensor:
+def _snap_one(box: Box, image: Tensor, centre: Tensor, work: int) -> Tensor:
     wanted, middle = box.layout.tiles(image * 255.0), box.layout.tiles(centre * 255.0)
-    best = torch.zeros_like(wanted, dtype=torch.int32)
-    missing = torch.full(best.shape[1:4], torch.inf, device=image.device)
-
-    def search(attempt: Attempt, origin: Tensor, seed: int) -> None:
-        iterations = max(1, min(attempt.iterations, work // int(missing.count_nonzero())))
-        for where in box.layout.maps:
-            found = Search(where, box.layout.grey, iterations, seed)
-            _improve(box, where, best, missing, origin, wanted, attempt, found)
-
-    for number, attempt in enumerate(attempts):
-        if missing.any():
-            search(attempt, middle if attempt.from_centre else wanted, number)
-    random = torch.Generator().manual_seed(0)
-    left = 4 * work
+    best = BestTiles(box, wanted, work)
+    for seed, attempt in enumerate(ATTEMPTS):
+        if best.missing:
+            best.improve(attempt, middle if attempt.from_centre else wanted, seed)
+    random, left = torch.Generator().manual_seed(0), 4 * work
     for number in range(KICKS):
-        left -= int(missing.count_nonzero()) * KICK.iterations
-        if not missing.any() or left < 0:
+        left -= best.missing * KICK.iterations
+        if not best.missing or left < 0:
             break
-        changed = torch.rand(best.shape, generator=random) < KICKED[number % len(KICKED)]
-        kick = changed * torch.randint(-2, 3, best.shape, generator=random)
-        search(KICK, (best + kick.to(best.device)).float(), len(attempts) + number)
-    return box.layout.image(best).to(torch.uint8)
+        best.improve(KICK, best.kicked(KICKED[number % len(KICKED)], random), len(ATTEMPTS) + number)
+    return box.layout.image(best.tiles).to(torch.uint8)
 
 
-def _improve(
-    box: Box,
-    where: TileMap,
-    best: Tensor,
-    missing: Tensor,
-    origin: Tensor,
-    wanted: Tensor,
-    attempt: Attempt,
-    search: Search,
-) -> None:
-    """Replaces the tiles of `best` and `missing` (their penalty) for which the search finds better ones."""
-    left = missing[:, where.rows, where.columns].nonzero().unbind(1)
-    if not len(left[0]):
-        return
-    image, row, column = left[0], left[1] + where.rows.start, left[2] + where.columns.start
-    for ids in torch.arange(len(image), device=image.device).split(CHUNK):
-        at = (image[ids], row[ids], column[ids])
-        part = (slice(None), *at)
-        low, high = _intervals(box, at)
-        start = origin[part].clamp(0, 255)
+class BestTiles:
+    """The best byte tiles found so far for one image."""
+
+    def __init__(self, box: Box, wanted: Tensor, work: int) -> None:
+        """`wanted` [3,1,M,N,P], in grey levels: what they shall be near to; `work` as in `snap`."""
+        self.box, self.wanted, self.work = box, wanted, work
+        self.tiles = torch.zeros_like(wanted, dtype=torch.int32)
+        self.penalty = torch.full(wanted.shape[1:4], torch.inf, device=wanted.device)
+        """[1,M,N], 0 inside the cell (see `search.py`)."""
+
+    @property
+    def missing(self) -> int:
+        """Tiles outside the cell."""
+        return int(self.penalty.count_nonzero())
+
+    def kicked(self, share: float, random: torch.Generator) -> Tensor:
+        """Where to start again: the best tiles, a share of their samples changed by at most 2."""
+        changed = torch.rand(self.tiles.shape, generator=random) < share
+        kick = changed * torch.randint(-2, 3, self.tiles.shape, generator=random)
+        return (self.tiles + kick.to(self.tiles.device)).float()
+
+    def improve(self, attempt: Attempt, origin: Tensor, seed: int) -> None:
+        """Looks for better tiles than those that miss, of which there is one at least, starting from `origin`."""
+        iterations = max(1, min(attempt.iterations, self.work // self.missing))
+        for where in self.box.layout.maps:
+            search = Search(where, self.box.layout.grey, iterations, seed)
+            for at in self._missing_in(where):
+                self._improve_tiles(at, self._start(attempt, origin, where, at), search)
+
+    def _missing_in(self, where: TileMap) -> list[tuple[Tensor, ...]]:
+        """Image, row and column, at most [CHUNK] each, of the tiles of one map outside the cell."""
+        listed = self.penalty[:, where.rows, where.columns].nonzero()
+        listed += torch.tensor([0, where.rows.start, where.columns.start], device=listed.device)
+        return [chunk.unbind(1) for chunk in listed.split(CHUNK) if len(chunk)]
+
+    def _start(self, attempt: Attempt, origin: Tensor, where: TileMap, at: tuple[Tensor, ...]) -> Tensor:
+        """Byte tiles [3,T,P] that the search starts from."""
+        image, row, column = at
+        start = origin[:, image, row, column].clamp(0, 255)
         if attempt.limit:
-            margin = (attempt.margin / box.steps[at[0], 0, 0]).clamp(max=attempt.limit)
-            start = box.project_tiles(start, where, at, margin, ROUNDS)
-        found, penalty = search.run(start.round().int(), wanted[part], low, high)
-        better = penalty < missing[at]
-        chosen = (image[ids][better], row[ids][better], column[ids][better])
-        best[:, chosen[0], chosen[1], chosen[2]], missing[chosen] = found[:, better], penalty[better]
+            margin = (attempt.margin / self.box.steps[image, 0, 0]).clamp(max=attempt.limit)
+            start = self.box.project_tiles(start, where, at, margin, ROUNDS)
+        return start.round().int()
+
+    def _improve_tiles(self, at: tuple[Tensor, ...], start: Tensor, search: Search) -> None:
+        """Replaces the listed tiles for which the search finds better ones."""
+        image, row, column = at
+        found, penalty = search.run(start, self.wanted[:, image, row, column], *_intervals(self.box, at))
+        better = penalty < self.penalty[at]
+        image, row, column = (index[better] for index in at)
+        self.tiles[:, image, row, column], self.penalty[image, row, column] = found[:, better], penalty[better]
 
 
 def _intervals(box: Box, at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
