@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import pickle
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -95,7 +94,7 @@ class Training(ABC):
 
     @abstractmethod
     def update(self) -> dict[str, float]:
-        """One step of the optimiser; what to log of it, among that its `loss`."""
+        """One step of the optimiser; what to log of it: its `loss` and others averaged, integers as they are."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -103,7 +102,7 @@ class Training(ABC):
 
     @abstractmethod
     def load(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`; may raise KeyError, RuntimeError or ValueError if it does not fit."""
+        """The inverse of `state`; may raise any exception if it does not fit."""
 
     @abstractmethod
     def write_weights(self) -> Path:
@@ -114,20 +113,24 @@ class Training(ABC):
         """0..1 of the time that the schedule has."""
         return self.elapsed / (60 * self.minutes)
 
-    def resume(self) -> None:
-        """Goes on from the checkpoint, if there is one. Raises InputError if it is unreadable or of other settings."""
+    def resume(self) -> bool:
+        """Goes on from the checkpoint, and says whether there is one.
+
+        Raises InputError if it is unreadable or of other settings.
+        """
         path = self.out / "checkpoint.pt"
         if not path.exists():
-            return
+            return False
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             self.load(saved["state"])
             self.step, self.elapsed = saved["step"], saved["elapsed"]
-        except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:200]
+        except Exception as error:  # of damaged or foreign content, whatever the parsing of it meets
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise InputError(
                 f"{path} cannot be resumed: {reason}", "Use the settings it was begun with, or another --out."
             ) from error
+        return True
 
     def save(self) -> Path:
         """Checkpoint and weights, each written whole or not at all."""
@@ -160,7 +163,7 @@ class Training(ABC):
                 if not math.isfinite(told["loss"]):
                     hint = "Go on from its last checkpoint with a smaller --set train.learning_rate=..."
                     raise IdemError("The training diverged.", hint)
-                averages = {key: 0.98 * averages.get(key, value) + 0.02 * value for key, value in told.items()}
+                averages = {key: _average(averages.get(key, value), value) for key, value in told.items()}
                 if self.step % LOG_STEPS == 0 or self.progress >= 1:
                     record = {"step": self.step, "minutes": self.elapsed / 60, **averages}
                     log.write(json.dumps(record) + "\n")
@@ -169,3 +172,8 @@ class Training(ABC):
                 if self.elapsed - saved > self.save_minutes * 60:
                     self.save()
                     saved = self.elapsed
+
+
+def _average(average: float, value: float) -> float:
+    """Counts and the like, integers, have no average."""
+    return value if isinstance(value, int) else 0.98 * average + 0.02 * value

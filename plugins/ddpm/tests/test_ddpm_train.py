@@ -11,22 +11,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
-from idemcore.errors import IdemError, InputError
+from idemcore.errors import InputError, MissingError
 from idemcore.runtime import Runtime
+from idemcore.training import Crops, process_settings
+from idemcore_ddpm import photo
 from idemcore_ddpm.config import PhotoConfig, TrainConfig
-from idemcore_ddpm.photo import PhotoGenerator
-from idemcore_ddpm.train_photo import (
-    Crops,
-    Training,
-    draw_sigma,
-    learning_rate,
-    process_settings,
-    train,
-)
+from idemcore_ddpm.photo import PhotoGenerator, load_network
+from idemcore_ddpm.train_photo import PhotoTraining, draw_sigma, learning_rate, train, weights_file
 
 TINY = TrainConfig(
-    minutes=0.02, pixels=2048, crops=(16,), scales=(1.0, 0.5), channels=(8, 8), blocks=1, learning_rate=3e-3
+    minutes=60.0, pixels=2048, crops=(16,), scales=(1.0, 0.5), channels=(8, 8), blocks=1, learning_rate=3e-3
 )
 CPU = torch.device("cpu")
 
@@ -42,96 +38,123 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_training_lowers_the_loss_and_its_weights_load(photos: Path, tmp_path: Path) -> None:
-    training, crops = Training(tmp_path, replace(TINY, minutes=60.0), CPU), Crops(photos, TINY)
+@pytest.fixture
+def crops(photos: Path) -> Crops:
+    return Crops(photos, max(TINY.crops), TINY.scales)
+
+
+def updates(training: PhotoTraining, count: int) -> list[float]:
+    """Losses of so many updates, each taken as no time, so that the schedule stands still."""
+    losses = []
+    for _ in range(count):
+        losses.append(training.update()["loss"])
+        training.step += 1
+    return losses
+
+
+def test_training_lowers_the_loss_and_its_weights_load(crops: Crops, tmp_path: Path) -> None:
+    training = PhotoTraining(tmp_path, TINY, CPU, crops)
     with process_settings(0):
-        losses = [training.update(crops) for _ in range(250)]
+        losses = updates(training, 250)
     assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
     weights = training.save()
     assert Image.open(tmp_path / "samples.png").size == (4 * 96, 2 * 96)
     prior = PhotoGenerator(PhotoConfig(weights=str(weights)), Runtime(CPU, torch.float32))
-    clean = Crops(photos, TINY).batch(4, 16, torch.Generator().manual_seed(5)) / 2 + 0.5
+    clean = crops.batch(4, 16, torch.Generator().manual_seed(5))
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(6))
     assert (prior.denoise(noisy, 0.1) - clean).square().mean() < 0.5 * (noisy - clean).square().mean()
 
 
-def test_a_stopped_training_goes_on_where_it_was(photos: Path, tmp_path: Path) -> None:
-    crops, config = Crops(photos, TINY), replace(TINY, minutes=60.0)
-    whole = Training(tmp_path / "whole", config, CPU)
-    losses = [whole.update(crops) for _ in range(6)]
-    first = Training(tmp_path, config, CPU)
-    begun = [first.update(crops) for _ in range(3)]
+def test_a_stopped_training_goes_on_where_it_was(crops: Crops, tmp_path: Path) -> None:
+    whole = PhotoTraining(tmp_path / "whole", TINY, CPU, crops)
+    first = PhotoTraining(tmp_path, TINY, CPU, crops)
+    losses, begun = updates(whole, 6), updates(first, 3)
     first.save()
-    second = Training(tmp_path, config, CPU)
-    second.resume()
-    assert second.elapsed == first.elapsed
-    second_losses = [second.update(crops) for _ in range(3)]
-    # The schedule follows the clock, which differs by microseconds of 60 minutes.
-    assert begun + second_losses == pytest.approx(losses, rel=1e-3)
+    second = PhotoTraining(tmp_path, TINY, CPU, crops)
+    assert second.resume()
+    assert begun + updates(second, 3) == losses
+    assert second.seen == whole.seen
+    assert all(torch.equal(second.ema[name], value) for name, value in whole.ema.items())
 
 
-def test_train_ends_in_time_with_a_log(photos: Path, tmp_path: Path) -> None:
+def test_train_tells_steps_crops_and_loss_and_notes_them_in_the_weights(photos: Path, tmp_path: Path) -> None:
     out, told = tmp_path / "out", list[dict[str, float]]()
-    weights = train(photos, out, TINY, CPU, told.append)
-    resumed = Training(out, TINY, CPU)
-    resumed.resume()
-    assert resumed.progress >= 1
-    assert weights.is_file()
+    weights = train(photos, out, replace(TINY, minutes=0.01), CPU, told.append)
     assert [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()] == told
+    last = told[-1]
+    assert last.keys() == {"step", "minutes", "crops", "loss"}
+    assert last["crops"] == round(last["step"] * 2048 / 64**2)
+    with safe_open(weights, "pt") as file:
+        assert file.metadata() == {
+            "channels": "[8, 8]", "blocks": "1", "crops": f"{last['step'] / 2:.0f}", "minutes": f"{last['minutes']:.1f}"
+        }  # fmt: skip
 
 
-def test_an_interrupt_leaves_a_checkpoint(photos: Path, tmp_path: Path) -> None:
-    def interrupt(record: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(photos, tmp_path / "out", replace(TINY, minutes=60.0), CPU, interrupt)
-    resumed = Training(tmp_path / "out", TINY, CPU)
-    resumed.resume()
-    assert resumed.step == 20
+def test_another_network_cannot_resume(crops: Crops, tmp_path: Path) -> None:
+    PhotoTraining(tmp_path, TINY, CPU, crops).save()
+    with pytest.raises(InputError, match="cannot be resumed.*size mismatch"):
+        PhotoTraining(tmp_path, replace(TINY, channels=(16, 8)), CPU, crops).resume()
 
 
-def test_a_diverged_training_keeps_its_last_checkpoint(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def trained(crops: Crops, tmp_path: Path) -> Path:
+    """Weights after a few updates from another seed."""
+    training, path = PhotoTraining(tmp_path, replace(TINY, seed=1), CPU, crops), tmp_path / "trained.safetensors"
+    updates(training, 3)
+    path.write_bytes(weights_file(training.ema, TINY, {}))
+    return path
+
+
+def test_training_starts_from_given_weights(trained: Path, crops: Crops, tmp_path: Path) -> None:
+    training = PhotoTraining(tmp_path, replace(TINY, init=str(trained)), CPU, crops)
+    assert not training.resume()
+    for name, value in load_network(str(trained)).state_dict().items():
+        assert torch.equal(training.network.state_dict()[name], value)
+        assert torch.equal(training.ema[name], value)
+    updates(training, 1)
+    assert not torch.equal(training.network.tail.bias, load_network(str(trained)).tail.bias)
+
+
+def test_training_starts_from_the_bundled_weights(
+    trained: Path, crops: Crops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    train(photos, out, replace(TINY, minutes=0.01), CPU)
-    before = (out / "checkpoint.pt").read_bytes()
-    monkeypatch.setattr(Training, "update", lambda self, crops: float("nan"))
-    with pytest.raises(IdemError, match="diverged"):
-        train(photos, out, replace(TINY, minutes=60.0), CPU)
-    assert (out / "checkpoint.pt").read_bytes() == before
+    monkeypatch.setattr(photo, "BUNDLED", trained)
+    training = PhotoTraining(tmp_path, replace(TINY, init="bundled"), CPU, crops)
+    training.resume()
+    assert torch.equal(training.network.head.weight, load_network(str(trained)).head.weight)
 
 
-def test_another_network_cannot_resume(photos: Path, tmp_path: Path) -> None:
-    Training(tmp_path, TINY, CPU).save()
-    with pytest.raises(InputError, match="cannot be resumed"):
-        Training(tmp_path, replace(TINY, channels=(16, 8)), CPU).resume()
+def test_the_bundled_weights_fit_the_default_settings(crops: Crops, tmp_path: Path) -> None:
+    training = PhotoTraining(tmp_path, TrainConfig(init="bundled"), CPU, crops)
+    training.resume()
+    assert torch.equal(training.network.head.weight, load_network("bundled").head.weight)
 
 
-def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no images"):
-        Crops(tmp_path, TINY)
+def test_a_checkpoint_goes_before_the_weights_to_start_from(trained: Path, crops: Crops, tmp_path: Path) -> None:
+    config = replace(TINY, init=str(trained))
+    begun = PhotoTraining(tmp_path, config, CPU, crops)
+    begun.resume()
+    updates(begun, 1)
+    begun.save()
+    trained.unlink()
+    again = PhotoTraining(tmp_path, config, CPU, crops)
+    assert again.resume()
+    assert torch.equal(again.network.tail.bias, begun.network.tail.bias)
 
 
-def test_images_that_are_too_small_are_refused(photos: Path) -> None:
-    with pytest.raises(InputError, match="smaller than the largest crop"):
-        Crops(photos, replace(TINY, crops=(128,)))
+def test_missing_weights_to_start_from_are_an_error(crops: Crops, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"gone\.safetensors") as caught:
+        PhotoTraining(tmp_path, replace(TINY, init=str(tmp_path / "gone.safetensors")), CPU, crops).resume()
+    assert "train.init" in caught.value.hint
 
 
-def test_a_broken_image_is_left_out_and_told(photos: Path) -> None:
-    (photos / "broken.png").write_bytes(b"no image")
-    with pytest.warns(UserWarning, match=r"broken\.png"):
-        crops = Crops(photos, TINY)
-    assert len(crops.images) == 6  # three photographs at two scales
-
-
-def test_crops_are_drawn_from_their_generator_alone(photos: Path) -> None:
-    crops = Crops(photos, TINY)
-    first, again = (crops.batch(4, 16, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert torch.equal(first, again)
-    assert first.shape == (4, 3, 16, 16)
-    assert first.abs().max() <= 1
+@pytest.mark.parametrize("other", [{"channels": (8, 8, 8)}, {"blocks": 2}])
+def test_weights_of_another_network_are_no_start(
+    other: dict[str, Any], trained: Path, crops: Crops, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="another network") as caught:
+        PhotoTraining(tmp_path, replace(TINY, init=str(trained), **other), CPU, crops).resume()
+    assert "'train.channels=[8, 8]' --set train.blocks=1" in caught.value.hint
 
 
 def test_noise_levels_are_mostly_those_of_a_warm_start() -> None:

@@ -50,6 +50,7 @@ class TrainConfig:
     ema: float = 0.999  # decay of the averaged weights, a step
     channels: tuple[int, ...] = (32, 64, 128, 192)  # widths of the network, from full resolution down by halves
     blocks: int = 2  # residual blocks of each width, down and up
+    init: str = ""  # weights to start from if there is no checkpoint: `bundled`, or the path of a weights.safetensors
     seed: int = 0  # of the starting weights, crops and noise
     threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 4.0  # minutes between checkpoints

@@ -18,6 +18,7 @@ from .config import PhotoConfig
 from .photo_unet import PhotoUNet, denoise
 
 BUNDLED = Path(__file__).parent / "weights" / "ddpm-photo.safetensors"
+WEIGHTS_HINT = "Train one with `idem train ddpm FOLDER`, or leave generator.weights out for the bundled one."
 
 
 class PhotoGenerator(DiffusionGenerator):
@@ -47,15 +48,14 @@ class PhotoGenerator(DiffusionGenerator):
         return (x0[..., :height, :width].contiguous() + 1) / 2
 
 
-def load_network(weights: str) -> PhotoUNet:
-    """The network of a `weights.safetensors` (`bundled`: the one inside the package), frozen, float32, on the CPU."""
+def load_network(weights: str, hint: str = WEIGHTS_HINT) -> PhotoUNet:
+    """The network of a `weights.safetensors` (`bundled`: the one inside the package), frozen, float32, on the CPU.
+
+    Raises MissingError if the file is not there, InputError if it cannot be read; `hint` says what to give instead.
+    """
     bundled = weights == "bundled"
     path = BUNDLED if bundled else Path(weights)
-    hint = (
-        "Reinstall the plugin with `pip install --force-reinstall idemcore-ddpm`."
-        if bundled
-        else "Train one with `idem train ddpm FOLDER`, or leave generator.weights out for the bundled one."
-    )
+    hint = "Reinstall the plugin with `pip install --force-reinstall idemcore-ddpm`." if bundled else hint
     state, metadata = read_safetensors(path, hint)
     try:
         channels, blocks = json.loads(metadata["channels"]), int(metadata["blocks"])
