@@ -14,7 +14,7 @@ class LearnedConfig:
     quality: int = 2  # which of the weights: 1 is the smallest file
     weights: str = "bundled"  # `bundled`, or a folder of weights
     precision: str = "fp32"  # of the network that draws the decoded image: fp32 or bf16; no bitstream depends on it
-    project_steps: int = 8  # most gradient steps of a projection within a solver; certification takes what it needs
+    project_steps: int = 4  # most gradient steps of a projection within a solver; certification takes what it needs
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -28,11 +28,11 @@ class CodecTrainConfig:
     """Settings of the recipes; each is a `--set train.KEY=VALUE` of the command line."""
 
     minutes: float = 60.0  # training time of all rates together, minutes; a resumed run goes on to this total
-    lambdas: tuple[float, ...] = (0.0018, 0.0054, 0.016, 0.045)  # of bpp + lambda * 255^2 * MSE; one a quality, from 1
-    first: int = 3  # the quality that is trained from scratch; the others start from their neighbour
-    first_share: float = 0.55  # of the time, for the first quality; the others share the rest
-    learning_rate: float = 8e-4  # Adam, after 200 steps of warm-up; linear to 0 over the last 40 % of each phase
-    finetune_rate: float = 4e-4  # learning rate where a quality starts from another
+    lambdas: tuple[float, ...] = (0.0012, 0.005, 0.018, 0.06)  # of bpp + lambda * 255^2 * MSE; one a quality, from 1
+    first: int = 4  # the quality that is trained from scratch; the others start from their neighbour
+    first_share: float = 0.5  # of the time, for the first quality; the others share the rest
+    learning_rate: float = 2.5e-4  # Adam, after 200 steps of warm-up; linear to 0 over the last half of each phase
+    finetune_rate: float = 2e-4  # learning rate where a quality starts from another
     batch: int = 4  # crops
     crops: int = 128  # crop side, pixels
     scales: tuple[float, ...] = (1.0, 0.6)  # each photograph is trained on at these sizes

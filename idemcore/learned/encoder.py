@@ -29,7 +29,7 @@ class LearnedEncoder(Encoder):
     def __init__(
         self, model: LatentModel, model_id: bytes, ans: RangeCoder, runtime: Runtime, config: LearnedConfig
     ) -> None:
-        self.device, self.model_id, self.project_steps = runtime.device, model_id, config.project_steps
+        self.config, self.device, self.model_id = config, runtime.device, model_id
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.coder = EntropyCoder(model, ans)
         self.model = model.to(self.device).eval().requires_grad_(False)
@@ -47,7 +47,11 @@ class LearnedEncoder(Encoder):
 
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> LatentCell:
         """The quantisation cells of streams of one size."""
-        return LatentCell(self, list(streams), _known(size), self.project_steps)
+        return LatentCell(self, list(streams), _known(size), self.config.project_steps)
+
+    def describe(self, stream: bytes) -> dict[str, str | int | float]:
+        """Which of the codec's weights wrote the stream."""
+        return {"weights": self.config.weights, "quality": self.config.quality}
 
     def analyse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y and z of images [B,3,H,W] in [0,1], differentiable; padded by their last row and column."""

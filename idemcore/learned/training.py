@@ -77,7 +77,7 @@ class CodecTraining(Training):
             self._begin_phase()
         within = (self.progress - phase.begin) / (phase.end - phase.begin)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.base_rate * min(1.0, (self.phase_step + 1) / 200) * min(1.0, (1 - within) / 0.4)
+            group["lr"] = self.base_rate * min(1.0, (self.phase_step + 1) / 200) * min(1.0, (1 - within) / 0.5)
         if self.phase_step % 200 == 0:
             self.model.entropy_bottleneck.fit_quantiles()
         x = self.crops.batch(self.config.batch, self.config.crops, self.rng).to(self.device)

@@ -36,7 +36,7 @@ class Shape:
         return sum(self.groups)
 
 
-SMALL = Shape(channels=48, groups=(4, 4, 8, 16, 48), context=(56, 32), aggregation=(160, 128))
+SMALL = Shape(channels=48, groups=(8, 8, 16, 32, 64), context=(48, 32), aggregation=(160, 128))
 """That of the bundled weights."""
 
 

@@ -21,7 +21,7 @@ class Hyperprior(LatentModel):
 
     kind = ScaleHyperprior
 
-    def __init__(self, channels: int = 64, latents: int = 96) -> None:
+    def __init__(self, channels: int = 64, latents: int = 160) -> None:
         super().__init__()
         network = self.kind(channels, latents)
         self.g_a, self.g_s, self.h_a, self.h_s = network.g_a, network.g_s, network.h_a, network.h_s
