@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from itertools import pairwise
@@ -70,8 +71,7 @@ class FactorizedDensity(nn.Module):
     @torch.no_grad()
     def tables(self) -> Tables:
         """One table a channel over the integers z - median; computed in float64 so that every machine has the same."""
-        exact = FactorizedDensity(len(self.quantiles)).double()
-        exact.load_state_dict(self.state_dict())
+        exact = copy.deepcopy(self).cpu().double()
         low, median, high = exact.quantiles[:, 0].unbind(1)
         below = (median - low).ceil().clamp(0, LARGEST).long().tolist()
         above = (high - median).ceil().clamp(0, LARGEST).long().tolist()
