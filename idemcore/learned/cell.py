@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.05
 """`project` stops when every symbol is this near to its interval, in quantiser steps; its steps aim twice as deep."""
-SNAP_STEPS = 200
+SNAP_STEPS = 100
 SNAP_MARGINS = (0.02, 0.04, 0.08)
 """Quantiser steps inside the cell that `snap` aims at in turn. What re-encodes with room to spare does so anywhere."""
 SAFE = 1e-3
@@ -37,7 +37,7 @@ class LatentCell(Cell):
     """{x : f(x) = y} of streams of one image size. `project_steps`: most gradient steps of `project`."""
 
     def __init__(
-        self, encoder: LearnedEncoder, streams: Sequence[bytes], size: tuple[int, int], project_steps: int = 8
+        self, encoder: LearnedEncoder, streams: Sequence[bytes], size: tuple[int, int], project_steps: int = 12
     ) -> None:
         """Raises BitstreamError if a stream is damaged."""
         self.encoder, self.streams, self.size, self.project_steps = encoder, streams, size, project_steps
@@ -88,7 +88,7 @@ class LatentCell(Cell):
             outside = position.abs().amax(dim=1) > 0.5 - margin + TOLERANCE
             if not outside.any():
                 break
-            x = torch.where(outside[:, None, None, None], x + step, x).clamp(0, 1)
+            x = torch.where(_wide(outside), x + step, x).clamp(0, 1)
         return x
 
     def snap(self, x: Tensor) -> Tensor:
@@ -97,25 +97,28 @@ class LatentCell(Cell):
         The unrounded image goes on moving while a pixel is not yet worth another level, so nothing moves by more
         than it must. Margins grow only if the least is not enough.
         """
-        best = to_bytes(x)
+        best, least = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device)
         for margin in SNAP_MARGINS:
-            best, found = self._snap(x.clamp(0, 1), 0.5 - margin)
-            if found:
+            found, outside = self._snap(x.clamp(0, 1), 0.5 - margin)
+            best = torch.where(_wide(outside < least), found, best)
+            least = torch.minimum(outside, least)
+            if not least.any():
                 break
         return best
 
-    def _snap(self, x: Tensor, reach: float) -> tuple[Tensor, bool]:
-        best, least = to_bytes(x), torch.full((len(x),), torch.inf)
+    def _snap(self, x: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+        """The best byte images on the way to |position| <= reach, and how many symbols each leaves outside, [B]."""
+        best, least = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device)
         for _ in range(SNAP_STEPS):
             rounded = to_bytes(x)
             position, step = self._step(rounded.float() / 255, reach)
-            outside = (position.abs() > 0.5 - SAFE).sum(dim=1).cpu()
-            better = (outside < least).view(-1, 1, 1, 1)
-            best, least = torch.where(better.to(best.device), rounded, best), torch.minimum(outside, least)
+            outside = (position.abs() > 0.5 - SAFE).sum(dim=1)
+            best = torch.where(_wide(outside < least), rounded, best)
+            least = torch.minimum(outside, least)
             if not least.any():
                 break
-            x = torch.where((least > 0).view(-1, 1, 1, 1).to(x.device), x + step, x).clamp(0, 1)
-        return best, not least.any()
+            x = torch.where(_wide(least > 0), x + step, x).clamp(0, 1)
+        return best, least
 
     def _step(self, x: Tensor, reach: float) -> tuple[Tensor, Tensor]:
         """Position [B,K] of x, and the step [B,3,H,W] towards |position| <= reach."""
@@ -126,7 +129,12 @@ class LatentCell(Cell):
             energy = excess.square().sum(dim=1)
             (gradient,) = torch.autograd.grad(energy.sum() / 2, x)
         length = energy.detach() / gradient.square().sum(dim=(1, 2, 3)).clamp(min=1e-30)
-        return position.detach(), -length[:, None, None, None] * gradient
+        return position.detach(), -_wide(length) * gradient
 
     def _decoded(self, y_hat: Tensor) -> Tensor:
         return self.encoder.synthesise(y_hat)[..., : self.size[0], : self.size[1]]
+
+
+def _wide(x: Tensor) -> Tensor:
+    """[B] -> [B,1,1,1]."""
+    return x[:, None, None, None]

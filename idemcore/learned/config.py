@@ -14,7 +14,7 @@ class LearnedConfig:
     quality: int = 2  # which of the weights: 1 is the smallest file
     weights: str = "bundled"  # `bundled`, or a folder of weights
     precision: str = "fp32"  # of the network that draws the decoded image: fp32 or bf16; no bitstream depends on it
-    project_steps: int = 4  # most gradient steps of a projection within a solver; certification takes what it needs
+    project_steps: int = 12  # most gradient steps of a projection within a solver; certification takes what it needs
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
