@@ -61,20 +61,26 @@ class CodecTraining(Training):
         self._begin_phase()
 
     def _begin_phase(self) -> None:
-        if self.phase.parent is not None:
-            self.model.load_state_dict(self.finished[self.phase.parent])
+        starts = [q for q in (self.phase.quality, self.phase.parent) if q in self.finished]
+        if starts:
+            self.model.load_state_dict(self.finished[starts[0]])
         rate = self.config.learning_rate if self.phase.parent is None else self.config.finetune_rate
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(trained, lr=rate)
         self.base_rate, self.phase_step = rate, 0
         self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
 
-    def update(self) -> dict[str, float]:
-        phase = next((p for p in self.schedule if self.progress < p.end), self.schedule[-1])
-        if phase != self.phase:
+    def _turn(self) -> None:
+        """To the phase of this moment: through all that a slow step jumped over, or back if it has more minutes now."""
+        now = next((k for k, phase in enumerate(self.schedule) if self.progress < phase.end), len(self.schedule) - 1)
+        while (here := self.schedule.index(self.phase)) != now:
             self.finished[self.phase.quality] = self.averaged()
-            self.phase = phase
+            self.phase = self.schedule[min(here + 1, now)]
             self._begin_phase()
+
+    def update(self) -> dict[str, float]:
+        self._turn()
+        phase = self.phase
         within = (self.progress - phase.begin) / (phase.end - phase.begin)
         for group in self.optimizer.param_groups:
             group["lr"] = self.base_rate * min(1.0, (self.phase_step + 1) / 200) * min(1.0, (1 - within) / 0.5)
@@ -139,8 +145,10 @@ class CodecTraining(Training):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.finished = state["finished"]
-        self.phase = next(p for p in self.schedule if p.quality == state["quality"])
+        known = {phase.quality: phase for phase in self.schedule}
+        if not {state["quality"], *state["finished"]} <= known.keys():
+            raise ValueError(f"it has other qualities than {', '.join(map(str, sorted(known)))}")
+        self.finished, self.phase = state["finished"], known[state["quality"]]
         self._begin_phase()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
