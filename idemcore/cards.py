@@ -31,6 +31,8 @@ class ModelFile:
     """Path inside the plugin's package, of bundled weights; empty for published ones, which live in the cache."""
     adapter: str = ""
     """`package.module:function` of the plugin, a `models.Adapter`, of published weights."""
+    reader: str = ""
+    """`package.module:function` of the plugin, a `models.Reader`, of published weights that are no state dict."""
     url: str = ""
     """Where a program can fetch it."""
     page: str = ""
@@ -75,16 +77,17 @@ FACTS = (
     "layout", "parameters", "format", "value_range", "noise", "schedule", "licence", "training", "validation",
     "notes", "citation",
 )  # fmt: skip
-SHARED = ("adapter", "page", "source")
+SHARED = ("adapter", "reader", "page", "source")
 """Keys of a file that a card with `files` may give once, for all of them."""
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "id": str, "file": str, "adapter": str, "url": str, "page": str, "source": str, "sha256": str,
+    "id": str, "file": str, "adapter": str, "reader": str, "url": str, "page": str, "source": str, "sha256": str,
     "sha256_prefix": str, "bytes": int, "quality": int, "lambda": (int, float),
 }  # fmt: skip
 _FORMS: Mapping[str, tuple[str, str]] = {
     "id": (r"[A-Za-z0-9][A-Za-z0-9._+-]*", "letters, digits and . _ + -"),
     "adapter": (r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "'package.module:function'"),
+    "reader": (r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "'package.module:function'"),
     "url": (r"https?://\S+", "an address that begins with https://"),
     "page": (r"https?://\S+", "an address that begins with https://"),
     "sha256": (r"[0-9a-f]{64}", "64 digits of lower-case hex"),

@@ -65,6 +65,15 @@ def read_state_dict(path: Path, hint: str = "") -> dict[str, Tensor]:
     return {name: value.detach() for name, value in state.items()}
 
 
+def read_pytorch(path: Path, hint: str = "") -> Any:
+    """All that a PyTorch file holds: tensors, as in `read_state_dict`, numbers, text and containers of them.
+
+    Raises MissingError with `hint` if the file is not there, InputError if it cannot be read or wants to run code.
+    """
+    _peek(path, hint)
+    return _unpickled(path, hint)
+
+
 def _peek(path: Path, hint: str) -> bytes:
     """The first bytes, if there are any and they can be those of a checkpoint."""
     if not path.is_file():

@@ -1,6 +1,7 @@
 """Weights: where they are, whether they are sound, and the ways they come here.
 
-    url --pull--> or a local file --import_file--> the card's adapter -> CACHE/models/ID.safetensors -> stored(ID)
+    url --pull--> or a local file --import_file--> the card's reader and adapter
+        -> CACHE/models/ID.safetensors -> stored(ID)
 
 Imports no torch until a file is pulled, imported or verified.
 """  # fmt: skip
@@ -29,6 +30,12 @@ Adapter = Callable[["dict[str, Tensor]"], "tuple[dict[str, Tensor], dict[str, st
 """From the state dict of a published file to the tensors and the string metadata to store.
 
 Raises InputError if the layout is not the one expected, best through `checkpoints.check_layout`.
+"""
+
+Reader = Callable[[Path], "dict[str, Tensor]"]
+"""From a published file to what the adapter takes, as `checkpoints.read_state_dict` does where a card names no reader.
+
+Runs nothing that the file holds. Raises InputError if it cannot be read.
 """
 
 
@@ -170,11 +177,11 @@ def verify(file: ModelFile) -> State:
 
 def _store(file: ModelFile, adapter: Adapter, path: Path, source: str, where: str) -> Path:
     """Adapts the file at `path`, of this sha256, and puts it into the cache. `where` names it in errors."""
-    from .checkpoints import fingerprint, read_state_dict, write_safetensors
+    from .checkpoints import fingerprint, write_safetensors
 
     target = cache_folder() / f"{file.id}.safetensors"
     try:
-        tensors, metadata = adapter(read_state_dict(path))
+        tensors, metadata = adapter(_reader(file)(path))
     except InputError as error:
         told = error.message if where in error.message else f"{where}: {error.message}"
         raise InputError(told, error.hint or f"'{file.id}' is {_origin(file)}.") from error
@@ -192,6 +199,14 @@ def _adapter(file: ModelFile) -> Adapter:
 
     adapter: Adapter = import_target(file.adapter)
     return adapter
+
+
+def _reader(file: ModelFile) -> Reader:
+    from .checkpoints import read_state_dict
+    from .plugins import import_target
+
+    reader: Reader = import_target(file.reader) if file.reader else read_state_dict
+    return reader
 
 
 def _origin(file: ModelFile) -> str:

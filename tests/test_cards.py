@@ -26,6 +26,7 @@ WriteCard = Callable[..., None]
         ({"kind": "metric"}, "kind is 'metric'"),
         ({"adaptor": "a.b:c"}, "no key 'adaptor' (Did you mean 'adapter'?)"),
         ({"adapter": "demo_plugin.adapt"}, "'adapter' of demo"),
+        ({"reader": "demo_plugin.read"}, "'reader' of demo"),
         ({"adapter": None}, "'adapter' of demo is missing"),
         ({"page": None}, "'page' of demo is missing"),
         ({"source": None}, "'source' of demo is missing"),
@@ -71,7 +72,9 @@ def test_the_cards_of_the_registry_are_whole() -> None:
     for card in cards.cards():
         assert {"licence", "layout", "citation", "parameters", "value_range"} <= card.facts.keys(), card.name
         for file in card.files:
-            assert file.bundled or file.adapter.startswith(card.plugin.replace("-", "_") + "."), file.id
+            package = card.plugin.replace("-", "_")
+            assert file.bundled or file.adapter.startswith(f"{package}."), file.id
+            assert not file.reader or file.reader.startswith(f"{package}."), file.id
             digits = re.search(r"-([0-9a-f]{8})\.pth\.tar$", file.url)
             assert not digits or file.checksum == digits[1], file.id
         qualities = [file.quality for file in card.files]

@@ -6,6 +6,7 @@ The cards here are of a small network `demo` whose published file a local server
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,6 +197,39 @@ def test_whatever_is_wrong_with_a_file_nothing_is_stored(
             models.import_file(demo, path)
         assert in_cache() == [], name
     assert "executed" not in capsys.readouterr().out
+
+
+READER = """
+import json
+import torch
+
+from idemcore.errors import InputError
+
+def read(path):
+    try:
+        return {name: torch.tensor(value) for name, value in json.loads(path.read_bytes()).items()}
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON.") from error
+"""
+
+
+def test_a_file_that_is_no_state_dict_is_read_as_its_card_says(
+    write_card: WriteCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_cache: InCache, demo_state: State
+) -> None:
+    (tmp_path / "demo_reader.py").write_text(READER)
+    monkeypatch.syspath_prepend(tmp_path)
+    write_card(reader="demo_reader:read")
+    demo, path = models.find_one("demo"), tmp_path / "demo.json"
+    path.write_text("{")
+    with pytest.raises(InputError, match=r"demo\.json is no JSON"):
+        models.import_file(demo, path)
+    path.write_text(json.dumps({"g_a.weight": [1.0]}))
+    with pytest.raises(InputError, match=r"demo\.json: .*missing entropy_bottleneck\.biases\.0"):
+        models.import_file(demo, path)
+    assert in_cache() == []
+    path.write_text(json.dumps({name: value.tolist() for name, value in demo_state.items()}))
+    models.import_file(demo, path)
+    assert read_safetensors(models.stored("demo"))[0]["g_a.weight"].equal(demo_state["g_a.weight"])
 
 
 def test_a_refused_file_leaves_the_stored_one(demo: models.ModelFile, published: Path) -> None:

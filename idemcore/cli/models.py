@@ -92,7 +92,7 @@ def pull(name: str, as_json: bool) -> None:
 @click.argument("path", metavar="FILE")
 @json_option
 def import_(name: str, path: str, as_json: bool) -> None:
-    """Check and store weights from a local FILE (.safetensors, .pt, .pth.tar); FILE itself is left as it is."""
+    """Check and store weights from a local FILE (.safetensors, .pt, .pth.tar, .pkl); FILE itself is left as it is."""
     from .. import models as weights
 
     file = weights.find_one(name)
