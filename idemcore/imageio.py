@@ -60,8 +60,12 @@ def read_image(path: str | PathLike[str], background: Colour | None = None) -> T
 
 def read_bytes(path: str | PathLike[str], background: Colour | None = None) -> Tensor:
     """As `read_image`, but uint8 [1,3,H,W]."""
-    path = Path(path)
-    data = read_file(path)
+    return decode_bytes(read_file(Path(path)), path, background)
+
+
+def decode_bytes(data: bytes, name: str | PathLike[str], background: Colour | None = None) -> Tensor:
+    """As `read_bytes`, of a file's content; `name` is what errors call it."""
+    path = Path(name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of them is an error below

@@ -1,4 +1,4 @@
-"""What recipes share: crops of a folder of images, and a training that stops, resumes and logs."""
+"""What recipes share: crops of images, and a training that stops, resumes and logs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import math
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,29 +19,25 @@ from torch import Tensor
 
 from .errors import IdemError, InputError
 from .files import atomic_write
-from .imageio import read_bytes
+from .pictures import pictures
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 LOG_STEPS = 20
 
 Progress = Callable[[dict[str, float]], None]
 
 
 class Crops:
-    """Endless random crops of a folder of photographs, flipped left to right half of the time."""
+    """Endless random crops of a folder or zip file of photographs, flipped left to right half of the time."""
 
-    def __init__(self, folder: Path, largest: int, scales: Sequence[float] = (1.0,)) -> None:
+    def __init__(self, data: Path, largest: int, scales: Sequence[float] = (1.0,)) -> None:
         """Keeps each photograph at each of `scales` where it is at least `largest` pixels wide and high.
 
         Raises InputError if none is; a file that cannot be read is left out with a warning.
         """
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise InputError(f"{folder} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))} files.")
-        self.images = [image for path in paths for image in _pyramid(path, largest, scales)]
+        self.images = [scaled for image in pictures(data) for scaled in _pyramid(image, largest, scales)]
         if not self.images:
             raise InputError(
-                f"Every image under {folder} is smaller than the largest crop, {largest} pixels.",
+                f"Every image under {data} is smaller than the largest crop, {largest} pixels.",
                 "Bring larger images, or smaller crops: --set 'train.crops=[32]'.",
             )
         self.weights = torch.tensor([float(i.shape[1] * i.shape[2]) for i in self.images]).sqrt()
@@ -59,12 +54,8 @@ class Crops:
         return out.float() / 255
 
 
-def _pyramid(path: Path, largest: int, scales: Sequence[float]) -> Iterator[Tensor]:
-    try:
-        rgb = Image.fromarray(read_bytes(path, (255, 255, 255))[0].permute(1, 2, 0).numpy())
-    except InputError as error:
-        warnings.warn(f"left out: {error.message}", stacklevel=2)
-        return
+def _pyramid(image: Tensor, largest: int, scales: Sequence[float]) -> Iterator[Tensor]:
+    rgb = Image.fromarray(image.permute(1, 2, 0).numpy())
     for scale in scales:
         size = (round(rgb.width * scale), round(rgb.height * scale))
         if min(size) >= largest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -58,6 +59,19 @@ def test_train_refuses_unknown_settings(idem, tmp_path):
     assert result.exit_code == 2
     assert "train" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_train_takes_a_zip_file_and_refuses_other_files(idem, tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("photo.png", b"")
+    result = idem("train", "demo", tmp_path / "photos.zip", "--out", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "out" / "weights.txt").read_text().startswith("photos.zip ")
+    for data in (tmp_path / "demo_recipe.py", tmp_path / "absent"):
+        result = idem("train", "demo", data, "--out", tmp_path / "other")
+        assert result.exit_code == 2
+        assert "neither a folder nor a zip file" in result.stderr
 
 
 def test_the_bundled_recipe_refuses_a_folder_without_images(idem, tmp_path):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import is_zipfile
 
 import click
 
@@ -40,7 +41,7 @@ def train(
     device: str,
     as_json: bool,
 ) -> None:
-    """Train with RECIPE (see `idem recipes list`) on the images of the folder DATA.
+    """Train with RECIPE (see `idem recipes list`) on the images of DATA, a folder or a zip file.
 
     Called again with the same --out, it goes on from the last checkpoint.
     """
@@ -51,8 +52,9 @@ def train(
     values = load_config_file(config_file, ("train",)).get("train", {}) if config_file else {}
     values |= {"minutes": minutes} if minutes is not None else {}
     values |= parse_overrides(overrides, ("train",)).get("train", {})
-    if not Path(data).is_dir():
-        raise UsageError(f"{data} is not a folder.", "Name the folder that holds the images to train on.")
+    if not (Path(data).is_dir() or is_zipfile(data)):
+        hint = "Name the folder, or the zip file, that holds the images to train on."
+        raise UsageError(f"{data} is neither a folder nor a zip file.", hint)
     spec = load_catalogue().resolve("recipe", recipe)
     config = configure(spec, values, "train")
 
