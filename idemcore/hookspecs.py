@@ -83,8 +83,9 @@ class RecipeSpec(Spec):
 
         train(data: Path, out: Path, config, device: torch.device, progress: Callable[[dict[str, float]], None]) -> Path
 
-    from a folder of images to the weights it wrote. It resumes what it finds in `out`, and tells `progress` now and
-    then its `loss`, `minutes` of training so far, and whatever else it counts. `config` has a field `minutes`.
+    from a folder or a zip file of images to the weights it wrote. It resumes what it finds in `out`, and tells
+    `progress` now and then its `loss`, `minutes` of training so far, and whatever else it counts. `config` has a field
+    `minutes`.
     """
 
 

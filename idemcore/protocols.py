@@ -126,7 +126,10 @@ class DiffusionGenerator(Generator):
 
 
 class LatentGenerator(Generator):
-    """A map from a Gaussian latent to images."""
+    """A map G from a Gaussian latent to images, which may be made of several layers, each a map of its own.
+
+    Between two layers lie *activations*, tensors [B,...], where a solver may search as well: z itself before layer 0.
+    """
 
     family = "latent"
     latent_shape: tuple[int, ...]
@@ -135,9 +138,20 @@ class LatentGenerator(Generator):
     def sample(self, noise: Noise) -> Tensor:
         """Latents z [B, *latent_shape], one an image of `noise`."""
 
+    layers: int = 1
     @abstractmethod
     def synthesize(self, z: Tensor) -> Tensor:
-        """G(z), differentiable."""
+        """G(z), differentiable. Not clamped."""
+
+    def advance(self, activations: tuple[Tensor, ...], layer: int, to: int) -> tuple[Tensor, ...]:
+        """From what `layer` takes to what layer `to` takes, 0 <= layer <= to < layers; `(z,)` is what layer 0 takes."""
+        if layer == to == 0:
+            return activations
+        raise Unsupported("this generator is one layer; search in its latents")
+
+    def synthesize_from(self, activations: tuple[Tensor, ...], layer: int) -> Tensor:
+        """The image made of what `layer` takes: synthesize_from(advance((z,), 0, k), k) = G(z). Differentiable."""
+        return self.synthesize(*self.advance(activations, layer, 0))
 
 
 @dataclass(frozen=True)
