@@ -31,8 +31,9 @@ class CodecTrainConfig:
     lambdas: tuple[float, ...] = (0.0012, 0.005, 0.018, 0.06)  # of bpp + lambda * 255^2 * MSE; one a quality, from 1
     first: int = 4  # the quality that is trained from scratch; the others start from their neighbour
     first_share: float = 0.5  # of the time, for the first quality; the others share the rest
-    learning_rate: float = 2.5e-4  # Adam, after 200 steps of warm-up; linear to 0 over the last half of each phase
-    finetune_rate: float = 2e-4  # learning rate where a quality starts from another
+    learning_rate: float = 6e-5  # Adam, after 200 steps of warm-up; linear to 0 over the last half of each phase
+    entropy_rate: float = 10.0  # times as fast learn the networks that predict the latents
+    finetune_rate: float = 4e-5  # learning rate where a quality starts from another
     batch: int = 4  # crops
     crops: int = 128  # crop side, pixels
     scales: tuple[float, ...] = (1.0, 0.6)  # each photograph is trained on at these sizes

@@ -72,6 +72,10 @@ class LatentModel(nn.Module, ABC):
         """z of y."""
         return self.h_a(y)
 
+    @abstractmethod
+    def set_spread(self, spread: Tensor) -> None:
+        """Before training: the standard deviations [latents] that y begins with, for the entropy model to begin there."""
+
     def gaussians(self, hyper: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Means and scales of all latents when all of y is known, as in training."""
         slices = dict.fromkeys((g.channels.start, g.channels.stop) for g in self.groups)

@@ -13,8 +13,13 @@ from torch import Tensor
 from ..files import atomic_write
 from ..training import Crops, Progress, Training, process_settings
 from .config import CodecTrainConfig
+from .klt import start_from_klt
 from .model import LatentModel, bounded, gaussian_likelihood
 from .weights import codec_file
+
+
+KLT_CROPS = 256
+"""Crops whose transform training starts from."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,10 @@ class CodecTraining(Training):
         self.config, self.device, self.name, self.crops = config, device, name, crops
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = build().to(device).to(memory_format=torch.channels_last)
+            model = build()
         self.rng = torch.Generator().manual_seed(config.seed)
+        start_from_klt(model, crops.batch(KLT_CROPS, config.crops, self.rng), config.lambdas[config.first - 1])
+        self.model = model.to(device).to(memory_format=torch.channels_last)
         self.schedule = phases(config)
         self.finished: dict[int, dict[str, Tensor]] = {}
         """Averaged weights by quality; that in training is not among them."""
@@ -65,10 +72,16 @@ class CodecTraining(Training):
         if starts:
             self.model.load_state_dict(self.finished[starts[0]])
         rate = self.config.learning_rate if self.phase.parent is None else self.config.finetune_rate
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, lr=rate)
-        self.base_rate, self.phase_step = rate, 0
+        self.optimizer = torch.optim.Adam(self._groups(rate), lr=rate)
+        self.phase_step = 0
         self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def _groups(self, rate: float) -> list[dict[str, Any]]:
+        """The image transforms, where a small change of weights moves every latent, and all that predicts latents."""
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        transforms = [p for name, p in named if name.startswith(("g_a.", "g_s."))]
+        entropy = [p for name, p in named if not name.startswith(("g_a.", "g_s."))]
+        return [{"params": transforms, "rate": rate}, {"params": entropy, "rate": rate * self.config.entropy_rate}]
 
     def _turn(self) -> None:
         """To the phase of this moment: through all that a slow step jumped over, or back if it has more minutes now."""
@@ -83,7 +96,7 @@ class CodecTraining(Training):
         phase = self.phase
         within = (self.progress - phase.begin) / (phase.end - phase.begin)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.base_rate * min(1.0, (self.phase_step + 1) / 200) * min(1.0, (1 - within) / 0.5)
+            group["lr"] = group["rate"] * min(1.0, (self.phase_step + 1) / 200) * min(1.0, (1 - within) / 0.5)
         if self.phase_step % 200 == 0:
             self.model.entropy_bottleneck.fit_quantiles()
         x = self.crops.batch(self.config.batch, self.config.crops, self.rng).to(self.device)

@@ -73,6 +73,8 @@ class ResidualBottleneck(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1, _, self.conv2, _, self.conv3 = bottleneck(width)
+        nn.init.zeros_(self.conv3.weight)  # training starts from the identity
+        nn.init.zeros_(self.conv3.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv3(self.conv2(self.conv1(x).relu()).relu())
@@ -93,7 +95,10 @@ class Attention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv_a = nn.Sequential(*(ResidualUnit(width) for _ in range(3)))
-        self.conv_b = nn.Sequential(*(ResidualUnit(width) for _ in range(3)), nn.Conv2d(width, width, 1))
+        gate = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(gate.weight)
+        nn.init.constant_(gate.bias, -5.0)  # training starts near the identity
+        self.conv_b = nn.Sequential(*(ResidualUnit(width) for _ in range(3)), gate)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv_a(x) * torch.sigmoid(self.conv_b(x))
@@ -146,10 +151,27 @@ class Elic(LatentModel):
         spatial = self.context_prediction[index](y_hat[:, channels])
         known = [spatial * checkerboard(*spatial.shape[-2:]).to(spatial)]
         if index:
-            before = [self.slices[0]] if index == 1 else [self.slices[0], self.slices[index - 1]]
-            known.append(self.cc_transforms[index - 1](torch.cat([y_hat[:, s] for s in before], 1)))
+            before = torch.cat([y_hat[:, s] for s in self._before(index)], 1)
+            known.append(self.cc_transforms[index - 1](before))
         means, scales = self.ParamAggregation[index](torch.cat([*known, hyper], 1)).chunk(2, 1)
         return means, scales
+
+    @torch.no_grad()
+    def set_spread(self, spread: Tensor) -> None:
+        """What sees y gets it normalised; means begin at 0 and scales at `spread`."""
+        self.h_a[0].weight.div_(spread.view(1, -1, 1, 1))
+        for index, channels in enumerate(self.slices):
+            own, out = spread[channels], self.ParamAggregation[index][-1]
+            self.context_prediction[index].weight.div_(own.view(1, -1, 1, 1))
+            out.weight.mul_(torch.cat([own, own]).view(-1, 1, 1, 1))
+            out.bias.copy_(torch.cat([torch.zeros_like(own), own]))
+            if index:
+                before = torch.cat([spread[s] for s in self._before(index)])
+                self.cc_transforms[index - 1][0].weight.div_(before.view(1, -1, 1, 1))
+
+    def _before(self, index: int) -> list[slice]:
+        """The groups that the channel context of a group sees."""
+        return [self.slices[0]] if index == 1 else [self.slices[0], self.slices[index - 1]]
 
 
 def _residual(width: int) -> Sequence[nn.Module]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from compressai.layers import GDN
 from compressai.models import MeanScaleHyperprior, ScaleHyperprior
 from torch import Tensor
 
@@ -25,6 +26,9 @@ class Hyperprior(LatentModel):
         super().__init__()
         network = self.kind(channels, latents)
         self.g_a, self.g_s, self.h_a, self.h_s = network.g_a, network.g_s, network.h_a, network.h_s
+        for layer in (*self.g_a, *self.g_s):
+            if isinstance(layer, GDN):  # training starts near the identity
+                layer.gamma.data = layer.gamma_reparam.init(1e-3 * torch.eye(channels))
         self.entropy_bottleneck = FactorizedDensity(channels)
         self.latents, self.groups = latents, (Group(slice(0, latents)),)
 
@@ -33,6 +37,14 @@ class Hyperprior(LatentModel):
 
     def gaussian(self, channels: slice, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(hyper), hyper
+
+    @torch.no_grad()
+    def set_spread(self, spread: Tensor) -> None:
+        """h_a gets y normalised; scales begin at `spread`, and means, where there are any, at 0."""
+        self.h_a[0].weight.div_(spread.view(1, -1, 1, 1))
+        spread = torch.cat([spread, torch.zeros_like(spread)])[: len(self.h_s[4].bias)]
+        self.h_s[4].weight.mul_(torch.cat([spread[: self.latents]] * 2)[: len(spread)].view(-1, 1, 1, 1))
+        self.h_s[4].bias.copy_(spread)
 
 
 class MeanHyperprior(Hyperprior):
