@@ -80,10 +80,10 @@ class Library:
 
     def identify(self, wanted: bytes, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """The settings whose weights have this model id: bundled, in the cache, or where `settings` point."""
-        for weights, path in self._files(settings.get("weights")):
+        for weights, quality, path in self._files(settings.get("weights")):
             told = _metadata(path)
             if told.get("codec") == self.name and told.get("model_id") == wanted.hex():
-                return {"weights": weights, "quality": int(told.get("quality", "1"))}
+                return {"weights": weights, "quality": quality}
         return None
 
     def load(self, path: Path, build: Callable[[Mapping[str, Tensor]], Model]) -> tuple[Model, bytes]:
@@ -107,7 +107,7 @@ class Library:
     def _of_folder(self, folder: Path, quality: int) -> Path:
         path = folder / f"{self.name}-{quality}.safetensors"
         if not path.is_file():
-            found = [int(p.stem.rpartition("-")[2]) for p in folder.glob(f"{self.name}-[0-9]*.safetensors")]
+            found = [known for known, _ in _by_quality(folder, self.name)]
             raise self._no_quality(str(folder) if folder != self.bundled else "bundled", quality, found)
         return path
 
@@ -117,13 +117,21 @@ class Library:
             f"{self.name}: the weights '{weights}' have no quality {quality}.", f"Give --quality one of: {told}."
         )
 
-    def _files(self, also: str | None) -> Iterator[tuple[str, Path]]:
-        """Every weight file of this codec that is here, with the value of `weights` that finds it."""
-        yield from (("bundled", path) for path in sorted(self.bundled.glob("*.safetensors")))
+    def _files(self, also: str | None) -> Iterator[tuple[str, int, Path]]:
+        """Every weight file of this codec that is here, with the values of `weights` and `quality` that find it."""
+        yield from (("bundled", *found) for found in _by_quality(self.bundled, self.name))
         for weights, card in self.published.items():
-            yield from ((weights, path) for path in sorted(cache_folder().glob(f"{card}-*.safetensors")))
-        if also and (own := Path(also)).exists():
-            yield from ((str(path), path) for path in (sorted(own.glob("*.safetensors")) if own.is_dir() else [own]))
+            yield from ((weights, *found) for found in _by_quality(cache_folder(), card))
+        if also and (own := Path(also)).is_dir():
+            yield from ((also, *found) for found in _by_quality(own, self.name))
+        elif also and own.is_file():
+            yield also, 1, own
+
+
+def _by_quality(folder: Path, name: str) -> list[tuple[int, Path]]:
+    """The files `NAME-QUALITY.safetensors` of a folder."""
+    ends = {path.stem.removeprefix(f"{name}-"): path for path in folder.glob(f"{name}-*.safetensors")}
+    return sorted((int(end), path) for end, path in ends.items() if end.isdecimal())
 
 
 def _metadata(path: Path) -> dict[str, str]:

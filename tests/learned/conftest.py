@@ -16,6 +16,14 @@ from idemcore.runtime import Runtime
 from idemcore_elic.rans import range_coder
 
 
+def down(inner: int, outer: int) -> nn.Conv2d:
+    return nn.Conv2d(inner, outer, 5, 2, 2)
+
+
+def up(inner: int, outer: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inner, outer, 5, 2, 2, 1)
+
+
 class Small(LatentModel):
     """Two channels of y on a checkerboard, then two given those; smooth, so that gradients can be checked."""
 
@@ -23,8 +31,8 @@ class Small(LatentModel):
         super().__init__()
         self.latents = 4
         self.groups = (Group(slice(0, 2), 0), Group(slice(0, 2), 1), Group(slice(2, 4)))
-        self.g_a = nn.Sequential(nn.Conv2d(3, 8, 6, 4, 1), nn.Softplus(), nn.Conv2d(8, 4, 6, 4, 1))
-        self.g_s = nn.Sequential(nn.ConvTranspose2d(4, 8, 4, 4), nn.Softplus(), nn.ConvTranspose2d(8, 3, 4, 4))
+        self.g_a = nn.Sequential(down(3, 6), down(6, 8), nn.Softplus(), down(8, 8), down(8, 4))
+        self.g_s = nn.Sequential(up(4, 8), up(8, 8), nn.Softplus(), up(8, 6), up(6, 3))
         self.h_a, self.h_s = nn.Conv2d(4, 3, 4, 4), nn.ConvTranspose2d(3, 8, 4, 4)
         self.context = nn.Conv2d(2, 4, 3, padding=1)
         self.entropy_bottleneck = FactorizedDensity(3)
@@ -39,6 +47,10 @@ class Small(LatentModel):
             means, scales = (hyper[:, 4:] + self.context(known)).chunk(2, 1)
         return means, scales.abs()
 
+    def set_spread(self, spread: Tensor) -> None:
+        self.h_a.weight.div_(spread.view(1, -1, 1, 1))
+        self.h_s.bias.copy_(torch.cat([0 * spread[:2], spread[:2], 0 * spread[2:], spread[2:]]))
+
 
 def build(seed: int = 0) -> Small:
     """Latents and hyper-latents have a spread of a few steps."""
@@ -46,9 +58,10 @@ def build(seed: int = 0) -> Small:
         torch.manual_seed(seed)
         model = Small()
     with torch.no_grad():
-        model.g_a[0].weight.mul_(6)
-        model.g_a[2].weight.mul_(4)
-        model.g_s[2].bias.fill_(0.5)
+        for layer in (*model.g_a, *model.g_s):
+            if not isinstance(layer, nn.Softplus):
+                layer.weight.mul_(2)
+        model.g_a[-1].weight.mul_(3)
         model.h_a.weight.mul_(2)
         model.entropy_bottleneck.fit_quantiles()
     return model
