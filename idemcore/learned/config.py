@@ -28,7 +28,7 @@ class CodecTrainConfig:
     """Settings of the recipes; each is a `--set train.KEY=VALUE` of the command line."""
 
     minutes: float = 60.0  # training time of all rates together, minutes; a resumed run goes on to this total
-    lambdas: tuple[float, ...] = (0.0012, 0.005, 0.018, 0.06)  # of bpp + lambda * 255^2 * MSE; one a quality, from 1
+    lambdas: tuple[float, ...] = (0.0009, 0.0028, 0.0075, 0.02)  # of bpp + lambda * 255^2 * MSE; one a quality, from 1
     first: int = 4  # the quality that is trained from scratch; the others start from their neighbour
     first_share: float = 0.5  # of the time, for the first quality; the others share the rest
     learning_rate: float = 6e-5  # Adam, after 200 steps of warm-up; linear to 0 over the last half of each phase

@@ -1,9 +1,8 @@
 """Where training starts: g_a as a hierarchical Karhunen-Loeve transform of photographs, g_s as its inverse.
 
-Each layer of stride 2 takes the 2x2 neighbours of the layer before, 4 C numbers, to their leading principal components.
-After four layers that is a transform of 16x16 blocks, what JPEG's 8x8 DCT approximates; with the spread of each latent known,
-the codec codes as well as such a transform can from its first step on. From random weights a small network takes hours
-to get there.
+Each layer of stride 2 takes 2x2 neighbours of the layer before, 4 C numbers, to their leading principal components.
+After four layers that is a transform of 16x16 blocks, as JPEG's DCT is of 8x8 ones. With the spread of each latent known
+too, the codec is one from its first step on; from random weights a small network takes hours to get there.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ def start_from_klt(model: LatentModel, crops: Tensor, trade_off: float) -> None:
         _set(analysis, basis * gain, known)
         _set(synthesis, basis / gain, known)
         x, known = _coefficients(x, basis) * gain, len(basis)
-    assert down[0].bias is not None and up[0].bias is not None
-    down[0].bias.copy_(-(down[0].weight.sum(dim=(2, 3)) @ mean))
-    up[0].bias.copy_(mean)
+    for layer, bias in ((down[0], -(down[0].weight.sum(dim=(2, 3)) @ mean)), (up[0], mean)):
+        if layer.bias is not None:
+            layer.bias.copy_(bias)
     model.set_spread(x.std(dim=(0, 2, 3)).clamp(min=0.2))
 
 

@@ -74,7 +74,7 @@ class LatentModel(nn.Module, ABC):
 
     @abstractmethod
     def set_spread(self, spread: Tensor) -> None:
-        """Before training: the standard deviations [latents] that y begins with, for the entropy model to begin there."""
+        """Before training: y begins with these standard deviations [latents], so let the entropy model begin there."""
 
     def gaussians(self, hyper: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Means and scales of all latents when all of y is known, as in training."""

@@ -17,7 +17,6 @@ from .klt import start_from_klt
 from .model import LatentModel, bounded, gaussian_likelihood
 from .weights import codec_file
 
-
 KLT_CROPS = 256
 """Crops whose transform training starts from."""
 

@@ -73,8 +73,8 @@ class ResidualBottleneck(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1, _, self.conv2, _, self.conv3 = bottleneck(width)
-        nn.init.zeros_(self.conv3.weight)  # training starts from the identity
-        nn.init.zeros_(self.conv3.bias)
+        for parameter in self.conv3.parameters():
+            nn.init.zeros_(parameter)  # training starts from the identity
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv3(self.conv2(self.conv1(x).relu()).relu())
@@ -96,8 +96,8 @@ class Attention(nn.Module):
         super().__init__()
         self.conv_a = nn.Sequential(*(ResidualUnit(width) for _ in range(3)))
         gate = nn.Conv2d(width, width, 1)
-        nn.init.zeros_(gate.weight)
-        nn.init.constant_(gate.bias, -5.0)  # training starts near the identity
+        for name, parameter in gate.named_parameters():
+            nn.init.constant_(parameter, -5.0 if name == "bias" else 0.0)  # training starts near the identity
         self.conv_b = nn.Sequential(*(ResidualUnit(width) for _ in range(3)), gate)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,19 +159,24 @@ class Elic(LatentModel):
     @torch.no_grad()
     def set_spread(self, spread: Tensor) -> None:
         """What sees y gets it normalised; means begin at 0 and scales at `spread`."""
-        self.h_a[0].weight.div_(spread.view(1, -1, 1, 1))
+        self.get_parameter("h_a.0.weight").div_(_inputs(spread))
         for index, channels in enumerate(self.slices):
-            own, out = spread[channels], self.ParamAggregation[index][-1]
-            self.context_prediction[index].weight.div_(own.view(1, -1, 1, 1))
-            out.weight.mul_(torch.cat([own, own]).view(-1, 1, 1, 1))
-            out.bias.copy_(torch.cat([torch.zeros_like(own), own]))
+            own = spread[channels]
+            self.get_parameter(f"context_prediction.{index}.weight").div_(_inputs(own))
+            self.get_parameter(f"ParamAggregation.{index}.4.weight").mul_(torch.cat([own, own]).view(-1, 1, 1, 1))
+            self.get_parameter(f"ParamAggregation.{index}.4.bias").copy_(torch.cat([torch.zeros_like(own), own]))
             if index:
                 before = torch.cat([spread[s] for s in self._before(index)])
-                self.cc_transforms[index - 1][0].weight.div_(before.view(1, -1, 1, 1))
+                self.get_parameter(f"cc_transforms.{index - 1}.0.weight").div_(_inputs(before))
 
     def _before(self, index: int) -> list[slice]:
         """The groups that the channel context of a group sees."""
         return [self.slices[0]] if index == 1 else [self.slices[0], self.slices[index - 1]]
+
+
+def _inputs(factors: Tensor) -> Tensor:
+    """As factors of a kernel's inputs."""
+    return factors.view(1, -1, 1, 1)
 
 
 def _residual(width: int) -> Sequence[nn.Module]:

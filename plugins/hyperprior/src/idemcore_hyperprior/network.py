@@ -22,11 +22,11 @@ class Hyperprior(LatentModel):
 
     kind = ScaleHyperprior
 
-    def __init__(self, channels: int = 64, latents: int = 160) -> None:
+    def __init__(self, channels: int = 48, latents: int = 128) -> None:
         super().__init__()
         network = self.kind(channels, latents)
         self.g_a, self.g_s, self.h_a, self.h_s = network.g_a, network.g_s, network.h_a, network.h_s
-        for layer in (*self.g_a, *self.g_s):
+        for layer in (*self.g_a.children(), *self.g_s.children()):
             if isinstance(layer, GDN):  # training starts near the identity
                 layer.gamma.data = layer.gamma_reparam.init(1e-3 * torch.eye(channels))
         self.entropy_bottleneck = FactorizedDensity(channels)
@@ -41,10 +41,11 @@ class Hyperprior(LatentModel):
     @torch.no_grad()
     def set_spread(self, spread: Tensor) -> None:
         """h_a gets y normalised; scales begin at `spread`, and means, where there are any, at 0."""
-        self.h_a[0].weight.div_(spread.view(1, -1, 1, 1))
-        spread = torch.cat([spread, torch.zeros_like(spread)])[: len(self.h_s[4].bias)]
-        self.h_s[4].weight.mul_(torch.cat([spread[: self.latents]] * 2)[: len(spread)].view(-1, 1, 1, 1))
-        self.h_s[4].bias.copy_(spread)
+        self.get_parameter("h_a.0.weight").div_(spread.view(1, -1, 1, 1))
+        weight, bias = self.get_parameter("h_s.4.weight"), self.get_parameter("h_s.4.bias")
+        means = len(bias) // self.latents - 1  # times that means follow the scales: once or never
+        weight.mul_(torch.cat([spread] * (1 + means)).view(-1, 1, 1, 1))
+        bias.copy_(torch.cat([spread, *[torch.zeros_like(spread)] * means]))
 
 
 class MeanHyperprior(Hyperprior):
