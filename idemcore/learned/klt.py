@@ -1,7 +1,7 @@
 """Where training starts: g_a as a hierarchical Karhunen-Loeve transform of photographs, g_s as its inverse.
 
-Each layer of stride 2 takes 2x2 neighbours of the layer before, 4 C numbers, to their leading principal components.
-After four layers that is a transform of 16x16 blocks, as JPEG's DCT is of 8x8 ones. With the spread of each latent known
+Each layer of stride 2 takes 2x2 neighbours of the layer before, 4 C numbers, to their principal components. After four
+layers that is a transform of 16x16 blocks, as JPEG's DCT is of 8x8 ones. With the spread of each latent known
 too, the codec is one from its first step on; from random weights a small network takes hours to get there.
 """
 
