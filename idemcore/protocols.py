@@ -55,13 +55,18 @@ class Cell(ABC):
     """The set of images that encode to given bitstreams, B at a time. Methods take and give images [B,3,H,W]."""
 
     centre: Tensor
-    """g(y), [B,3,H,W]."""
+    """g(y), [B,3,H,W]: where a solver may start."""
 
     distortion: Tensor
     """[B], float32: the rms error that the codec expects of g(y), in [0,1] units; solvers start at such levels."""
 
     margin_limit: float = 0.5
     """Largest useful `margin` of `project`, in quantiser steps: half a step leaves only the centre."""
+
+    @property
+    def target(self) -> Tensor:
+        """What `measure` gives in the cell: g(y), also where a solver moves latents and `centre` is one of those."""
+        return self.centre
 
     @abstractmethod
     def contains(self, byte_image: Tensor) -> Tensor:
@@ -133,12 +138,12 @@ class LatentGenerator(Generator):
 
     family = "latent"
     latent_shape: tuple[int, ...]
+    layers: int = 1
 
     @abstractmethod
     def sample(self, noise: Noise) -> Tensor:
         """Latents z [B, *latent_shape], one an image of `noise`."""
 
-    layers: int = 1
     @abstractmethod
     def synthesize(self, z: Tensor) -> Tensor:
         """G(z), differentiable. Not clamped."""

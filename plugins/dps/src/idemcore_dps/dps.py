@@ -38,9 +38,8 @@ class DPS(InversionSolver[DiffusionGenerator]):
         """See `InversionSolver.solve`."""
         sigmas = timestep_levels(generator, self.config.steps)
         abar = alpha_from_sigma(sigmas)
-        target = cell.centre * 2 - 1
-        x = noise.like(target)
-        x0 = target
+        target = cell.target * 2 - 1
+        x = noise.like(cell.centre)
         for i, sigma in enumerate(sigmas.tolist()):
             below = abar[i + 1] if i + 1 < len(abar) else torch.ones((), dtype=abar.dtype)
             with torch.enable_grad():
