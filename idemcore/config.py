@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from .errors import IdemError, UsageError, nearest
 from .files import read_file
 
-SCOPES = ("codec", "generator", "solver")
+SCOPES = ("codec", "generator", "solver", "adapter")
 REQUIRED = "???"
 """Default of a field that has none, as OmegaConf writes it."""
 

@@ -21,11 +21,12 @@ CAPABILITIES = {
     "gradient": "measure has a straight-through gradient",
     "excess": "the cell has excess(x), differentiable",
     "project": "the cell has project(x, margin)",
+    "image": "what the solver moves is an image, to which measure(x) can be added; not a latent",
     "diffusion": "the generator has denoise(x, sigma)",
     "diffusion-gradient": "denoise can be differentiated",
     "latent": "the generator has sample(noise) and synthesize(z)",
 }
-"""What an encoder or generator may offer and a solver may need."""
+"""What an encoder or generator may offer and a solver may need; `image` holds unless an adapter withdraws it."""
 
 
 @dataclass(frozen=True)
