@@ -20,14 +20,24 @@ from torch import Tensor
 
 from .certify import Certified, certify, psnr
 from .container import MAGIC, Container
-from .errors import BitstreamError, IdemError, MissingError
+from .errors import BitstreamError, IdemError, MissingError, UnsupportedCombination
+from .families import AdapterSpec
 from .hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from .imageio import to_bytes
 from .noise import Noise, image_seed
 from .plugins import Catalogue, import_target, load_catalogue
 from .protocols import Callback, Cell, Encoder, Generator, InversionSolver
 from .runtime import Runtime
-from .selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER, Part, Settings, check_combination, choose
+from .selection import (
+    DEFAULT_CODEC,
+    DEFAULT_GENERATOR,
+    DEFAULT_SOLVER,
+    Part,
+    Settings,
+    check_combination,
+    choose,
+    choose_adapter,
+)
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,9 @@ class Decoder:
     solver_part: Part[SolverSpec]
     generator: Generator
     solver: InversionSolver[Any]
+    """Wrapped by the adapter, if there is one."""
+    adapter_part: Part[AdapterSpec] | None = None
+    """What lets a solver of one family run on a generator of the other."""
 
     @classmethod
     def build(
@@ -152,14 +165,21 @@ class Decoder:
         runtime: Runtime | None = None,
         settings: Settings | None = None,
     ) -> Decoder:
-        """Raises MissingError if the generator's weights are not here. `settings`: `{"solver": {"steps": 8}}`."""
+        """Raises MissingError if the generator's weights are not here. `settings`: `{"solver": {"steps": 8}}`.
+
+        The adapter that the two need is put between them; its settings are `{"adapter": {...}}`.
+        """
         catalogue, settings = load_catalogue(), settings or {}
         if isinstance(generator, str):
             generator = choose(catalogue, "generator", generator, settings.get("generator"))
         if isinstance(solver, str):
             solver = choose(catalogue, "solver", solver, settings.get("solver"))
+        adapter = choose_adapter(generator.spec, solver.spec, settings.get("adapter"))
         built = import_target(generator.spec.target)(generator.config, runtime or Runtime.choose())
-        return cls(generator, solver, built, import_target(solver.spec.target)(solver.config))
+        inverter = import_target(solver.spec.target)(solver.config)
+        if adapter:
+            inverter = import_target(adapter.spec.target)(inverter, adapter.config)
+        return cls(generator, solver, built, inverter, adapter)
 
     def reconstruct(
         self,
@@ -175,6 +195,7 @@ class Decoder:
         convex, so the blend is inside it too, up to 8-bit rounding. Raises UnsupportedCombination.
         """
         check_combination(bitstream.codec.part.spec, self.generator_part.spec, self.solver_part.spec)
+        self._check_size(bitstream)
         noise = Noise([image_seed(seed, bitstream.sha256, sample)])
         begin = time.perf_counter()
         solution = self.solver.solve(bitstream.cell, self.generator, noise, callback)
@@ -183,6 +204,17 @@ class Decoder:
         certified = certify(bitstream.cell, blend)
         seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
         return Reconstruction(certified, solution.nfe, solution.backwards, seconds)
+
+    def _check_size(self, bitstream: Bitstream) -> None:
+        """Raises UnsupportedCombination if the generator makes images of another size only."""
+        if self.generator.size in (None, bitstream.size):
+            return
+        made, wanted = (f"{width}x{height}" for height, width in (cast(Any, self.generator.size), bitstream.size))
+        raise UnsupportedCombination(
+            f"Generator '{self.generator_part.spec.name}' makes images of {made} pixels only; "
+            f"{bitstream.where or 'the bitstream'} holds one of {wanted}.",
+            f"Use --generator {DEFAULT_GENERATOR}, which takes any size, or encode an image of {made}.",
+        )
 
 
 def plain_decode(bitstream: Bitstream) -> Reconstruction:
@@ -263,6 +295,7 @@ def certificate(
         },
         "generator": _configured(decoder.generator_part) if decoder else None,
         "solver": _configured(decoder.solver_part) if decoder else None,
+        "adapter": _configured(decoder.adapter_part) if decoder and decoder.adapter_part else None,
     }
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from .config import build_config
-from .errors import UnsupportedCombination
+from .errors import UnsupportedCombination, UsageError
+from .families import AdapterSpec, adapter_for
 from .hookspecs import CAPABILITIES, EncoderSpec, GeneratorSpec, SolverSpec, Spec
 from .plugins import Catalogue, import_target
 
@@ -15,7 +16,7 @@ DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER = "jpeg", "ddpm-photo", "cell"
 
 SpecT = TypeVar("SpecT", bound=Spec)
 Settings = Mapping[str, Mapping[str, Any]]
-"""Overrides by scope: `{"codec": {"quality": 10}, "solver": {"steps": 8}}`."""
+"""Overrides by scope: `{"codec": {"quality": 10}, "solver": {"steps": 8}}`; the scope `adapter` too."""
 
 
 @dataclass
@@ -67,12 +68,34 @@ def select(
     parts = {kind: choose(catalogue, kind, name, settings.get(kind))
              for kind, name in (("codec", codec), ("generator", generator), ("solver", solver))}  # fmt: skip
     check_combination(parts["codec"].spec, parts["generator"].spec, parts["solver"].spec, catalogue)
+    choose_adapter(parts["generator"].spec, parts["solver"].spec, settings.get("adapter"))
     return Selection(parts["codec"], parts["generator"], parts["solver"])
 
 
+def choose_adapter(
+    generator: GeneratorSpec, solver: SolverSpec, values: Mapping[str, Any] | None = None
+) -> Part[AdapterSpec] | None:
+    """What stands between the two, with its settings; None if the solver runs on the generator natively or not at all.
+
+    Raises UsageError for settings that do not fit, or have no adapter to go to.
+    """
+    adapter = adapter_for(generator, solver)
+    if adapter:
+        return Part(adapter, "idemcore", configure(adapter, values or {}, "adapter"))
+    if values:
+        raise UsageError(
+            f"adapter.{next(iter(values))} has no effect: no adapter stands between generator '{generator.name}' and "
+            f"solver '{solver.name}'.",
+            f"Leave it out; `idem generators info {generator.name}` shows where an adapter is used.",
+        )
+    return None
+
+
 def missing_capabilities(codec: EncoderSpec, generator: GeneratorSpec, solver: SolverSpec) -> list[str]:
-    """What the solver needs and neither of the two offers, sorted."""
-    return sorted(solver.needs - codec.offers - generator.offers)
+    """What the solver needs and the two do not offer, with the adapter between them where there is one; sorted."""
+    adapter = adapter_for(generator, solver)
+    of_cell = (codec.offers | {"image"}) - (adapter.withdraws if adapter else frozenset())
+    return sorted(solver.needs - of_cell - (adapter.gives if adapter else generator.offers))
 
 
 def check_combination(
@@ -83,9 +106,11 @@ def check_combination(
     if not missing:
         return
     needs = "; ".join(f"'{name}' ({CAPABILITIES.get(name, 'unknown to this idem')})" for name in missing)
+    adapter = adapter_for(generator, solver)
+    through = f" through the adapter '{adapter.name}'" if adapter else ""
     raise UnsupportedCombination(
         f"Solver '{solver.name}' cannot work with codec '{codec.name}' and generator '{generator.name}': "
-        f"it needs {needs}, which neither of them offers.",
+        f"it needs {needs}, which neither of them offers{through}.",
         _alternative(codec, generator, solver, catalogue) if catalogue else "Choose another solver.",
     )
 

@@ -76,7 +76,7 @@ def decode(
         result, decoder = plain_decode(bitstream), None
     else:
         check_combination(bitstream.codec.part.spec, priors[0].spec, priors[1].spec, catalogue)
-        decoder = Decoder.build(priors[0], priors[1], runtime)
+        decoder = Decoder.build(priors[0], priors[1], runtime, settings)
         with solver_progress(Path(file).name) as callback:
             result = decoder.reconstruct(bitstream, seed, tradeoff=tradeoff, callback=callback)
     details = {"seed": seed, "sample": 0, "tradeoff": tradeoff} if decoder else {}

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ..hookspecs import CAPABILITIES, Spec
+from ..families import families
+from ..hookspecs import CAPABILITIES, GeneratorSpec, Spec
 from .options import json_option
 from .output import print_json, print_record, print_table
 
@@ -38,19 +39,17 @@ def _group(kind: str, plural: str, scope: str) -> click.Group:
         catalogue = load_catalogue()
         spec = catalogue.resolve(kind, name)
         owner = next(owner for owner, other in catalogue.specs(kind) if other is spec)
-        facts, settings = _facts(owner, spec), _settings(spec)
+        facts, settings, adapters = _facts(owner, spec), _settings(spec), _adapters(spec)
         if as_json:
-            print_json({**facts, "settings": settings})
+            print_json({**facts, "settings": settings, **({"adapters": adapters} if adapters else {})})
             return
         print_record({key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items()})
         for capability in facts.get("offers", []) + facts.get("needs", []):
             click.echo(f"  {capability}: {CAPABILITIES[capability]}")
-        if settings:
-            click.echo()
-            print_table(
-                (f"--set {scope}.", "type", "default", "meaning"),
-                [(field["name"], field["type"], field["default"], field["help"]) for field in settings],
-            )
+        _print_settings(scope, settings)
+        for adapter in adapters:
+            click.echo(f"\nby adapter {adapter['name']}: {adapter['summary']}")
+            _print_settings("adapter", adapter["settings"])
 
     return group
 
@@ -62,7 +61,27 @@ def _facts(owner: str, spec: Spec) -> dict[str, Any]:
     for key in ("suffix", "offers", "needs"):
         if value := getattr(spec, key, None):
             facts[key] = value if isinstance(value, str) else sorted(value)
+    if isinstance(spec, GeneratorSpec):
+        found = families(spec).items()
+        facts["families"] = [f"{family} by adapter" if adapter else f"{family} natively" for family, adapter in found]
     return facts
+
+
+def _adapters(spec: Spec) -> list[dict[str, Any]]:
+    """Those by which solvers of another family than a generator's own run on it."""
+    if not isinstance(spec, GeneratorSpec):
+        return []
+    return [{"family": family, "name": adapter.name, "summary": adapter.summary, "settings": _settings(adapter)}
+            for family, adapter in families(spec).items() if adapter]  # fmt: skip
+
+
+def _print_settings(scope: str, settings: list[dict[str, Any]]) -> None:
+    if settings:
+        click.echo()
+        print_table(
+            (f"--set {scope}.", "type", "default", "meaning"),
+            [(field["name"], field["type"], field["default"], field["help"]) for field in settings],
+        )
 
 
 def _settings(spec: Spec) -> list[dict[str, Any]]:

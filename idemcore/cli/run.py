@@ -62,7 +62,8 @@ def run(
     from ..selection import select
 
     folders = _folders(images, Path(out))
-    selection = select(load_catalogue(), codec, generator, solver, gather_settings(overrides, config_file, quality))
+    settings = gather_settings(overrides, config_file, quality)
+    selection = select(load_catalogue(), codec, generator, solver, settings)
 
     from ..imageio import parse_background
     from ..pipeline import Codec, Decoder
@@ -72,7 +73,7 @@ def run(
     colour = parse_background(background) if background else None
     runtime = Runtime.choose(device, precision)
     built = Codec.build(selection.codec, runtime)
-    decoder = Decoder.build(selection.generator, selection.solver, runtime)
+    decoder = Decoder.build(selection.generator, selection.solver, runtime, settings)
 
     def one(image: Path, folder: Path) -> dict[str, Any]:
         check_replaceable(folder)
