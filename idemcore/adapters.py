@@ -135,9 +135,7 @@ class DiffusionAsLatent(LatentGenerator):
         if not torch.is_grad_enabled():
             return self.passes(self.generator.denoise, x, sigma)
         # A denoiser draws no random numbers, so no state of them is kept for the second pass.
-        return checkpoint(
-            self.passes, self.generator.denoise, x, sigma, use_reentrant=False, preserve_rng_state=False
-        )
+        return checkpoint(self.passes, self.generator.denoise, x, sigma, use_reentrant=False, preserve_rng_state=False)
 
 
 def flow_levels(steps: int, sigma_max: float, sigma_min: float, rho: float = 7.0) -> list[float]:
