@@ -30,7 +30,10 @@ def keep_parameters(
     kept = {key: value for key, value in modern_names(state).items() if not DERIVED.fullmatch(key)}
     try:
         network = build(kept)
-    except (KeyError, IndexError, ValueError, RuntimeError) as error:
-        raise InputError(f"{where} does not fit the network: {error} is missing or misshapen.") from error
+    except KeyError as error:
+        raise InputError(f"{where} does not fit the network: {error} is missing.") from error
+    except (IndexError, ValueError, RuntimeError) as error:
+        told = f"{where} does not fit the network: its widths cannot be read from its shapes ({error})."
+        raise InputError(told) from error
     check_layout(kept, shapes_of(network.state_dict()), where)
     return {key: value.float() for key, value in kept.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from idemcore.checkpoints import check_layout
+from idemcore.checkpoints import check_layout, modern_names
 from idemcore.learned.published import keep_parameters
 from idemcore.learned.weights import codec_metadata
 
@@ -18,6 +18,7 @@ def adapt(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     The masks of the checkerboard are constants of the network: of the file's, only the shapes are looked at.
     """
+    state = modern_names(state)
     masks = {key: value for key, value in state.items() if key.endswith(".mask")}
     kept = keep_parameters({key: value for key, value in state.items() if key not in masks}, build, WHERE)
     contexts = [key for key in kept if key.startswith("context_prediction.") and key.endswith(".weight")]
