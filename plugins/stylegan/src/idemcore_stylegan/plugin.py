@@ -1,0 +1,40 @@
+"""What the stylegan plugin provides. Light: imports no torch."""
+
+from __future__ import annotations
+
+from idemcore.hookspecs import GeneratorSpec, RecipeSpec, hookimpl
+
+OFFERS = frozenset({"latent"})
+
+
+@hookimpl
+def idem_generators() -> list[GeneratorSpec]:
+    return [
+        GeneratorSpec(
+            name="stylegan2-faces64",
+            target="idemcore_stylegan.generator:StyleGanGenerator",
+            summary="grey faces, 64x64: a small StyleGAN2; weights by `idem train stylegan`",
+            config="idemcore_stylegan.config:FacesConfig",
+            offers=OFFERS,
+        ),
+        GeneratorSpec(
+            name="stylegan2-ffhq",
+            target="idemcore_stylegan.generator:StyleGanGenerator",
+            summary="faces, 256x256 or 1024x1024: NVIDIA's StyleGAN2; weights by `idem models`",
+            config="idemcore_stylegan.config:FfhqConfig",
+            weights=("stylegan2-ffhq-256", "stylegan2-ffhq-1024"),
+            offers=OFFERS,
+        ),
+    ]
+
+
+@hookimpl
+def idem_recipes() -> list[RecipeSpec]:
+    return [
+        RecipeSpec(
+            name="stylegan",
+            target="idemcore_stylegan.train:train",
+            summary="a small StyleGAN2, from a folder or a zip file of aligned images",
+            config="idemcore_stylegan.config:TrainConfig",
+        )
+    ]

@@ -1,0 +1,162 @@
+"""Published files of StyleGAN2: NVIDIA's pickled networks and rosinality's checkpoints, read without running anything.
+
+NVIDIA's pickles hold whole modules and the Python source of their classes, which its own loader runs. Here each module
+becomes a plain record, its source an unread text, and only the tensors in it are looked at.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idemcore.checkpoints import read_pytorch, read_safetensors
+from idemcore.errors import InputError
+
+OLD_PYTORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""First bytes of a PyTorch file before version 1.6, a pickle too."""
+
+
+def read_generator(path: Path, hint: str = "") -> dict[str, Tensor]:
+    """Named tensors of the averaged generator in a .pkl of stylegan2-ada-pytorch, a .pt of rosinality, a .safetensors.
+
+    Of the first, also `conv_clamp` where its modules have one; of the second, also `latent_avg`. Raises MissingError
+    with `hint` if the file is not there, InputError if it cannot be read, wants to run code or holds something else.
+    """
+    if _is_pickle(path):
+        return _flat(_unpickle(path, hint), path, hint)
+    if path.suffix == ".safetensors":
+        return read_safetensors(path, hint)[0]
+    content = read_pytorch(path, hint)
+    if isinstance(content, dict) and isinstance(content.get("g_ema"), dict):
+        mean = {"latent_avg": content["latent_avg"]} if "latent_avg" in content else {}
+        content = {**content["g_ema"], **mean}
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} holds no StyleGAN2: neither `G_ema` nor `g_ema`, nor named tensors.", hint)
+    return content
+
+
+def _is_pickle(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        head = file.read(len(OLD_PYTORCH))
+    return head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5" and head != OLD_PYTORCH
+
+
+class _Refused(Exception):
+    """Names what a pickle wants to run."""
+
+
+class _Record:
+    """A pickled module: what its attributes were."""
+
+    def __init__(self, attributes: Any) -> None:
+        self.attributes = attributes
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows tensors, containers and modules; every other name is refused.
+
+    What is known is either a type of Python that cannot be altered, or a bound method, to which a pickle cannot assign.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {
+            "torch_utils.persistence._reconstruct_persistent_obj": self._module,
+            "torch.storage._load_from_bytes": self._storage,
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            "torch._utils._rebuild_parameter": self._parameter,
+            "numpy.core.multiarray.scalar": self._nothing,
+            "numpy.core.multiarray._reconstruct": self._nothing,
+            "numpy.ndarray": self._nothing,
+            "numpy.dtype": self._nothing,
+            "dnnlib.util.EasyDict": dict,
+            "collections.OrderedDict": dict,
+            "builtins.set": set,
+        }
+        if (wanted := f"{module}.{name}".replace("numpy._core.", "numpy.core.")) not in known:
+            raise _Refused(wanted)
+        return known[wanted]
+
+    def _module(self, meta: dict[str, Any]) -> _Record:
+        return _Record(dict(meta["state"]))
+
+    def _storage(self, data: bytes) -> Tensor:
+        """All numbers of a storage, which PyTorch pickles as a file inside the file."""
+        try:
+            storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise _Refused("code inside a tensor") from error
+        return torch.empty(0, dtype=storage.dtype).set_(storage)
+
+    def _tensor(self, storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+        return storage.as_strided(size, stride, offset).clone()
+
+    def _parameter(self, data: Tensor, *_: Any) -> Tensor:
+        return data
+
+    def _nothing(self, *_: Any) -> _Nothing:
+        return _Nothing()
+
+
+class _Nothing:
+    """Stands for what NumPy made, none of which is needed."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _unpickle(path: Path, hint: str) -> Any:
+    try:
+        with open(path, "rb") as file:
+            return _Unpickler(file).load()
+    except _Refused as error:
+        if str(error).startswith("dnnlib.tflib."):
+            message = f"{path} is a network of TensorFlow, of NVIDIA's older code, which is not read here."
+            raise InputError(message, "Bring the .pkl of stylegan2-ada-pytorch, or convert it there.") from error
+        message = f"{path} is refused: it wants to run {error}, where only tensors are read."
+        raise InputError(f"{message} Nothing of it was run.", hint) from error
+    except Exception as error:  # the unpickler raises whatever its parsing of damaged bytes meets
+        raise InputError(f"The weight file {path} cannot be read: it is damaged or ends too early.", hint) from error
+
+
+def _flat(content: Any, path: Path, hint: str) -> dict[str, Tensor]:
+    """The tensors of the averaged generator by their dotted names."""
+    generator = content.get("G_ema") if isinstance(content, dict) else None
+    if not isinstance(generator, _Record):
+        raise InputError(f"{path} holds no StyleGAN2: it has no module `G_ema`.", hint)
+    try:
+        modules = list(_modules(generator, "", set()))
+        tensors = dict(entry for name, module in modules for entry in _tensors(module, name))
+        for _, module in modules:
+            if (clamp := module.attributes.get("conv_clamp")) is not None:
+                tensors["conv_clamp"] = torch.tensor(float(clamp))
+        return tensors
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} holds no StyleGAN2: `G_ema` is not made of modules.", hint) from error
+
+
+def _modules(module: _Record, name: str, seen: set[int]) -> Iterator[tuple[str, _Record]]:
+    """A module and all in it, with the prefix of their names."""
+    if id(module) in seen:
+        raise ValueError("a module in two places")
+    seen.add(id(module))
+    yield name, module
+    for key, child in module.attributes["_modules"].items():
+        yield from _modules(child, f"{name}{key}.", seen)
+
+
+def _tensors(module: _Record, name: str) -> Iterator[tuple[str, Tensor]]:
+    for key, value in (*module.attributes["_parameters"].items(), *module.attributes["_buffers"].items()):
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{name}{key} is no tensor")
+            yield f"{name}{key}", value
