@@ -77,6 +77,7 @@ def make() -> SimpleNamespace:
     """The functions above, which pytest's import mode keeps tests from importing."""
     return SimpleNamespace(
         model=tiny,
+        untrained=lambda shape=TINY: Elic(shape),
         codec=codec,
         picture=picture,
         randomise=randomise,

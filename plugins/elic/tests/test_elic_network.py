@@ -113,6 +113,22 @@ def test_the_checkerboard_sees_the_other_colour_only() -> None:
     assert torch.equal(seen, near & ((rows + columns) % 2 == 1))
 
 
+def test_the_entropy_model_begins_at_the_spread_that_it_is_told(make: SimpleNamespace) -> None:
+    rng, spread = torch.Generator().manual_seed(0), torch.linspace(0.5, 40, 12)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = make.untrained()
+        normal = torch.randn(2, 12, 16, 16, generator=rng)
+        z = model.hyper_analysis(normal)
+        model.set_spread(spread)
+        y = spread.view(1, 12, 1, 1) * normal
+        torch.testing.assert_close(model.hyper_analysis(y), z)
+        means, scales = model.gaussians(model.h_s(z), y)
+    assert (means.abs().mean(dim=(0, 2, 3)) < 0.5 * spread).all()
+    ratio = scales.mean(dim=(0, 2, 3)) / spread
+    assert 0.5 < float(ratio.min()) <= float(ratio.max()) < 2
+
+
 def test_building_a_network_for_weights_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
     on_meta(SMALL)

@@ -133,3 +133,19 @@ def test_the_kind_and_the_widths_are_read_from_the_weights() -> None:
         assert {name: value.shape for name, value in own.items()} == {
             name: value.shape for name, value in state.items() if not DERIVED.fullmatch(name)
         }
+
+
+@pytest.mark.parametrize("kind", [Hyperprior, MeanHyperprior])
+def test_the_entropy_model_begins_at_the_spread_that_it_is_told(kind: type[Hyperprior]) -> None:
+    rng, spread = torch.Generator().manual_seed(0), torch.linspace(0.5, 40, 12)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = kind(8, 12)
+        normal = torch.randn(2, 12, 16, 16, generator=rng)
+        z = model.hyper_analysis(normal)
+        model.set_spread(spread)
+        torch.testing.assert_close(model.hyper_analysis(spread.view(1, 12, 1, 1) * normal), z)
+        means, scales = model.gaussians(model.h_s(z), normal)
+    assert (means.abs().mean(dim=(0, 2, 3)) < 0.5 * spread).all()
+    ratio = scales.mean(dim=(0, 2, 3)) / spread
+    assert 0.5 < float(ratio.min()) <= float(ratio.max()) < 2
