@@ -193,7 +193,15 @@ def test_two_images_of_one_name(check, photo, tmp_path):
 def test_unknown_plugin_and_recipe(check, tmp_path):
     check(2, ("idemcore-jpge", "idemcore-jpeg"), "plugins", "info", "idemcore-jpge")
     check(2, ("dppm", "recipe"), "train", "dppm", tmp_path, "--out", tmp_path / "out")
-    check(2, ("absent", "neither a folder nor a zip file"), "train", "ddpm", tmp_path / "absent", "--out", tmp_path / "out")
+    check(
+        2,
+        ("absent", "neither a folder nor a zip file"),
+        "train",
+        "ddpm",
+        tmp_path / "absent",
+        "--out",
+        tmp_path / "out",
+    )
 
 
 def test_certificate_that_is_none(check, tmp_path):

@@ -220,6 +220,11 @@ for attempt in range(300):
         codec.decode([stream], size)
     except BitstreamError:
         pass
+for stream in (b"", b"\\xff" * 9, rng.randbytes(99)):
+    try:
+        codec.decode([stream], (6400, 6400))  # there are far more symbols than the stream has bytes
+    except BitstreamError:
+        pass
 print("survived")
 """
 

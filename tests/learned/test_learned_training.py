@@ -101,6 +101,19 @@ def test_a_few_steps_lower_the_loss(make: SimpleNamespace, photos: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("clock")
+def test_the_learning_rate_rises_for_200_steps_and_falls_to_0_in_the_second_half_of_a_phase(
+    make: SimpleNamespace, photos: Path, tmp_path: Path
+) -> None:
+    run = training(make, photos, tmp_path, config(8, lambdas=(0.01,), first=1, learning_rate=0.01, entropy_rate=3.0))
+    for warm, factor in ((0, 1 / 200), (99, 0.5), (199, 1.0), (5000, 1.0)):
+        for progress, left in ((0.0, 1.0), (0.5, 1.0), (0.75, 0.5), (0.9, 0.2)):
+            run.phase_step, run.elapsed = warm, progress * 8
+            run.update()
+            rates = [group["lr"] for group in run.optimizer.param_groups]
+            assert rates == pytest.approx([0.01 * factor * left, 0.03 * factor * left])
+
+
+@pytest.mark.usefixtures("clock")
 def test_every_quality_is_written_and_loads(make: SimpleNamespace, photos: Path, tmp_path: Path) -> None:
     folder = train_codec("small", make.model, photos, tmp_path / "out", config(8), CPU, silent)
     assert folder == tmp_path / "out"
