@@ -34,13 +34,11 @@ Between 1.2 at the lowest and 2.7 at the highest rate of the bundled codecs.
 
 
 class LatentCell(Cell):
-    """{x : f(x) = y} of streams of one image size. `project_steps`: most gradient steps of `project`."""
+    """{x : f(x) = y} of streams of one image size."""
 
-    def __init__(
-        self, encoder: LearnedEncoder, streams: Sequence[bytes], size: tuple[int, int], project_steps: int = 12
-    ) -> None:
+    def __init__(self, encoder: LearnedEncoder, streams: Sequence[bytes], size: tuple[int, int]) -> None:
         """Raises BitstreamError if a stream is damaged."""
-        self.encoder, self.streams, self.size, self.project_steps = encoder, streams, size, project_steps
+        self.encoder, self.streams, self.size = encoder, streams, size
         latents = encoder.latents(streams, size)
         self.y_hat = latents.y_hat.to(encoder.device, torch.float32)
         self.z_hat = latents.z_hat.to(encoder.device, torch.float32)
@@ -83,7 +81,7 @@ class LatentCell(Cell):
         the way to it stays short.
         """
         x = x.clamp(0, 1)
-        for _ in range(self.project_steps):
+        for _ in range(self.encoder.config.project_steps):
             position, step = self._step(x, max(0.5 - margin - 2 * TOLERANCE, 0.0))
             outside = position.abs().amax(dim=1) > 0.5 - margin + TOLERANCE
             if not outside.any():

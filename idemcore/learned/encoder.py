@@ -47,7 +47,7 @@ class LearnedEncoder(Encoder):
 
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> LatentCell:
         """The quantisation cells of streams of one size."""
-        return LatentCell(self, list(streams), _known(size), self.config.project_steps)
+        return LatentCell(self, list(streams), _known(size))
 
     def describe(self, stream: bytes) -> dict[str, str | int | float]:
         """Which of the codec's weights wrote the stream."""

@@ -2,7 +2,7 @@
 
 Each layer of stride 2 takes 2x2 neighbours of the layer before, 4 C numbers, to their principal components. After four
 layers that is a transform of 16x16 blocks, as JPEG's DCT is of 8x8 ones. With the spread of each latent known
-too, the codec is one from its first step on; from random weights a small network takes hours to get there.
+too, the codec is one from its first step on; from random weights a small network is not there after an hour.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from ..checkpoints import check_layout, modern_names, shapes_of
+from ..checkpoints import check_layout, shapes_of
 from ..errors import InputError
 from .model import LatentModel
 
@@ -22,12 +22,12 @@ DERIVED = re.compile(
 def keep_parameters(
     state: Mapping[str, Tensor], build: Callable[[Mapping[str, Tensor]], LatentModel], where: str
 ) -> dict[str, Tensor]:
-    """The parameters, under CompressAI's names since 1.2.7, of a checkpoint of any version.
+    """The parameters of a checkpoint whose names are those of CompressAI 1.2.7 and later (`modern_names`), as float32.
 
     `build` makes the network of the shape that the checkpoint has. Raises InputError naming the keys that are missing,
     unexpected, misshapen or of the wrong type.
     """
-    kept = {key: value for key, value in modern_names(state).items() if not DERIVED.fullmatch(key)}
+    kept = {key: value for key, value in state.items() if not DERIVED.fullmatch(key)}
     try:
         network = build(kept)
     except KeyError as error:

@@ -51,8 +51,10 @@ def scale_table() -> Tensor:
 
 
 def scale_indexes(scales: Tensor) -> Tensor:
-    """Index of the smallest table scale that is not below each of `scales`; the largest for scales above all."""
-    return torch.searchsorted(scale_table(), scales.double().contiguous()).clamp(max=SCALES - 1)
+    """Index of the table scale nearest to each of `scales`, as a ratio: the least bits that the table can give."""
+    table = scale_table()
+    between = (table[:-1] * table[1:]).sqrt()
+    return torch.searchsorted(between, scales.double().contiguous())
 
 
 def on_grid(means: Tensor) -> Tensor:

@@ -144,7 +144,9 @@ def test_the_smallest_scale_that_is_not_below_is_chosen() -> None:
     table = scale_table()
     assert table[[0, -1]].tolist() == pytest.approx([SCALE_MIN, SCALE_MAX])
     assert scale_indexes(table).tolist() == list(range(SCALES))
-    assert scale_indexes(table * (1 + 1e-9)).tolist() == [*range(1, SCALES), SCALES - 1]
+    ratio = float(table[1] / table[0])
+    assert scale_indexes(table * ratio**0.49).tolist() == list(range(SCALES))
+    assert scale_indexes(table * ratio**0.51).tolist() == [*range(1, SCALES), SCALES - 1]
     assert scale_indexes(torch.tensor([-1.0, 0.0, 0.05, 1e9])).tolist() == [0, 0, 0, SCALES - 1]
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from idemcore.learned.config import CodecTrainConfig
 from idemcore.learned.encoder import LearnedEncoder
 from idemcore.learned.training import train_codec
-from idemcore.learned.weights import Library
 from idemcore.runtime import Runtime
 
 from .config import ElicConfig
+from .library import LIBRARY
 from .network import Elic, shape_of
 from .rans import range_coder
-
-LIBRARY = Library("elic", Path(__file__).parent / "weights", {"chandelier": "elic-chandelier"})
 
 
 class ElicEncoder(LearnedEncoder):
@@ -39,17 +35,5 @@ def build(state: Mapping[str, Tensor]) -> Elic:
         return Elic(shape)
 
 
-def identify(model_id: bytes, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The settings that decode a container of this model, or None."""
-    return LIBRARY.identify(model_id, settings)
-
-
-def train(
-    data: Path,
-    out: Path,
-    config: CodecTrainConfig,
-    device: torch.device,
-    progress: Callable[[dict[str, float]], None] = lambda _: None,
-) -> Path:
-    """Recipe of `idem train elic`, see `train_codec`."""
-    return train_codec("elic", Elic, data, out, config, device, progress)
+train = partial(train_codec, "elic", Elic)
+"""Recipe of `idem train elic`, see `train_codec`."""

@@ -15,7 +15,7 @@ def idem_encoders() -> list[EncoderSpec]:
             config="idemcore_elic.config:ElicConfig",
             weights=("elic", "elic-chandelier"),
             offers=frozenset({"measure", "gradient", "excess", "project"}),
-            identify="idemcore_elic.encoder:identify",
+            identify="idemcore_elic.library:identify",
         )
     ]
 

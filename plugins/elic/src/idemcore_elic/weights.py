@@ -8,7 +8,8 @@ from idemcore.checkpoints import check_layout, modern_names
 from idemcore.learned.published import keep_parameters
 from idemcore.learned.weights import codec_metadata
 
-from .encoder import LIBRARY, build
+from .encoder import build
+from .library import LIBRARY
 
 WHERE = "The checkpoint"
 

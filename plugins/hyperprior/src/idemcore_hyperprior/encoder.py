@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-import torch
 from compressai import ans
 
-from idemcore.learned.config import CodecTrainConfig
 from idemcore.learned.encoder import LearnedEncoder
 from idemcore.learned.training import train_codec
-from idemcore.learned.weights import Library
 from idemcore.runtime import Runtime
 
 from .config import HyperpriorConfig
+from .library import LIBRARY
 from .network import Hyperprior, network_for
-
-PUBLISHED = ("bmshj2018-hyperprior", "mbt2018-mean")
-LIBRARY = Library("hyperprior", Path(__file__).parent / "weights", {name: name for name in PUBLISHED})
 
 
 class HyperpriorEncoder(LearnedEncoder):
@@ -32,17 +25,5 @@ class HyperpriorEncoder(LearnedEncoder):
         super().__init__(model, model_id, ans, runtime, config)
 
 
-def identify(model_id: bytes, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The settings that decode a container of this model, or None."""
-    return LIBRARY.identify(model_id, settings)
-
-
-def train(
-    data: Path,
-    out: Path,
-    config: CodecTrainConfig,
-    device: torch.device,
-    progress: Callable[[dict[str, float]], None] = lambda _: None,
-) -> Path:
-    """Recipe of `idem train hyperprior`, see `train_codec`."""
-    return train_codec("hyperprior", Hyperprior, data, out, config, device, progress)
+train = partial(train_codec, "hyperprior", Hyperprior)
+"""Recipe of `idem train hyperprior`, see `train_codec`."""

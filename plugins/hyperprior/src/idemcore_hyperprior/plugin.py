@@ -15,7 +15,7 @@ def idem_encoders() -> list[EncoderSpec]:
             config="idemcore_hyperprior.config:HyperpriorConfig",
             weights=("hyperprior", "bmshj2018-hyperprior", "mbt2018-mean"),
             offers=frozenset({"measure", "gradient", "excess", "project"}),
-            identify="idemcore_hyperprior.encoder:identify",
+            identify="idemcore_hyperprior.library:identify",
         )
     ]
 

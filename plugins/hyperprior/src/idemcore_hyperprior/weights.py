@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from idemcore.checkpoints import modern_names
 from idemcore.learned.published import keep_parameters
 from idemcore.learned.weights import codec_metadata
 
-from .encoder import LIBRARY
+from .library import LIBRARY
 from .network import network_for
 
 
 def adapt(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """From the state dict of a published file to tensors and metadata to store. Raises InputError."""
-    kept = keep_parameters(state, network_for, "The checkpoint")
+    kept = keep_parameters(modern_names(state), network_for, "The checkpoint")
     return kept, codec_metadata(kept, LIBRARY.name)
