@@ -151,7 +151,8 @@ class Decoder:
 
     generator_part: Part[GeneratorSpec]
     solver_part: Part[SolverSpec]
-    generator: Generator
+    generator: Generator | None
+    """None where the solver needs nothing of it: its weights are not loaded."""
     solver: InversionSolver[Any]
     """Wrapped by the adapter, if there is one."""
     adapter_part: Part[AdapterSpec] | None = None
@@ -165,7 +166,7 @@ class Decoder:
         runtime: Runtime | None = None,
         settings: Settings | None = None,
     ) -> Decoder:
-        """Raises MissingError if the generator's weights are not here. `settings`: `{"solver": {"steps": 8}}`.
+        """Raises MissingError if weights that the solver needs are not here. `settings`: `{"solver": {"steps": 8}}`.
 
         The adapter that the two need is put between them; its settings are `{"adapter": {...}}`.
         """
@@ -175,11 +176,17 @@ class Decoder:
         if isinstance(solver, str):
             solver = choose(catalogue, "solver", solver, settings.get("solver"))
         adapter = choose_adapter(generator.spec, solver.spec, settings.get("adapter"))
-        built = import_target(generator.spec.target)(generator.config, runtime or Runtime.choose())
+        used = adapter or solver.spec.needs & generator.spec.offers
+        built = import_target(generator.spec.target)(generator.config, runtime or Runtime.choose()) if used else None
         inverter = import_target(solver.spec.target)(solver.config)
         if adapter:
             inverter = import_target(adapter.spec.target)(inverter, adapter.config)
         return cls(generator, solver, built, inverter, adapter)
+
+    @property
+    def prior(self) -> Part[GeneratorSpec] | None:
+        """The generator's part; None if the solver does without."""
+        return self.generator_part if self.generator is not None else None
 
     def reconstruct(
         self,
@@ -207,7 +214,7 @@ class Decoder:
 
     def _check_size(self, bitstream: Bitstream) -> None:
         """Raises UnsupportedCombination if the generator makes images of another size only."""
-        if self.generator.size in (None, bitstream.size):
+        if self.generator is None or self.generator.size in (None, bitstream.size):
             return
         made, wanted = (f"{width}x{height}" for height, width in (cast(Any, self.generator.size), bitstream.size))
         raise UnsupportedCombination(
@@ -293,7 +300,7 @@ def certificate(
             # Not the codec's settings, which say nothing of a file that another program wrote.
             "stream": bitstream.codec.encoder.describe(bitstream.stream),
         },
-        "generator": _configured(decoder.generator_part) if decoder else None,
+        "generator": _configured(decoder.prior) if decoder and decoder.prior else None,
         "solver": _configured(decoder.solver_part) if decoder else None,
         "adapter": _configured(decoder.adapter_part) if decoder and decoder.adapter_part else None,
     }

@@ -61,11 +61,12 @@ class Run:
         report, first = self.report, self.reconstructions[0]
         height, width = self.original.shape[-2:]
         codec = report["codec"] if report["quality"] is None else f"{report['codec']}, quality {report['quality']}"
+        found_by = " + ".join(filter(None, (report["generator"], report["solver"])))
         verdict = "re-encodes to the same bytes" if first.exact else f"{first.differing_symbols} symbols differ"
         return compare(
             Panel(self.original, "Original", f"{width} x {height} pixels"),
             Panel(self.decoded, "Decoded", f"{codec}: {report['bpp']:.3f} bpp"),
-            Panel(first.image, "Reconstruction", f"{report['generator']} + {report['solver']}: {verdict}"),
+            Panel(first.image, "Reconstruction", f"{found_by}: {verdict}"),
         )
 
 
@@ -99,7 +100,7 @@ def run_image(
         "image": str(path),
         "codec": codec.name,
         "quality": getattr(codec.part.config, "quality", None),
-        "generator": decoder.generator_part.spec.name,
+        "generator": decoder.prior.spec.name if decoder.prior else None,
         "solver": decoder.solver_part.spec.name,
         "seed": seed,
         "size": [bitstream.size[1], bitstream.size[0]],

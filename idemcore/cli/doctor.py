@@ -43,7 +43,7 @@ def doctor(device: str, precision: str, as_json: bool) -> int:
 
 def _versions() -> Iterator[Check]:
     yield "python", "ok", f"{platform.python_version()} on {platform.platform()}"
-    for name in ("idemcore", "torch", "numpy", "pillow", "safetensors"):
+    for name in ("torch", "numpy", "pillow", "safetensors"):
         try:
             yield name, "ok", version(name)
         except PackageNotFoundError:

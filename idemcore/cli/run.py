@@ -135,12 +135,13 @@ def _record(report: dict[str, Any], folder: Path) -> dict[str, str]:
     quality = "" if report["quality"] is None else f", quality {report['quality']}"
     count = len(report["reconstructions"])
     exact = sum(row["exact"] for row in report["reconstructions"])
+    prior = f" with {report['generator']}" if report["generator"] else ""
     return {
         "image": f"{report['image']}, {width}x{height}",
         "bitstream": f"{report['bytes']:,} bytes, {report['bpp']:.3f} bpp ({report['codec']}{quality})",
         "decoded": decibels(report["psnr"]["decoded"]),
         "reconstruction": decibels(report["psnr"]["reconstruction"]),
-        "solver": f"{report['solver']} with {report['generator']}, {report['nfe']} passes forwards, "
+        "solver": f"{report['solver']}{prior}, {report['nfe']} passes forwards, "
         f"{report['denoiser_backwards']} backwards",
         "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report["seconds"].items()),
         "certifying moved": moved(report["psnr_moved"]),
