@@ -204,10 +204,10 @@ class LatentAsDiffusion(DiffusionGenerator):
 class PulledBackCell(Cell):
     """{u : f(G(z)) = y}, u = 1/2 + z / (2 REACH) as [B,d,1,1]: the cell as a solver sees it that moves latents.
 
-    u -> z -> G(z) -> measure, excess, contains of the image's cell. `measure` still gives images, of which `target` is
-    the one wanted. Nothing is known of the latent beforehand: `centre` is the mean of the prior, `distortion` its
-    standard deviation. A generator may have no image in the cell; then `project` gives a near one, and `certify` ends
-    the way outside of the generator's range.
+    u -> z -> G(z) -> measure, position, excess, contains of the image's cell. `measure` still gives images, of which
+    `target` is the one wanted. Nothing is known of the latent beforehand: `centre` is the mean of the prior,
+    `distortion` its standard deviation. A generator may have no image in the cell; then `project` gives a near one, and
+    `certify` ends the way outside of the generator's range.
     """
 
     def __init__(self, cell: Cell, generator: LatentGenerator, config: PullBackConfig | None = None) -> None:
@@ -234,6 +234,10 @@ class PulledBackCell(Cell):
     def measure(self, x: Tensor) -> Tensor:
         """g(f(G(z))), an image."""
         return self.cell.measure(self.synthesize(x))
+
+    def position(self, x: Tensor) -> Tensor:
+        """[B,K] where each symbol of G(z) stands in its interval."""
+        return self.cell.position(self.synthesize(x))
 
     def excess(self, x: Tensor) -> Tensor:
         """[B,K] distance of each symbol of G(z) outside the cell."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pluggy
 
@@ -20,6 +20,7 @@ CAPABILITIES = {
     "measure": "the cell has measure(x) = g(f(x))",
     "gradient": "measure has a straight-through gradient",
     "excess": "the cell has excess(x), differentiable",
+    "position": "the cell has position(x), differentiable",
     "project": "the cell has project(x, margin)",
     "image": "what the solver moves is an image, to which measure(x) can be added; not a latent",
     "diffusion": "the generator has denoise(x, sigma)",
@@ -66,6 +67,9 @@ class GeneratorSpec(Spec):
 @dataclass(frozen=True)
 class SolverSpec(Spec):
     needs: frozenset[str] = frozenset()
+    """With its default settings."""
+    needs_with: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    """What it needs instead with a setting, by `KEY=VALUE`."""
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,8 @@ def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Sp
         value = getattr(spec, field, "")
         if (value or field == "target") and not _TARGET.fullmatch(value):
             raise _Fault(f"{what}: {field} is {value!r}, not 'package.module:Name'")
-    for capability in sorted((*getattr(spec, "offers", ()), *getattr(spec, "needs", ()))):
+    named = [getattr(spec, "offers", ()), getattr(spec, "needs", ()), *getattr(spec, "needs_with", {}).values()]
+    for capability in sorted(set().union(*named)):
         if capability not in CAPABILITIES:
             guess = nearest(capability, list(CAPABILITIES))
             raise _Fault(f"{what}: '{capability}' is not a capability. {guess}".strip())

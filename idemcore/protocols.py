@@ -80,9 +80,16 @@ class Cell(ABC):
         """g(f(x)), with a straight-through gradient if the codec offers `gradient` (the x-domain constraint)."""
         raise Unsupported("this codec has no measure; use a solver that needs only `project`")
 
+    def position(self, x: Tensor) -> Tensor:
+        """[B,K]: where f, before it rounds, puts each symbol of x; 0 is y's own symbol, -1/2..1/2 its interval.
+
+        In quantiser steps; differentiable (y-domain).
+        """
+        raise Unsupported("this codec has no position; use a solver with constraint=image")
+
     def excess(self, x: Tensor) -> Tensor:
         """[B,K] distance of each symbol outside the cell, in quantiser steps; 0 inside; differentiable (y-domain)."""
-        raise Unsupported("this codec has no excess; use a solver with constraint=image")
+        return (self.position(x).abs() - 0.5).clamp(min=0.0)
 
     def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
         """A near-nearest real-valued point of the cell, `margin` quantiser steps inside it. Idempotent."""

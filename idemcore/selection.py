@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from .config import build_config
@@ -48,7 +48,17 @@ def choose(catalogue: Catalogue, kind: str, name: str, values: Mapping[str, Any]
     """The `kind` called `name`, with its settings. Raises UsageError or MissingError for what is not there."""
     spec = catalogue.resolve(kind, name)
     distribution = next(owner for owner, other in catalogue.specs(kind) if other is spec)
-    return Part(spec, distribution, configure(spec, values or {}, kind))
+    config = configure(spec, values or {}, kind)
+    return Part(_with_needs_of(spec, config), distribution, config)
+
+
+def _with_needs_of(spec: Spec, config: Any) -> Spec:
+    """A solver's spec with the needs of its settings in place of those of its defaults."""
+    for setting, needs in getattr(spec, "needs_with", {}).items():
+        key, _, value = setting.partition("=")
+        if str(getattr(config, key)) == value:
+            return replace(spec, needs=needs)  # type: ignore[call-arg]
+    return spec
 
 
 def configure(spec: Spec, values: Mapping[str, Any], scope: str) -> Any:
@@ -119,9 +129,9 @@ def _alternative(codec: EncoderSpec, generator: GeneratorSpec, solver: SolverSpe
     """One change that makes the combination work: another solver, else another generator, else another codec."""
     codecs = [cast(EncoderSpec, s) for _, s in catalogue.specs("codec")]
     generators = [cast(GeneratorSpec, s) for _, s in catalogue.specs("generator")]
-    solvers = [cast(SolverSpec, s) for _, s in catalogue.specs("solver")]
+    others = [cast(SolverSpec, s) for _, s in catalogue.specs("solver") if s.name != solver.name]
     works = {
-        "--solver": [s.name for s in solvers if not missing_capabilities(codec, generator, s)],
+        "--solver": [s.name for s in others if not missing_capabilities(codec, generator, s)],
         "--generator": [g.name for g in generators if not missing_capabilities(codec, g, solver)],
         "--codec": [c.name for c in codecs if not missing_capabilities(c, generator, solver)],
     }

@@ -61,6 +61,7 @@ def _facts(owner: str, spec: Spec) -> dict[str, Any]:
     for key in ("suffix", "offers", "needs"):
         if value := getattr(spec, key, None):
             facts[key] = value if isinstance(value, str) else sorted(value)
+    facts |= {f"needs with {setting}": sorted(needs) for setting, needs in getattr(spec, "needs_with", {}).items()}
     if isinstance(spec, GeneratorSpec):
         found = families(spec).items()
         facts["families"] = [f"{family} by adapter" if adapter else f"{family} natively" for family, adapter in found]

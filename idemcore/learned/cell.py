@@ -69,10 +69,6 @@ class LatentCell(Cell):
         quantised = self.encoder.coder.quantise(y.detach(), z.detach()).y_hat.to(y)
         return self._decoded(y + (quantised - y).detach())
 
-    def excess(self, x: Tensor) -> Tensor:
-        """[B,K] quantiser steps outside (-1/2, 1/2), of y and then z."""
-        return (self.position(x).abs() - 0.5).clamp(min=0.0)
-
     def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
         """A near-nearest point of the cell and of [0,1], `margin` quantiser steps inside, within 0.05 steps.
 

@@ -54,6 +54,7 @@ def test_what_a_pulled_back_cell_measures_is_that_of_the_image(world: SimpleName
     made = generator.synthesize(z)
     torch.testing.assert_close(pulled.synthesize(x), made)
     torch.testing.assert_close(pulled.measure(x), cell.measure(made))
+    torch.testing.assert_close(pulled.position(x), cell.position(made), atol=1e-5, rtol=0)
     torch.testing.assert_close(pulled.excess(x), cell.excess(made), atol=1e-5, rtol=0)
     assert pulled.target is cell.centre
     assert not pulled.contains(x).any()

@@ -114,6 +114,22 @@ def test_excess_is_in_steps_and_its_gradient_points_out_of_the_cell() -> None:
     torch.testing.assert_close(x.grad, torch.tensor([1.0, 0.0, -1.0]).reshape(1, 3, 1, 1) * 255 / 16)
 
 
+def widths(cell) -> torch.Tensor:
+    """[B,K] widths of the intervals in quantiser steps."""
+    return ((cell.upper - cell.lower) / cell.step).flatten(1)
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_position_is_half_a_width_at_the_edges_of_the_cell_and_nothing_at_its_centre(quality: int) -> None:
+    toy, image = codec(quality), picture()
+    cell = toy.cell(toy.encode(image), (9, 14))
+    torch.testing.assert_close(cell.position(cell.centre), torch.zeros(2, 3 * 9 * 14))
+    for edge, half in ((cell.lower, -0.5), (cell.upper, 0.5)):
+        torch.testing.assert_close(cell.position(edge), torch.full((2, 3 * 9 * 14), half), atol=1e-4, rtol=0)
+    other = picture(seed=50)
+    assert torch.equal(cell.position(other).abs() > 0.501, cell.excess(other) > 0.001 * widths(cell))
+
+
 def test_measure_is_decode_of_encode_with_a_straight_through_gradient() -> None:
     toy, image = codec(3), picture()
     cell = toy.cell(toy.encode(picture(seed=9)), (9, 14))

@@ -14,7 +14,7 @@ def idem_encoders() -> list[EncoderSpec]:
             summary="ELIC (He et al., CVPR 2022): learned, uneven channel groups on a checkerboard; bundled, 4 rates",
             config="idemcore_elic.config:ElicConfig",
             weights=("elic", "elic-chandelier"),
-            offers=frozenset({"measure", "gradient", "excess", "project"}),
+            offers=frozenset({"measure", "gradient", "position", "excess", "project"}),
             identify="idemcore_elic.library:identify",
         )
     ]

@@ -14,7 +14,7 @@ def idem_encoders() -> list[EncoderSpec]:
             summary="scale hyperprior (Balle et al., ICLR 2018): learned; bundled, or CompressAI's",
             config="idemcore_hyperprior.config:HyperpriorConfig",
             weights=("hyperprior", "bmshj2018-hyperprior", "mbt2018-mean"),
-            offers=frozenset({"measure", "gradient", "excess", "project"}),
+            offers=frozenset({"measure", "gradient", "position", "excess", "project"}),
             identify="idemcore_hyperprior.library:identify",
         )
     ]

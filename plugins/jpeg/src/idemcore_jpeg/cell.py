@@ -74,10 +74,9 @@ class JpegCell(Cell):
         position = self.box.coefficients(x) / self.box.steps
         return self._render((position + (exact - position).detach()) * self.box.steps)
 
-    def excess(self, x: Tensor) -> Tensor:
-        """[B,K] quantiser steps outside (-1/2, 1/2), K coefficients an image, those outside the image left out."""
-        outside = (self.box.position(x).abs() - 0.5).clamp(min=0.0)
-        return outside[:, self.box.layout.valid].flatten(1)
+    def position(self, x: Tensor) -> Tensor:
+        """[B,K] quantiser steps from the symbol, K coefficients an image, those outside the image left out."""
+        return self.box.position(x)[:, self.box.layout.valid].flatten(1)
 
     def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
         """A near-nearest point of the cell and of [0,1], `margin` quantiser steps inside, within 0.02 steps."""

@@ -43,6 +43,10 @@ class ToyCell(Cell):
             decoded = self.encoder.centre(self.encoder.quantise(x))
         return x + (decoded - x).detach()
 
+    def position(self, x: Tensor) -> Tensor:
+        """In widths of the interval: the highest is narrower than a step where 256 levels are no multiple of it."""
+        return ((x - self.centre) / (self.upper - self.lower)).flatten(1)
+
     def excess(self, x: Tensor) -> Tensor:
         return ((F.relu(self.lower - x) + F.relu(x - self.upper)) / self.step).flatten(1)
 

@@ -13,7 +13,7 @@ def idem_encoders() -> list[EncoderSpec]:
             target="idemcore_toy.encoder:ToyEncoder",
             summary="uniform scalar quantiser of each channel, with a closed-form cell; for tests and for learning",
             config="idemcore_toy.config:ToyCodecConfig",
-            offers=frozenset({"measure", "gradient", "excess", "project"}),
+            offers=frozenset({"measure", "gradient", "position", "excess", "project"}),
             identify="idemcore_toy.config:identify",
         )
     ]
