@@ -34,16 +34,30 @@ class AdmUNetConfig:
     """Downsampling factors (1, 2, 4...) whose blocks are followed by attention."""
     middle_attention: bool = True
     learn_sigma: bool = True
-    """Six output channels: the noise, and where the posterior log-variance lies in its range."""
+    """Twice the image's channels come out: the noise, and where the posterior log-variance lies in its range."""
     head_channels: int = 64
     """Channels of an attention head; a narrower layer has one head."""
+    image_channels: int = 3
+    """3, or 1 of grey images."""
 
 
 class GroupNorm32(nn.GroupNorm):
     """Statistics in float32, whatever the activations are."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x.float(), self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
+        return self._normalised(x, self.num_groups, self.weight, self.bias)
+
+    def modulated(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """forward(x) * (1 + scale) + shift, with scale and shift [B,C], in one pass over x."""
+        batch, channels = scale.shape
+        gain = self.weight * (1 + scale)
+        offset = self.bias * (1 + scale) + shift
+        # Every image's channels become channels of one image, which have gains of their own.
+        flat = x.reshape(1, batch * channels, *x.shape[2:])
+        return self._normalised(flat, batch * self.num_groups, gain.flatten(), offset.flatten()).view(x.shape)
+
+    def _normalised(self, x: Tensor, groups: int, gain: Tensor, offset: Tensor) -> Tensor:
+        return F.group_norm(x, groups, gain, offset, self.eps).to(x.dtype)
 
 
 class ResBlock(nn.Module):
@@ -66,15 +80,22 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.in_layers[2](self._resampled(self.in_layers[:2](x)))
-        scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = self.out_layers[1:](self.out_layers[0](h) * (1 + scale) + shift)
+        scale, shift = self.emb_layers(embedding).chunk(2, dim=1)
+        h = self.out_layers[1:](self.out_layers[0].modulated(h, scale, shift))
         out: Tensor = self.skip_connection(self._resampled(x)) + h
         return out
 
     def _resampled(self, x: Tensor) -> Tensor:
         if self.resample == "down":
             return F.avg_pool2d(x, 2)
-        return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.resample == "up" else x
+        return doubled(x) if self.resample == "up" else x
+
+
+def doubled(x: Tensor) -> Tensor:
+    """[B,C,H,W] -> [B,C,2H,2W], each pixel four times; in the type of x, which autocast would widen."""
+    batch, channels, height, width = x.shape
+    spread = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
+    return spread.reshape(batch, channels, 2 * height, 2 * width)
 
 
 class AttentionBlock(nn.Module):
@@ -129,14 +150,14 @@ class AdmUNet(nn.Module):
             nn.SiLU(),
             nn.Linear(4 * config.channels, 4 * config.channels),
         )
-        self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(3, config.channels, 3, padding=1)])])
+        self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(config.image_channels, config.channels, 3, padding=1)])])
         saved = self._build_input()
         width = saved[-1]
         attention = [AttentionBlock(width, config.head_channels)] if config.middle_attention else []
         self.middle_block = Stage([self._block(width, width), *attention, self._block(width, width)])
         self.output_blocks = nn.ModuleList()
         width = self._build_output(width, saved)
-        channels_out = 6 if config.learn_sigma else 3
+        channels_out = config.image_channels * (2 if config.learn_sigma else 1)
         self.out = nn.Sequential(GroupNorm32(GROUPS, width), nn.SiLU(), nn.Conv2d(width, channels_out, 3, padding=1))
 
     def _block(self, width: int, out: int, resample: Resample | None = None) -> ResBlock:
@@ -193,7 +214,7 @@ def infer_config(shapes: Mapping[str, Sequence[int]]) -> AdmUNetConfig:
 
     Raises KeyError with the name that every ADM UNet has and this one lacks.
     """
-    channels = shapes["input_blocks.0.0.weight"][0]
+    channels, image_channels = shapes["input_blocks.0.0.weight"][:2]
     inputs = {match[1] for key in shapes if (match := re.match(r"input_blocks\.(\d+)\.", key))}
     # A second residual block in an output block enlarges the image; every level but the finest has one.
     enlarging = [key for key in shapes if re.fullmatch(r"output_blocks\.\d+\.[12]\.in_layers\.2\.weight", key)]
@@ -206,5 +227,6 @@ def infer_config(shapes: Mapping[str, Sequence[int]]) -> AdmUNetConfig:
         blocks=per_level - 1,
         attention=frozenset(2**level for level, i in enumerate(firsts) if f"input_blocks.{i}.1.qkv.weight" in shapes),
         middle_attention="middle_block.1.qkv.weight" in shapes,
-        learn_sigma=shapes["out.2.weight"][0] == 6,
+        learn_sigma=shapes["out.2.weight"][0] == 2 * image_channels,
+        image_channels=image_channels,
     )

@@ -60,3 +60,38 @@ class TrainConfig:
             raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
         if not self.crops or min(self.crops) % 2 ** (len(self.channels) - 1):
             raise ValueError(f"crops must be multiples of {2 ** (len(self.channels) - 1)} pixels, not {self.crops}")
+
+
+@dataclass
+class AdmTrainConfig:
+    """Settings of the recipe `adm`; each is a `--set train.KEY=VALUE` of the command line."""
+
+    minutes: float = 400.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
+    side: int = 64  # width and height of the images, a power of two from 8 on, pixels
+    channels: int = 32  # a multiple of 32
+    multipliers: tuple[int, ...] = (1, 1, 3, 5)  # widths in units of `channels`, from full resolution down by halves
+    blocks: int = 1  # residual blocks of each width on the way down; one more on the way up
+    attention: tuple[int, ...] = (4, 8)  # downsampling factors at which there is self-attention
+    schedule: str = "linear"  # noise schedule: linear or cosine
+    steps: int = 1000  # noise levels
+    mirror: bool = True  # half of the images are flipped left to right
+    batch: int = 16  # images a step
+    learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
+    ema: float = 0.05  # share of the steps so far over which the weights are averaged
+    seed: int = 0  # of the starting weights, images and noise
+    threads: int = 0  # 0: as many as PyTorch chooses
+    save_minutes: float = 10.0  # minutes between checkpoints
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < float("inf"):
+            raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
+        if self.side < 8 or self.side & (self.side - 1):
+            raise ValueError(f"side must be a power of two from 8 on, not {self.side}")
+        if self.channels < 32 or self.channels % 32:
+            raise ValueError(f"channels must be a multiple of 32, not {self.channels}")
+        if not self.multipliers or min(self.multipliers) < 1 or self.side % 2 ** (len(self.multipliers) - 1):
+            raise ValueError(f"multipliers must be numbers from 1 on, not {self.multipliers}; each halves the side")
+        if self.blocks < 1 or self.batch < 1:
+            raise ValueError(f"blocks and batch must be at least 1, not {self.blocks} and {self.batch}")
+        if not self.ema >= 0:
+            raise ValueError(f"ema must be a number from 0 on, not {self.ema}")

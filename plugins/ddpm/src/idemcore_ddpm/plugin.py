@@ -45,5 +45,11 @@ def idem_recipes() -> list[RecipeSpec]:
             target="idemcore_ddpm.train_photo:train",
             summary="the photograph prior `ddpm-photo`, from any folder of images",
             config="idemcore_ddpm.config:TrainConfig",
-        )
+        ),
+        RecipeSpec(
+            name="adm",
+            target="idemcore_ddpm.train_adm:train",
+            summary="a discrete DDPM with ADM's UNet, such as `ddpm-faces64`, from aligned images",
+            config="idemcore_ddpm.config:AdmTrainConfig",
+        ),
     ]

@@ -19,6 +19,7 @@ from idemcore.training import Crops, Progress, Training, process_settings
 from .config import TrainConfig
 from .photo import load_network
 from .photo_unet import SIGMA_DATA, PhotoUNet, denoise
+from .recipes import grid, learning_rate
 
 INIT_HINT = "Give --set train.init=bundled, or the path of a weights.safetensors that `idem train ddpm` wrote."
 
@@ -28,10 +29,6 @@ def draw_sigma(count: int, config: TrainConfig, rng: torch.Generator) -> Tensor:
     log_sigma = math.log(config.sigma_median) + config.sigma_spread * torch.randn(count, generator=rng)
     tail = math.log(0.5) + math.log(40.0) * torch.rand(count, generator=rng)
     return torch.where(torch.rand(count, generator=rng) < config.tail, tail, log_sigma).exp().clamp(0.003, 20.0)
-
-
-def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
-    return config.learning_rate * min(1.0, (step + 1) / 500) * min(1.0, max(0.0, (1 - progress) / 0.4))
 
 
 @torch.no_grad()
@@ -46,12 +43,6 @@ def sample(network: torch.nn.Module, count: int, side: int, seed: int, device: t
             x0 = denoise(network, x, sigma.to(device).expand(count))
         x = x0 + (x - x0) * (lower / float(sigma))
     return (x.clamp(-1, 1) + 1) / 2
-
-
-def grid(images: Tensor, columns: int = 4) -> Tensor:
-    """[B,3,H,W] as one picture [1,3,rows*H,columns*W], row by row."""
-    rows = [torch.cat(list(images[i : i + columns]), dim=2) for i in range(0, len(images), columns)]
-    return torch.cat(rows, dim=1)[None].cpu()
 
 
 def weights_file(state: dict[str, Tensor], config: TrainConfig, note: dict[str, str]) -> bytes:
@@ -101,7 +92,7 @@ class PhotoTraining(Training):
     def update(self) -> dict[str, float]:
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.step, self.progress)
+            group["lr"] = learning_rate(config.learning_rate, self.step, self.progress)
         side = config.crops[int(torch.randint(len(config.crops), (), generator=self.rng))]
         count = max(1, config.pixels // side**2)
         losses = self._losses(2 * self.crops.batch(count, side, self.rng) - 1)
