@@ -99,12 +99,17 @@ def to_float(byte_image: Tensor) -> Tensor:
 
 def write_png(byte_image: Tensor, path: str | PathLike[str]) -> None:
     """Writes uint8 [1,3,H,W] or [3,H,W] as an RGB PNG, whole or not at all."""
+    atomic_write(Path(path), png_bytes(byte_image))
+
+
+def png_bytes(byte_image: Tensor) -> bytes:
+    """The content of an RGB PNG of uint8 [1,3,H,W] or [3,H,W]."""
     if byte_image.dtype != torch.uint8 or byte_image.shape[:-2] not in ((3,), (1, 3)):
         raise ValueError(f"expected uint8 [3,H,W] or [1,3,H,W], not {byte_image.dtype} {list(byte_image.shape)}")
     pixels = byte_image.reshape(byte_image.shape[-3:]).permute(1, 2, 0).contiguous().cpu().numpy()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    atomic_write(Path(path), buffer.getvalue())
+    return buffer.getvalue()
 
 
 def parse_background(text: str) -> Colour:

@@ -188,6 +188,11 @@ class Decoder:
         """The generator's part; None if the solver does without."""
         return self.generator_part if self.generator is not None else None
 
+    @property
+    def name(self) -> str:
+        """Generator and solver, for people."""
+        return f"{self.prior.spec.name} + {self.solver_part.spec.name}" if self.prior else self.solver_part.spec.name
+
     def reconstruct(
         self,
         bitstream: Bitstream,

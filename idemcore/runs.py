@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -39,10 +40,12 @@ class Run:
     reencoded: list[Bitstream]
     bitstream: Bitstream
     certificates: list[dict[str, Any]]
+    decoder: str
+    """Its name."""
     report: dict[str, Any]
 
-    def write(self, folder: Path) -> None:
-        """Writes the folder as a whole, in place of an earlier run's."""
+    def write(self, folder: Path, others: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """Writes the folder as a whole, in place of an earlier run's, with `others` by name."""
         suffix = self.bitstream.codec.part.spec.suffix
         with whole_folder(folder) as partial:
             atomic_write(partial / f"bitstream{suffix}", self.bitstream.data)
@@ -54,6 +57,8 @@ class Run:
                 write_png(result.image, partial / f"reconstruction{tag}.png")
                 atomic_write(partial / f"reencoded{tag}{suffix}", again.data)
                 write_json(content, partial / f"certificate{tag}.json")
+            for name, data in others.items():
+                atomic_write(partial / name, data)
             write_json(self.report, partial / REPORT)
 
     def comparison(self) -> Tensor:
@@ -61,12 +66,11 @@ class Run:
         report, first = self.report, self.reconstructions[0]
         height, width = self.original.shape[-2:]
         codec = report["codec"] if report["quality"] is None else f"{report['codec']}, quality {report['quality']}"
-        found_by = " + ".join(filter(None, (report["generator"], report["solver"])))
         verdict = "re-encodes to the same bytes" if first.exact else f"{first.differing_symbols} symbols differ"
         return compare(
             Panel(self.original, "Original", f"{width} x {height} pixels"),
             Panel(self.decoded, "Decoded", f"{codec}: {report['bpp']:.3f} bpp"),
-            Panel(first.image, "Reconstruction", f"{found_by}: {verdict}"),
+            Panel(first.image, "Reconstruction", f"{self.decoder}: {verdict}"),
         )
 
 
@@ -109,7 +113,7 @@ def run_image(
         **_summary(rows, finite(psnr(original, decoded)), clock.seconds),
         "reconstructions": rows,
     }
-    return Run(original, decoded, results, reencoded, bitstream, certificates, report)
+    return Run(original, decoded, results, reencoded, bitstream, certificates, decoder.name, report)
 
 
 def _row(tag: str, original: Tensor, bitstream: Bitstream, result: Reconstruction, again: Bitstream) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +22,11 @@ from .options import (
     runtime_options,
     settings_options,
 )
-from .output import decibels, moved, print_json, print_record, print_table, say, solver_progress, yes
+from .output import decibels, moved, print_json, print_record, print_table, say, yes
+from .recording import Recorder, recording_options
+
+if TYPE_CHECKING:
+    from ..protocols import Callback
 
 
 @click.command()
@@ -30,6 +35,7 @@ from .output import decibels, moved, print_json, print_record, print_table, say,
 @prior_options
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws from the cell.")
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Results go to DIR/STEM/.")
+@recording_options
 @settings_options
 @runtime_options
 @background_option
@@ -44,6 +50,8 @@ def run(
     seed: int,
     samples: int,
     out: str,
+    trace: bool,
+    save_steps: int | None,
     overrides: tuple[str, ...],
     config_file: str | None,
     device: str,
@@ -55,8 +63,8 @@ def run(
     """Encode each IMAGE, decode it with a prior, certify the result and compare.
 
     Writes DIR/STEM/ with bitstream, decoded.png, reconstruction.png, the re-encoded bitstream, comparison.png,
-    certificate.json and report.json; with --samples, reconstruction-1.png and so on. An image that fails does not stop
-    the others.
+    certificate.json and report.json; with --samples, reconstruction-1.png and so on; with --trace, trace.jsonl and
+    trace.png; with --save-steps, steps.png. An image that fails does not stop the others.
     """
     from ..plugins import load_catalogue
     from ..selection import select
@@ -67,7 +75,7 @@ def run(
 
     from ..imageio import parse_background
     from ..pipeline import Codec, Decoder
-    from ..runs import check_replaceable, run_image
+    from ..runs import check_replaceable, run_image, tags
     from ..runtime import Runtime
 
     colour = parse_background(background) if background else None
@@ -77,8 +85,13 @@ def run(
 
     def one(image: Path, folder: Path) -> dict[str, Any]:
         check_replaceable(folder)
-        result = run_image(image, built, decoder, seed, samples, colour, lambda _: solver_progress(image.name))
-        result.write(folder)
+        recorder = Recorder(trace, save_steps)
+
+        def watched(sample: int) -> AbstractContextManager[Callback | None]:
+            return recorder(image.name, decoder.name, tags(samples)[sample])
+
+        result = run_image(image, built, decoder, seed, samples, colour, watched)
+        result.write(folder, recorder.files)
         _show(result.report, folder, as_json, alone=len(folders) == 1)
         if require_exact and not result.report["exact"]:
             differing = result.report["differing_symbols"]
