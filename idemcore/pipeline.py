@@ -206,8 +206,7 @@ class Decoder:
         `tradeoff` A in [0,1] blends (1-A) g(y) + A x between least error and most realism; a cell that is a box is
         convex, so the blend is inside it too, up to 8-bit rounding. Raises UnsupportedCombination.
         """
-        check_combination(bitstream.codec.part.spec, self.generator_part.spec, self.solver_part.spec)
-        self._check_size(bitstream)
+        self.check(bitstream)
         noise = Noise([image_seed(seed, bitstream.sha256, sample)])
         begin = time.perf_counter()
         solution = self.solver.solve(bitstream.cell, self.generator, noise, callback)
@@ -217,8 +216,9 @@ class Decoder:
         seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
         return Reconstruction(certified, solution.nfe, solution.backwards, seconds)
 
-    def _check_size(self, bitstream: Bitstream) -> None:
-        """Raises UnsupportedCombination if the generator makes images of another size only."""
+    def check(self, bitstream: Bitstream) -> None:
+        """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only."""
+        check_combination(bitstream.codec.part.spec, self.generator_part.spec, self.solver_part.spec)
         if self.generator is None or self.generator.size in (None, bitstream.size):
             return
         made, wanted = (f"{width}x{height}" for height, width in (cast(Any, self.generator.size), bitstream.size))

@@ -1,0 +1,138 @@
+"""`idem bench`: what solvers cost, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from ..errors import UsageError
+from ..selection import DEFAULT_GENERATOR
+from .options import codec_options, json_option, runtime_options
+from .output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
+    from ..plugins import Catalogue
+
+REFERENCE = "dps"
+COUNTS = ("passes", "backwards", "codec_calls", "codec_gradients", "projections")
+MEASURED = (*COUNTS, "seconds", "peak_bytes")
+
+Values = dict[str, dict[str, Any]]
+"""Settings by scope; solvers are scopes here."""
+
+
+@click.command()
+@click.argument("image")
+@codec_options
+@click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
+@click.option("--solver", "solvers", metavar="A,B,...", help="All that work with codec and generator, if left out.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Of all; of one: --set SOLVER.steps=N.")
+@click.option("--size", type=click.IntRange(min=8), default=128, show_default=True, help="Side of the crop, pixels.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Solves to time.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. dps.steps=100; repeatable.")
+@runtime_options
+@json_option
+def bench(
+    image: str,
+    codec: str,
+    quality: int | None,
+    generator: str,
+    solvers: str | None,
+    steps: int | None,
+    size: int,
+    repeat: int,
+    overrides: tuple[str, ...],
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> None:
+    """Solve for the centre crop of IMAGE by one solver after the other, each in a process of its own; compare the cost.
+
+    Counts and seconds are those of one solve, after a warm-up; peak memory is what solving adds to codec and generator.
+    In brackets: relative to dps, or to the first solver if dps is not among them.
+
+    Scopes of --set are codec, generator, adapter and the solvers' names.
+    """
+    from ..config import parse_overrides
+    from ..plugins import load_catalogue
+
+    catalogue = load_catalogue()
+    names = _listed(solvers) if solvers else _fitting(catalogue, codec, generator)
+    values = parse_overrides(overrides, ("codec", "generator", "adapter", *names))
+    if quality is not None:
+        values["codec"] = {"quality": quality, **values.get("codec", {})}
+    plans = {name: _plan(catalogue, codec, generator, name, steps, values) for name in names}
+    reference = REFERENCE if REFERENCE in names else names[0]
+
+    from ..bench import Job, measure_alone
+
+    rows: dict[str, dict[str, Any]] = {}
+    for name, (settings, adapter) in plans.items():
+        say(f"measuring {name}{f' by adapter {adapter}' if adapter else ''} ...")
+        job = Job(image, size, codec, generator, name, settings, device, precision, repeat)
+        rows[name] = {"solver": name, "adapter": adapter, "settings": settings, **asdict(measure_alone(job))}
+    for row in rows.values():
+        row["ratios"] = {key: ratio(row[key], rows[reference][key]) for key in MEASURED}
+    if as_json:
+        facts = {"image": image, "size": size, "codec": codec, "generator": generator, "reference": reference}
+        print_json({**facts, "repeat": repeat, "solvers": list(rows.values())})
+    else:
+        headers = ("solver", *(key.replace("_", " ") for key in COUNTS), "seconds", "peak MiB")
+        print_table(headers, [(name, *_cells(row)) for name, row in rows.items()])
+        say(f"in brackets: relative to {reference}")
+
+
+def _listed(solvers: str) -> list[str]:
+    names = list(dict.fromkeys(filter(None, (name.strip() for name in solvers.split(",")))))
+    if not names:
+        raise UsageError(f"--solver {solvers!r} names no solver.", "Write e.g. --solver cell,dps.")
+    return names
+
+
+def _fitting(catalogue: Catalogue, codec: str, generator: str) -> list[str]:
+    """Every solver that works with the two, natively or by adapter."""
+    from ..selection import missing_capabilities
+
+    encoder = cast("EncoderSpec", catalogue.resolve("codec", codec))
+    prior = cast("GeneratorSpec", catalogue.resolve("generator", generator))
+    specs = [cast("SolverSpec", spec) for _, spec in catalogue.specs("solver")]
+    return [spec.name for spec in specs if not missing_capabilities(encoder, prior, spec)]
+
+
+def _plan(
+    catalogue: Catalogue, codec: str, generator: str, solver: str, steps: int | None, values: Values
+) -> tuple[Values, str | None]:
+    """Settings of one solver's run, checked, and its adapter's name.
+
+    Raises UsageError, also for three that cannot work together.
+    """
+    from ..config import describe
+    from ..families import adapter_for
+    from ..plugins import import_target
+    from ..selection import select
+
+    spec = catalogue.resolve("solver", solver)
+    has_steps = spec.config and any(field.name == "steps" for field in describe(import_target(spec.config)))
+    own = {**({"steps": steps} if steps and has_steps else {}), **values.get(solver, {})}
+    settings = {"codec": values.get("codec", {}), "generator": values.get("generator", {}), "solver": own}
+    chosen = select(catalogue, codec, generator, solver, settings)
+    adapter = adapter_for(chosen.generator.spec, chosen.solver.spec)
+    if adapter and "adapter" in values:
+        settings["adapter"] = values["adapter"]
+        select(catalogue, codec, generator, solver, settings)
+    return settings, adapter.name if adapter else None
+
+
+def ratio(value: float, of: float) -> float | None:
+    """None if there is nothing to compare with."""
+    return value / of if of else None
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    shown = {**{key: f"{row[key]:,}" for key in COUNTS}, "seconds": f"{row['seconds']:.3g}"}
+    shown["peak_bytes"] = f"{row['peak_bytes'] / 2**20:.1f}"
+    ratios = {key: f" ({value:.2g}x)" if value is not None else "" for key, value in row["ratios"].items()}
+    return [shown[key] + ratios[key] for key in MEASURED]

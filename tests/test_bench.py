@@ -1,0 +1,171 @@
+"""`idem bench`: what is counted, how memory is measured, and how solvers are compared."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+import torch
+
+from idemcore import bench
+from idemcore.bench import Cost, CountingCell, Job, PeakMemory, measure, measure_alone
+from idemcore.errors import IdemError, UsageError
+from idemcore.imageio import read_image
+from idemcore.pipeline import Codec
+from idemcore.runtime import Runtime
+
+TOY = ("--codec", "toy", "--generator", "toy")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def job(photo):
+    """`job(solver, **settings)`: on the toy's codec and generator."""
+
+    def make(solver: str, size: int = 16, repeat: int = 1, **settings: object) -> Job:
+        return Job(str(photo), size, "toy", "toy", solver, {"solver": settings}, "cpu", "fp32", repeat)
+
+    return make
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Jobs that the command line would measure, each as if it had taken 10 passes a step."""
+    jobs: list[Job] = []
+
+    def pretended(job: Job) -> Cost:
+        jobs.append(job)
+        passes = 10 * int(job.settings["solver"].get("steps", 0))
+        return Cost(passes, passes, passes, passes, 0, 0.5 * passes, 3 * 2**20)
+
+    monkeypatch.setattr(bench, "measure_alone", pretended)
+    return jobs
+
+
+def test_a_cell_counts_calls_backward_passes_and_projections(photo):
+    bitstream = Codec.build("toy", Runtime(CPU, torch.float32)).encode(read_image(photo))
+    cell = CountingCell(bitstream.cell)
+    x = (bitstream.decoded + 0.3).requires_grad_()
+    assert torch.equal(cell.measure(x), bitstream.cell.measure(x))
+    for found in (cell.measure(x), cell.excess(x), cell.position(x)):
+        found.sum().backward()
+    projected = cell.project(x.detach(), 0.1)
+    assert torch.equal(projected, bitstream.cell.project(x.detach(), 0.1))
+    assert (cell.calls.forwards, cell.calls.backwards, cell.projections) == (4, 3, 1)
+    assert torch.equal(cell.target, bitstream.cell.target)
+    assert bool(cell.contains(cell.snap(projected)))
+
+
+def test_cost_is_that_of_one_solve(job):
+    cost = measure(job("cell", repeat=2, steps=3))
+    assert (cost.passes, cost.backwards, cost.codec_gradients, cost.projections) == (3, 0, 0, 3)
+    cost = measure(job("dps", steps=4))
+    assert (cost.passes, cost.backwards, cost.codec_gradients, cost.projections) == (4, 4, 4, 0)
+    assert cost.codec_calls >= 4
+    assert 0 < cost.seconds < 60
+    cost = measure(job("mse"))
+    assert (cost.passes, cost.codec_calls) == (0, 0)
+
+
+def test_an_image_smaller_than_the_crop_is_refused(job):
+    with pytest.raises(UsageError, match="40x24, smaller than a crop of 32x32"):
+        measure(job("mse", size=32))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the maximum cannot begin anew")
+def test_peak_memory_is_that_above_the_level_before():
+    megabytes = 2**20
+    kept = [torch.ones(2000) for _ in range(8000)]  # 64 MB in small pieces
+    del kept
+    first = PeakMemory(CPU)
+    large = torch.ones(100 * megabytes // 4)
+    assert 95 < first.above() / megabytes < 120
+    del large
+    second = PeakMemory(CPU)
+    large = torch.ones(20 * megabytes // 4)
+    del large
+    assert 15 < second.above() / megabytes < 40
+
+
+def test_solvers_are_compared_with_dps(idem, photo, measured):
+    options = ("--steps", 4, "--set", "dps.steps=20", "--set", "codec.quality=3", "--size", 24, "--repeat", 2)
+    result = idem("bench", photo, *TOY, "--solver", "cell, dps,mse", *options, "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["reference"], told["size"], told["repeat"]) == ("dps", 24, 2)
+    by_name = {row["solver"]: row for row in told["solvers"]}
+    assert list(by_name) == ["cell", "dps", "mse"]
+    assert by_name["cell"]["ratios"] == {
+        **dict.fromkeys(("passes", "backwards", "codec_calls", "codec_gradients", "seconds"), 0.2),
+        "projections": None, "peak_bytes": 1.0,
+    }  # fmt: skip
+    assert [job.settings["solver"] for job in measured] == [{"steps": 4}, {"steps": 20}, {}]
+    assert all(job.settings["codec"] == {"quality": 3} for job in measured)
+
+
+def test_table_shows_ratios_to_the_first_without_dps(idem, photo, measured):
+    options = ("--set", "cell.steps=5", "--quality", 2)
+    result = idem("bench", photo, *TOY, "--solver", "cell,mse", *options)
+    header, *lines = result.stdout.splitlines()
+    assert header.split("  ")[0] == "solver"
+    assert "50 (1x)" in lines[0]
+    assert "25 (1x)" in lines[0]
+    assert "0 (0x)" in lines[1]
+    assert "3.0 (1x)" in lines[1]
+    assert "relative to cell" in result.stderr
+    assert measured[0].settings["codec"] == {"quality": 2}
+
+
+def test_all_solvers_that_work_are_measured_if_none_is_named(idem, photo, measured):
+    names = [entry["name"] for entry in json.loads(idem("solvers", "list", "--json").stdout)]
+    assert idem("bench", photo, *TOY).exit_code == 0
+    assert [job.solver for job in measured] == names
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--solver", "sell"), "Did you mean 'cell'"),
+        (("--solver", ","), "names no solver"),
+        (("--solver", "cell", "--set", "dps.steps=3"), "unknown scope 'dps'"),
+        (("--solver", "cell", "--set", "cell.stepz=3"), "stepz"),
+        (("--solver", "cell,dps", "--steps", "0"), "--steps"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_before_anything_is(idem, photo, measured, options, words):
+    result = idem("bench", photo, *TOY, *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert measured == []
+
+
+def test_each_solver_runs_in_a_process_of_its_own(idem, photo, tmp_path):
+    result = idem("bench", photo, *TOY, "--solver", "mse", "--size", 16, "--json")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(result.stdout)["solvers"]
+    assert (row["passes"], row["adapter"]) == (0, None)
+    assert row["peak_bytes"] < 50 * 2**20, "what loading took is not counted"
+    result = idem("bench", tmp_path / "absent.png", *TOY, "--solver", "mse")
+    assert result.exit_code == 2
+    assert "absent.png" in result.stderr
+
+
+def test_a_killed_process_is_told(job, monkeypatch):
+    class Killed:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def __enter__(self) -> Killed:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, *_: object) -> None:
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(bench, "ProcessPoolExecutor", Killed)
+    with pytest.raises(IdemError, match="'cell' was killed.*--size"):
+        measure_alone(job("cell"))
