@@ -12,6 +12,7 @@ main = LazyGroup(
         "decode": ("idemcore.cli.decode:decode", "Bitstream to image; needs nothing but the file."),
         "verify": ("idemcore.cli.verify:verify", "Does this image re-encode to these bytes? Exit 0 or 3."),
         "inspect": ("idemcore.cli.inspect:inspect", "What a bitstream or certificate is."),
+        "sample": ("idemcore.cli.sample:sample", "Draw images from a prior alone."),
         "bench": ("idemcore.cli.bench:bench", "What solvers cost, side by side."),
         "train": ("idemcore.cli.train:train", "Train a plugin's model on a folder of images."),
         "codecs": ("idemcore.cli.listing:codecs", "List codecs, or describe one."),

@@ -1,0 +1,188 @@
+"""`idem sample`: images from a prior alone, without any bitstream."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from ..selection import DEFAULT_GENERATOR
+from .options import json_option, runtime_options
+from .output import check_suffix, print_json, print_record, solver_progress
+
+if TYPE_CHECKING:
+    from ..hookspecs import GeneratorSpec
+    from ..plugins import Catalogue
+    from ..sampling import Sampler
+    from ..selection import Part
+
+SCOPES = ("generator",)
+
+
+@click.command()
+@click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
+@click.option("-n", "--count", type=click.IntRange(min=1), default=16, show_default=True, help="Images to draw.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
+@click.option("-o", "--output", metavar="FILE", help="PNG of all images, row by row.")
+@click.option("--columns", type=click.IntRange(min=1), help="Images in a row; as many as rows if left out.")
+@click.option("--separate", metavar="DIR", help="Each image as DIR/0000.png and so on, with report.json.")
+@click.option("--size", metavar="WxH", help="Of an image, where a generator makes any size; 128x128 if left out.")
+@click.option("--steps", type=click.IntRange(min=2), help="Denoiser passes of a diffusion; 50 if left out.")
+@click.option("--eta", type=click.FloatRange(0, 1), help="New noise in a diffusion: 0, if left out, to 1 as in DDPM.")
+@click.option("--batch", type=click.IntRange(min=1), help="Images at a time; 262,144 pixels if left out.")
+@click.option("--set", "overrides", multiple=True, metavar="generator.KEY=VALUE", help="A setting; repeatable.")
+@click.option("--config", "config_file", metavar="FILE", help="YAML with a mapping `generator:`; --set wins over it.")
+@runtime_options
+@json_option
+def sample(
+    generator: str,
+    count: int,
+    seed: int,
+    output: str | None,
+    columns: int | None,
+    separate: str | None,
+    size: str | None,
+    steps: int | None,
+    eta: float | None,
+    batch: int | None,
+    overrides: tuple[str, ...],
+    config_file: str | None,
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> None:
+    """Draw images from a generator: what it takes for natural, unconditionally.
+
+    Image i depends on the seed and on i only: neither on how many are drawn nor on --batch.
+    """
+    from ..plugins import load_catalogue
+
+    _check_outputs(output, columns, separate)
+    wanted = _parse_size(size) if size else None
+    part = _choose(load_catalogue(), generator, overrides, config_file)
+    _check_flow(part.spec, {"--steps": steps, "--eta": eta})
+
+    from ..plugins import import_target
+    from ..runtime import Runtime
+    from ..sampling import STEPS, Sampler, fitting_size
+
+    runtime = Runtime.choose(device, precision)
+    built = import_target(part.spec.target)(part.config, runtime)
+    shape = fitting_size(built, part.spec.name, wanted)
+    sampler = Sampler(built, shape, steps or STEPS, eta or 0.0, runtime.device)
+    report = _facts(part, sampler, seed, count)
+    _draw(sampler, report, batch, output, columns, separate)
+    if as_json:
+        print_json({**report, "file": output, "folder": separate})
+    else:
+        written = ", ".join([*([output] if output else []), *([f"{separate}/"] if separate else [])])
+        print_record({**_record(report), "written": written})
+
+
+def _check_outputs(output: str | None, columns: int | None, separate: str | None) -> None:
+    """Raises UsageError before anything is drawn."""
+    if not output and not separate:
+        raise UsageError("Nothing says where the images go.", "Type -o grid.png for all in one, or --separate DIR.")
+    if columns and not output:
+        raise UsageError("--columns has no effect without a grid.", "Type -o grid.png too, or leave it out.")
+    if output:
+        check_suffix(output, ".png")
+        if not (folder := Path(output).parent).is_dir():
+            raise UsageError(f"Cannot write {output}: there is no folder {folder}.", f"Type: mkdir -p {folder}")
+    if separate:
+        from ..runs import check_replaceable
+
+        try:
+            check_replaceable(Path(separate))
+        except UsageError as error:
+            error.hint = "Choose another folder with --separate."
+            raise
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """(H, W) of `WxH`."""
+    found = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", text)
+    if not found:
+        raise UsageError(f"--size {text!r} is not a size.", "Write width and height in pixels, e.g. --size 96x64.")
+    return int(found[2]), int(found[1])
+
+
+def _choose(
+    catalogue: Catalogue, generator: str, overrides: tuple[str, ...], config_file: str | None
+) -> Part[GeneratorSpec]:
+    from ..config import load_config_file, parse_overrides
+    from ..selection import choose
+
+    values = load_config_file(config_file, SCOPES).get("generator", {}) if config_file else {}
+    return choose(catalogue, "generator", generator, values | parse_overrides(overrides, SCOPES).get("generator", {}))
+
+
+def _check_flow(spec: GeneratorSpec, options: dict[str, float | None]) -> None:
+    """Raises UsageError for options of a diffusion where there is none."""
+    given = [option for option, value in options.items() if value is not None]
+    if given and "diffusion" not in spec.offers:
+        message = f"{given[0]} has no effect: generator '{spec.name}' makes an image of a latent in one pass."
+        raise UsageError(message, "Leave it out.")
+
+
+def _facts(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count: int) -> dict[str, Any]:
+    """What is drawn; `steps` and `eta` are null where no diffusion draws."""
+    diffusion = sampler.generator.family == "diffusion"
+    return {
+        "generator": part.spec.name,
+        "plugin": part.distribution,
+        "settings": asdict(part.config),
+        "seed": seed,
+        "count": count,
+        "size": [sampler.size[1], sampler.size[0]],
+        "steps": sampler.steps if diffusion else None,
+        "eta": sampler.eta if diffusion else None,
+    }
+
+
+def _draw(
+    sampler: Sampler,
+    report: dict[str, Any],
+    batch: int | None,
+    output: str | None,
+    columns: int | None,
+    separate: str | None,
+) -> None:
+    """Draws and writes what `report` tells, to which it adds `seconds`."""
+    import torch
+
+    from ..imageio import write_png
+    from ..runs import REPORT, whole_folder, write_json
+    from ..sampling import grid
+
+    begin, kept = time.perf_counter(), []
+    place = whole_folder(Path(separate)) if separate else nullcontext()
+    with place as folder, solver_progress("sampling") as callback:
+        drawn = sampler.samples(report["seed"], report["count"], batch, callback)
+        for index, image in enumerate(chain.from_iterable(drawn)):
+            if output:
+                kept.append(image.cpu())
+            if folder:
+                write_png(image, folder / f"{index:04}.png")
+        report["seconds"] = time.perf_counter() - begin
+        if folder:
+            write_json(report, folder / REPORT)
+    if output:
+        write_png(grid(torch.stack(kept), columns), output)
+
+
+def _record(report: dict[str, Any]) -> dict[str, str]:
+    passes = f"{report['steps']} an image, eta {report['eta']:g}" if report["steps"] else "1 an image"
+    return {
+        "generator": report["generator"],
+        "images": "{count} of {size[0]}x{size[1]}, seed {seed}".format(**report),
+        "passes": passes,
+        "seconds": f"{report['seconds']:.1f}, {report['seconds'] / report['count']:.2f} an image",
+    }
