@@ -37,6 +37,8 @@ CONFIGS = {
     "no attention": AdmUNetConfig(32, (1, 2), 2, middle_attention=False),
     "one level": AdmUNetConfig(32, (2,), 1, frozenset({1})),
     "three outputs": AdmUNetConfig(64, (1, 1), 1, frozenset({1}), learn_sigma=False),
+    "grey": AdmUNetConfig(32, (1, 2), 1, frozenset({2}), image_channels=1),
+    "grey, one output": AdmUNetConfig(32, (1, 2), 1, learn_sigma=False, image_channels=1),
     "ffhq": AdmUNetConfig(128, (1, 1, 2, 2, 4, 4), 1, frozenset({16})),
     "imagenet": AdmUNetConfig(256, (1, 1, 2, 2, 4, 4), 2, frozenset({8, 16, 32})),
 }
@@ -86,11 +88,14 @@ def test_the_configuration_is_read_from_the_shapes(name: str) -> None:
     assert infer_config(shapes_of(on_meta(CONFIGS[name]).state_dict())) == CONFIGS[name]
 
 
-@pytest.mark.parametrize("name", ["small", "no attention", "one level", "three outputs"])
-def test_every_configuration_runs(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [("small", 6), ("no attention", 6), ("one level", 6), ("three outputs", 3), ("grey", 2), ("grey, one output", 1)],
+)
+def test_every_configuration_runs(name: str, channels: int) -> None:
     config = CONFIGS[name]
-    out = AdmUNet(config)(torch.randn(2, 3, 8, 16), torch.tensor([0.0, 999.0]))
-    assert out.shape == (2, 6 if config.learn_sigma else 3, 8, 16)
+    out = AdmUNet(config)(torch.randn(2, config.image_channels, 8, 16), torch.tensor([0.0, 999.0]))
+    assert out.shape == (2, channels, 8, 16)
 
 
 def test_timestep_embedding_is_cosines_then_sines_of_falling_frequencies() -> None:

@@ -19,7 +19,8 @@ from idemcore.training import Crops, process_settings
 from idemcore_ddpm import photo
 from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator, load_network
-from idemcore_ddpm.train_photo import PhotoTraining, draw_sigma, learning_rate, train, weights_file
+from idemcore_ddpm.recipes import learning_rate
+from idemcore_ddpm.train_photo import PhotoTraining, draw_sigma, train, weights_file
 
 TINY = TrainConfig(
     minutes=60.0, pixels=2048, crops=(16,), scales=(1.0, 0.5), channels=(8, 8), blocks=1, learning_rate=3e-3
@@ -171,6 +172,5 @@ def test_settings_that_cannot_train_are_refused(values: dict[str, Any]) -> None:
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
-    config = TrainConfig(learning_rate=1.0)
-    rates = [learning_rate(config, step, progress) for step, progress in ((0, 0.0), (499, 0.1), (9999, 0.8), (9999, 1))]
-    assert rates == pytest.approx([0.002, 1.0, 0.5, 0.0])
+    rates = [learning_rate(2.0, step, progress) for step, progress in ((0, 0.0), (499, 0.1), (9999, 0.8), (9999, 1))]
+    assert rates == pytest.approx([0.004, 2.0, 1.0, 0.0])

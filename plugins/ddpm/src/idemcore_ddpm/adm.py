@@ -42,6 +42,12 @@ class AdmGenerator(DiffusionGenerator):
     """Variance preserving inside, variance exploding outside:
 
         x, sigma -> t with sigma_t = sigma -> network((2x - 1) sqrt(abar), t) -> eps, v -> x0 = x - sigma eps
+
+    A network of grey images is a prior of colour images with three equal channels. Given such an image with noise, all
+    that says something of it is the mean over the channels, where the noise is sigma / sqrt(3); the two differences
+    between channels are noise alone. So E[x0 | x] is exactly the grey denoiser of that mean, shown three times, and the
+    levels in `sigmas` are sqrt(3) times those of the grey schedule. Between one level and the next the mean over the
+    channels then moves as the grey process does. The variance that a grey network has learned is that of the mean.
     """  # fmt: skip
 
     sigmas: Tensor
@@ -49,9 +55,13 @@ class AdmGenerator(DiffusionGenerator):
     def __init__(self, config: AdmConfig, runtime: Runtime) -> None:
         """Raises MissingError if the weights are not there, InputError if they are damaged or not an ADM UNet's."""
         self.runtime = runtime
-        self.sigmas = noise_schedule(config.schedule, config.steps)
+        network, said = load_network(config.weights)
+        self.size = (said.side, said.side) if said.side else None
+        self.grey = network.config.image_channels == 1
+        self.sigmas = noise_schedule(config.schedule or said.schedule, config.steps or said.steps)
+        if self.grey:
+            self.sigmas = self.sigmas * math.sqrt(3)
         self.sigma_min, self.sigma_max = float(self.sigmas[0]), float(self.sigmas[-1])
-        network = load_network(config.weights)
         self.multiple, self.learned_variance = network.multiple, network.config.learn_sigma
         if runtime.dtype != torch.float32:
             _narrow(network, runtime.dtype)
@@ -61,10 +71,8 @@ class AdmGenerator(DiffusionGenerator):
         return self.denoise_and_variance(x, sigma)[0]
 
     def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
-        level = noise_levels(sigma, x)
-        output = image_by_image(self._predict, x, level)
-        x0 = x - level[:, None, None, None] * output[:, :3]
-        return x0, (output[:, 3:] + 1) / 2 if self.learned_variance else None
+        output = image_by_image(self._predict, x, noise_levels(sigma, x))
+        return output[:, :3], (output[:, 3:] + 1) / 2 if self.learned_variance else None
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """The t of each noise level [B]: exact on the training's levels, interpolated in log sigma between them."""
@@ -76,19 +84,24 @@ class AdmGenerator(DiffusionGenerator):
         return torch.where((t - t.round()).abs() < 1e-3, t.round(), t).float()
 
     def _predict(self, x: Tensor, level: Tensor) -> Tensor:
-        """The network's output, in float32."""
+        """x0 and, if it is learned, the network's v of the variance, -1..1: float32 [B,3 or 6,H,W]."""
         height, width = x.shape[-2:]
-        kept = (1 + 4 * level**2).rsqrt()[:, None, None, None]
-        padded = pad_to_multiple((2 * x - 1) * kept, self.multiple)
+        seen = x.mean(dim=1, keepdim=True) if self.grey else x
+        noise = (level / math.sqrt(3) if self.grey else level)[:, None, None, None]
+        padded = pad_to_multiple((2 * seen - 1) * (1 + 4 * noise**2).rsqrt(), self.multiple)
         dtype = self.runtime.dtype
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
             output: Tensor = self.network(padded, self.timestep(level))
-        return output[..., :height, :width]
+        eps, *v = output[..., :height, :width].split(seen.shape[1], dim=1)
+        return torch.cat([part.expand(-1, 3, -1, -1) for part in (seen - noise * eps, *v)], dim=1)
 
 
 def _narrow(network: AdmUNet, dtype: torch.dtype) -> None:
-    """Stores the convolutions in the type that autocast would turn them into on every pass: half the memory."""
-    for part in (network.input_blocks, network.middle_block, network.output_blocks):
+    """Stores the convolutions in the type that autocast would turn them into on every pass: half the memory.
+
+    All but the first and the last, which compute in float32.
+    """
+    for part in (network.input_blocks[1:], network.middle_block, network.output_blocks):
         for module in part.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d):
                 module.to(dtype)

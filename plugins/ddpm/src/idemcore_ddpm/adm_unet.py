@@ -193,18 +193,21 @@ class AdmUNet(nn.Module):
         return width
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """x [B,3,H,W] with sides that are multiples of `multiple`, t [B] in 0..T-1 -> float32 [B,3 or 6,H,W]."""
-        # The timestep in float32: neighbouring ones are the same in bfloat16.
-        with torch.autocast(x.device.type, enabled=False):
+        """x [B,C,H,W] with sides that are multiples of `multiple`, t [B] in 0..T-1 -> float32 [B,C or 2C,H,W]."""
+        kind = x.device.type
+        inner = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        # In float32, as bfloat16 makes neighbouring timesteps the same and rounds away noise below 1/256.
+        with torch.autocast(kind, enabled=False):
             embedding = self.time_embed(timestep_embedding(t, self.config.channels))
-        h, saved = x, []
-        for stage in self.input_blocks:
+            h = self.input_blocks[0](x, embedding).to(inner)
+        saved = [h]
+        for stage in self.input_blocks[1:]:
             h = stage(h, embedding)
             saved.append(h)
         h = self.middle_block(h, embedding)
         for stage in self.output_blocks:
             h = stage(torch.cat([h, saved.pop()], dim=1), embedding)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(kind, enabled=False):
             output: Tensor = self.out(h.float())
         return output
 
@@ -212,9 +215,12 @@ class AdmUNet(nn.Module):
 def infer_config(shapes: Mapping[str, Sequence[int]]) -> AdmUNetConfig:
     """The configuration of the network that a state dict's shapes belong to.
 
-    Raises KeyError with the name that every ADM UNet has and this one lacks.
+    Raises KeyError with the name that every ADM UNet has and this one lacks, ValueError if its images are neither grey
+    nor of three colours.
     """
     channels, image_channels = shapes["input_blocks.0.0.weight"][:2]
+    if image_channels not in (1, 3):
+        raise ValueError(f"its images have {image_channels} channels, not 1 or 3")
     inputs = {match[1] for key in shapes if (match := re.match(r"input_blocks\.(\d+)\.", key))}
     # A second residual block in an output block enlarges the image; every level but the finest has one.
     enlarging = [key for key in shapes if re.fullmatch(r"output_blocks\.\d+\.[12]\.in_layers\.2\.weight", key)]

@@ -17,8 +17,15 @@ class AdmConfig:
     """Settings of a discrete DDPM with the ADM UNet; the network's shape is read from its weights."""
 
     weights: str = ""  # an id of `idem models`, or the path of a .safetensors or .pt state dict
-    schedule: str = "linear"  # noise schedule of the training: linear or cosine
-    steps: int = 1000  # noise levels of the training
+    schedule: str = ""  # noise schedule of the training, linear or cosine; empty: as the weights say, else linear
+    steps: int = 0  # noise levels of the training; 0: as the weights say, else 1000
+
+
+@dataclass
+class FacesConfig(AdmConfig):
+    """Settings of `ddpm-faces64`: grey faces, 64x64."""
+
+    weights: str = "bundled"  # `bundled`, or the path of a weights.safetensors that `idem train adm` wrote
 
 
 @dataclass

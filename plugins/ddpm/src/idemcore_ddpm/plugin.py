@@ -19,6 +19,13 @@ def idem_generators() -> list[GeneratorSpec]:
             offers=OFFERS,
         ),
         GeneratorSpec(
+            name="ddpm-faces64",
+            target="idemcore_ddpm.adm:AdmGenerator",
+            summary="grey faces, 64x64: a small ADM UNet; weights by `idem train adm`",
+            config="idemcore_ddpm.config:FacesConfig",
+            offers=OFFERS,
+        ),
+        GeneratorSpec(
             name="ddpm-ffhq",
             target="idemcore_ddpm.adm:AdmGenerator",
             summary="faces, 256x256: the ADM UNet released with DPS; weights by `idem models`",

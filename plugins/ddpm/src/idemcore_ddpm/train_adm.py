@@ -77,7 +77,7 @@ def _log_likelihood(clean: Tensor, miss: Tensor, log_variance: Tensor) -> Tensor
 
 
 def zero_residuals(network: AdmUNet) -> None:
-    """Starts the last layer of every block, and of the network, at 0, as ADM does: each block starts as the identity."""
+    """Starts the last layer of every block, and of the network, at 0, as ADM does: blocks start as the identity."""
     blocks = [module for module in network.modules() if isinstance(module, ResBlock | AttentionBlock)]
     lasts = [block.out_layers[-1] if isinstance(block, ResBlock) else block.proj_out for block in blocks]
     for layer in [*lasts, network.out[-1]]:
@@ -179,7 +179,7 @@ class AdmTraining(Training):
 
     def write_weights(self) -> Path:
         """`weights.safetensors`, averaged and in float16, which `ddpm-faces64` reads; `samples.png` of them."""
-        note = {"schedule": self.config.schedule, "steps": str(self.config.steps)}
+        note = {"schedule": self.config.schedule, "steps": str(self.config.steps), "side": str(self.config.side)}
         note |= {"images": str(self.seen), "minutes": f"{self.elapsed / 60:.1f}"}
         tensors = {name: value.to("cpu", torch.float16).contiguous() for name, value in self.ema.items()}
         atomic_write(self.out / "weights.safetensors", save(tensors, metadata=note))

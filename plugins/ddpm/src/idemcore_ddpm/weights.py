@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from idemcore.checkpoints import check_layout, fill, read_state_dict, shapes_of
+from idemcore.checkpoints import check_layout, fill, read_safetensors, read_state_dict, shapes_of
 from idemcore.errors import InputError, MissingError
 from idemcore.models import locate
 
@@ -14,6 +18,23 @@ from .adm_unet import AdmUNet, AdmUNetConfig, infer_config
 FFHQ = AdmUNetConfig(channels=128, multipliers=(1, 1, 2, 2, 4, 4), blocks=1, attention=frozenset({16}))
 IMAGENET = AdmUNetConfig(channels=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=frozenset({8, 16, 32}))
 HINT = "Give the file of its weights with `--set generator.weights=FILE`."
+BUNDLED = Path(__file__).parent / "weights" / "ddpm-faces64.safetensors"
+TRAIN_HINT = "Train one with `idem train adm DATA --out DIR` and add `--set generator.weights=DIR/weights.safetensors`."
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What weights of `idem train adm` say of themselves; the defaults are those of the published checkpoints."""
+
+    schedule: str = "linear"
+    steps: int = 1000
+    side: int = 0
+    """Of the images, pixels; 0 if they do not say it, and then any size is taken."""
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> Trained:
+        """Raises ValueError if a number is none."""
+        return cls(metadata.get("schedule", "linear"), int(metadata.get("steps", 1000)), int(metadata.get("side", 0)))
 
 
 def adapt_ffhq(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -31,24 +52,29 @@ def _checked(state: dict[str, Tensor], config: AdmUNetConfig, name: str) -> tupl
     return state, {}
 
 
-def load_network(weights: str) -> AdmUNet:
+def load_network(weights: str) -> tuple[AdmUNet, Trained]:
     """The network of stored weights, or of a state dict in a .safetensors or PyTorch file; frozen, float32, on the CPU.
 
-    `weights` is an id of `idem models` or a path. Raises MissingError if they are not here, InputError if they cannot
-    be read or are not an ADM UNet's.
+    `weights` is `bundled`, an id of `idem models` or a path. Raises MissingError if they are not here, InputError if
+    they cannot be read or are not an ADM UNet's.
     """
     if not weights:
         raise MissingError("This generator comes without weights.", HINT)
-    path = locate(weights)
-    state = read_state_dict(path, HINT)
+    path, hint = (BUNDLED, TRAIN_HINT) if weights == "bundled" else (locate(weights), HINT)
+    state, metadata = _read(path, hint)
     try:
-        network = _on_meta(infer_config(shapes_of(state)))
+        network, said = _on_meta(infer_config(shapes_of(state))), Trained.of(metadata)
     except KeyError as error:
-        raise InputError(f"{path} does not hold an ADM UNet: it has no {error.args[0]}.", HINT) from error
+        raise InputError(f"{path} does not hold an ADM UNet: it has no {error.args[0]}.", hint) from error
     except (IndexError, ValueError) as error:
-        raise InputError(f"{path} does not hold an ADM UNet: {error}.", HINT) from error
-    fill(network, state, path, HINT)
-    return network
+        raise InputError(f"{path} does not hold an ADM UNet: {error}.", hint) from error
+    fill(network, state, path, hint)
+    return network, said
+
+
+def _read(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """State dict and metadata, which a PyTorch file has not."""
+    return read_safetensors(path, hint) if path.suffix == ".safetensors" else (read_state_dict(path, hint), {})
 
 
 def _on_meta(config: AdmUNetConfig) -> AdmUNet:
