@@ -29,8 +29,8 @@ MARKED = 60
 class Trace:
     """A callback for `solve` that keeps the numbers of every step.
 
-    A row has index, total, sigma ([0,1] units), residual ([0,1] units or quantiser steps: the solver's), nfe (passes so
-    far) and seconds since the trace was made; a number that is not finite is None.
+    A row has index, total, sigma, residual (in [0,1] units or quantiser steps, as the solver has it), nfe (passes so far)
+    and seconds since the trace was made; a number that is not finite is None.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Trace:
 
         panels = {"residual": "constraint residual, rms"}
         if any(row["sigma"] for row in self.rows):
-            panels["sigma"] = "noise level, [0,1] units"
+            panels["sigma"] = "noise level, sigma"
         figure = Figure(figsize=(7.2, 1.0 + 2.4 * len(panels)), layout="constrained")
         figure.suptitle(title, x=0.02, ha="left", fontsize=13, color=INK)
         columns = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]

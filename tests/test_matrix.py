@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,17 @@ def test_a_combination_runs_or_is_refused(
     assert (written["adapter"] or {}).get("name") == (adapter.name if adapter else None)
     assert (written["generator"] is None) == (solver == "mse")
     assert written["exact"] == (written["differing_symbols"] == 0)
+
+
+def test_the_docs_tell_every_solver_with_its_steps() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]+\| (\w+) \|", (DOCS / "solvers.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    told = dict(rows)
+    assert set(told) == REQUIRED
+    for name in set(SOLVERS) & REQUIRED - {"mse"}:
+        config = choose(load_catalogue(), "solver", name).config
+        assert told[name] == str(config.steps), name
 
 
 def test_a_refusal_comes_before_weights_are_looked_for(idem, photo, tmp_path) -> None:
