@@ -29,8 +29,8 @@ MARKED = 60
 class Trace:
     """A callback for `solve` that keeps the numbers of every step.
 
-    A row has index, total, sigma, residual (in [0,1] units or quantiser steps, as the solver has it), nfe (passes so far)
-    and seconds since the trace was made; a number that is not finite is None.
+    A row has index, total, sigma, residual (in [0,1] units or quantiser steps, as the solver has it), nfe (passes so
+    far) and seconds since the trace was made; a number that is not finite is None.
     """
 
     def __init__(self) -> None:

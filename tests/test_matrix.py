@@ -124,10 +124,8 @@ def test_a_combination_runs_or_is_refused(
 
 
 def test_the_docs_tell_every_solver_with_its_steps() -> None:
-    rows = re.findall(
-        r"^\| `(\w+)` \|[^|]+\| (\w+) \|", (DOCS / "solvers.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    told = dict(rows)
+    page = (DOCS / "solvers.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \|[^|]+\| (\w+) \|", page, re.MULTILINE))
     assert set(told) == REQUIRED
     for name in set(SOLVERS) & REQUIRED - {"mse"}:
         config = choose(load_catalogue(), "solver", name).config
