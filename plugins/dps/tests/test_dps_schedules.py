@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from idemcore_dps.schedules import alpha_from_sigma, ancestral, karras, linear_ddpm, respaced, sigma_from_alpha
+from idemcore_dps.schedules import (
+    alpha_from_sigma,
+    ancestral,
+    karras,
+    linear_ddpm,
+    respaced,
+    sigma_from_alpha,
+    timestep_levels,
+)
 
 
 def test_karras_runs_from_the_largest_level_to_the_smallest() -> None:
@@ -47,6 +57,39 @@ def test_respacing_keeps_both_ends_and_descends(steps: int) -> None:
 def test_respacing_to_more_steps_than_there_are_gives_all() -> None:
     sigmas = linear_ddpm(10)
     assert torch.equal(respaced(sigmas, 50), sigmas.flip(0))
+
+
+def test_a_quadratic_schedule_is_densest_where_there_is_little_noise() -> None:
+    order = torch.arange(1000.0, dtype=torch.float64)
+    chosen = respaced(order, 20, "quadratic")
+    assert len(chosen) == 20
+    assert (chosen[0], chosen[-1]) == (999, 0)
+    # Evenly spaced is the square of how far the way down from the largest has come.
+    square = ((999 - chosen) / 999) ** 2
+    torch.testing.assert_close(square.diff(), torch.full((19,), 1 / 19, dtype=torch.float64), atol=2e-3, rtol=0)
+
+
+def test_levels_that_would_be_the_same_are_taken_once() -> None:
+    chosen = respaced(torch.arange(1000.0), 1000, "quadratic")
+    assert 500 < len(chosen) < 1000
+    assert (chosen.diff() < 0).all()
+
+
+def test_a_continuous_network_is_visited_only_where_it_was_trained(world: SimpleNamespace) -> None:
+    prior = world.GaussianPrior()
+    prior.sigma_min, prior.sigma_max = 0.02, 3.0
+    levels = timestep_levels(prior, 50)
+    assert len(levels) == 50
+    assert levels[0] <= 3.0
+    assert levels[-1] >= 0.02
+
+
+def test_levels_from_a_timestep_on_have_no_more_noise_than_it(world: SimpleNamespace) -> None:
+    for prior in (world.GaussianPrior(), world.DiscretePrior()):
+        assert torch.equal(timestep_levels(prior, 300, start=300), linear_ddpm()[:300].flip(0))
+        assert torch.equal(timestep_levels(prior, 1000), linear_ddpm().flip(0))
+    prior.sigmas = linear_ddpm()[100:]
+    assert torch.equal(timestep_levels(prior, 20, start=50), linear_ddpm()[100:101]), "never none"
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0, 5.0])

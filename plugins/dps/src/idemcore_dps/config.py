@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+CONSTRAINTS = ("image", "latent", "cell")
+"""What guidance brings to 0: see `guidance.violation`."""
 
 
 @dataclass
@@ -11,10 +15,100 @@ class DPSConfig:
 
     steps: int = 1000  # denoiser passes, each also backwards; fewer than the network's timesteps are respaced
     zeta: float = 0.6  # step along the gradient of the unsquared norm, [-1,1] units
+    constraint: str = "image"  # norm of: image (g(y) - g(f(x0))), latent (f(x0) - y) or cell (way to the box of y)
+    tries: int = 1  # at most; each with fresh noise, and of all the image of best re-compression PSNR is kept
+    enough: float = 32.94  # re-compression PSNR, dB, at which there is no other try
+    growth: float = 1.5  # zeta grows by this factor with every try
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
-        _at_least("zeta", self.zeta, 0.0)
+        _within("steps", self.steps, 1)
+        _within("zeta", self.zeta, 0.0)
+        _one_of("constraint", self.constraint, CONSTRAINTS)
+        _within("tries", self.tries, 1)
+        _within("enough", self.enough, 0.0)
+        _within("growth", self.growth, 0.0)
+
+
+@dataclass
+class MCGConfig:
+    """The step of DPS, then data projection."""
+
+    steps: int = 1000  # denoiser passes, each also backwards; fewer than the network's timesteps are respaced
+    zeta: float = 0.6  # step along the gradient of the unsquared norm, [-1,1] units
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("zeta", self.zeta, 0.0)
+
+
+@dataclass
+class DSGConfig:
+    """Guidance on the sphere of the noise."""
+
+    steps: int = 100  # denoiser passes; fewer than the network's timesteps are respaced
+    guidance_rate: float = 0.1  # from the direction of the noise (0) towards that of the gradient (1)
+    interval: int = 1  # every so many steps one is guided, which goes backwards too
+    constraint: str = "image"  # norm of: image (g(y) - g(f(x0))), latent (f(x0) - y) or cell (way to the box of y)
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("guidance_rate", self.guidance_rate, 0.0, 1.0)
+        _within("interval", self.interval, 1)
+        _one_of("constraint", self.constraint, CONSTRAINTS)
+
+
+@dataclass
+class DiffPIRConfig:
+    """A proximal step on the estimate, then renoising."""
+
+    steps: int = 100  # denoiser passes; fewer than the network's timesteps are respaced
+    lambda_: float = 1.0  # weight of the prior: rho = lambda sigma_n^2 / sigma_t^2
+    sigma_n: float = 0.001  # noise of the measurement; a codec has none, for which the published code takes this
+    zeta: float = 0.1  # share of fresh noise in renoising, 0..1
+    inner_steps: int = 1  # gradient steps towards the proximal point
+    schedule: str = "quadratic"  # of the timesteps: quadratic (densest at the end) or uniform
+    constraint: str = "image"  # norm of: image (g(y) - g(f(x0))), latent (f(x0) - y) or cell (way to the box of y)
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("lambda_", self.lambda_, 0.0)
+        _within("sigma_n", self.sigma_n, 0.0)
+        _within("zeta", self.zeta, 0.0, 1.0)
+        _within("inner_steps", self.inner_steps, 1)
+        _one_of("schedule", self.schedule, ("quadratic", "uniform"))
+        _one_of("constraint", self.constraint, CONSTRAINTS)
+
+
+@dataclass
+class MPGDConfig:
+    """Guidance of the estimate alone, and DDIM."""
+
+    steps: int = 100  # denoiser passes; fewer than the network's timesteps are respaced
+    c: float = 0.5  # step along the gradient of the squared norm: 0.5 would end the violation, were it linear
+    eta: float = 0.5  # of DDIM: 0 is deterministic, 1 is ancestral
+    constraint: str = "image"  # norm of: image (g(y) - g(f(x0))), latent (f(x0) - y) or cell (way to the box of y)
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("c", self.c, 0.0)
+        _within("eta", self.eta, 0.0, 1.0)
+        _one_of("constraint", self.constraint, CONSTRAINTS)
+
+
+@dataclass
+class BackprojConfig:
+    """Back-projection, for codecs without a gradient."""
+
+    steps: int = 20  # denoiser passes; fewer than the network's timesteps are respaced
+    start: int = 300  # timestep of DDPM's 1000 to whose level g(y) is noised
+    eta: float = 1.0  # share of fresh noise: 0 is deterministic
+    eta_b: float = 0.4  # share of the back-projected estimate, the rest being the denoiser's own
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("start", self.start, 1, 1000)
+        _within("eta", self.eta, 0.0, 1.0)
+        _within("eta_b", self.eta_b, 0.0, 1.0)
 
 
 @dataclass
@@ -29,18 +123,21 @@ class CellConfig:
     margin: float = 0.0  # quantiser steps inside the cell that every projection keeps, 0..0.5
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
-        _at_least("start", self.start, 0.0)
-        _at_least("rho", self.rho, 1.0)
-        _at_least("eta", self.eta, 0.0)
-        _at_least("margin", self.margin, 0.0)
-        if self.sigma_min <= 0:
+        _within("steps", self.steps, 1)
+        _within("start", self.start, 0.0)
+        _within("rho", self.rho, 1.0)
+        _within("eta", self.eta, 0.0, 1.0)
+        _within("margin", self.margin, 0.0, 0.5)
+        if not self.sigma_min > 0:
             raise ValueError(f"sigma_min must be above 0, not {self.sigma_min}")
-        for key, most in (("eta", 1.0), ("margin", 0.5)):
-            if getattr(self, key) > most:
-                raise ValueError(f"{key} must be at most {most}, not {getattr(self, key)}")
 
 
-def _at_least(key: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ValueError(f"{key} must be at least {least}, not {value}")
+def _within(key: str, value: float, least: float, most: float = math.inf) -> None:
+    if not least <= value <= most:
+        bounds = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+        raise ValueError(f"{key} must be {bounds}, not {value}")
+
+
+def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{key} must be one of {', '.join(choices)}, not {value!r}")

@@ -1,0 +1,39 @@
+"""`cell`: project and renoise."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from idemcore.certify import certify
+from idemcore.noise import Noise
+from idemcore_dps.cell import ProjectAndRenoise
+from idemcore_dps.config import CellConfig
+
+
+def test_cell_ends_inside_the_cell_and_certifies_exactly(world: SimpleNamespace) -> None:
+    cell = world.BoxCell(world.scene(4))
+    image = ProjectAndRenoise(CellConfig()).solve(cell, world.GaussianPrior(), Noise(range(4))).image
+    torch.testing.assert_close(cell.project(image), image, atol=1e-6, rtol=0)
+    certified = certify(cell, image)
+    assert certified.exact == [True] * 4
+    assert certified.differing_symbols == [0] * 4
+    assert torch.equal(cell.contains(certified.image), torch.ones(4, dtype=torch.bool))
+
+
+def test_cell_looks_more_like_the_prior_than_the_centre_does(world: SimpleNamespace) -> None:
+    image = torch.cat([world.scene(1, seed) for seed in range(32)])
+    cell, solver = world.BoxCell(image), ProjectAndRenoise(CellConfig(steps=20, start=3.0, eta=1.0))
+    found = solver.solve(cell, world.GaussianPrior(), Noise(range(32)))
+    # The centre is a comb of a few values; a reconstruction fills the gaps, as real images do.
+    gaps = [torch.histc(cell.position(x) % 1, 10, 0, 1).std().item() for x in (image, found.image, cell.centre)]
+    assert gaps[1] < 0.5 * gaps[2]
+
+
+def test_cell_starts_where_the_codec_expects_its_error_to_be(world: SimpleNamespace) -> None:
+    prior, cell = world.GaussianPrior(), world.BoxCell(world.scene())
+    ProjectAndRenoise(CellConfig(steps=4, start=2.5)).solve(cell, prior, Noise([1, 2]))
+    assert prior.calls[0] == pytest.approx(2.5 * cell.distortion[0].item(), rel=1e-5)
+    assert prior.calls[-1] == pytest.approx(CellConfig().sigma_min, rel=1e-5)
