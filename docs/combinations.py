@@ -8,7 +8,7 @@ from typing import Any
 
 from idemcore.errors import UnsupportedCombination
 from idemcore.families import ADAPTERS, adapter_for
-from idemcore.plugins import load_catalogue
+from idemcore.plugins import Catalogue, load_catalogue
 from idemcore.registry import known_plugins
 from idemcore.selection import check_combination
 
@@ -27,12 +27,13 @@ every solver.
 
 def page() -> str:
     """The whole text."""
-    kinds = {kind: _ours(kind) for kind in ("codec", "generator", "solver")}
+    catalogue = load_catalogue()
+    kinds = {kind: _ours(catalogue, kind) for kind in ("codec", "generator", "solver")}
     rows, refusals = [], {}
     for codec, generator in product(kinds["codec"], kinds["generator"]):
         cells = []
         for solver in kinds["solver"]:
-            reason = _refusal(codec, generator, solver)
+            reason = _refusal(codec, generator, solver, catalogue)
             if reason:
                 refusals.setdefault((solver.name, generator.name, reason), []).append(codec.name)
             cells.append("**refused**" if reason else "adapter" if adapter_for(generator, solver) else "native")
@@ -43,15 +44,15 @@ def page() -> str:
     return f"{text}\n{table}\n\n## Refusals\n\n{_listed(refusals)}"
 
 
-def _ours(kind: str) -> list[Any]:
+def _ours(catalogue: Catalogue, kind: str) -> list[Any]:
     """Specs of this repository's plugins, sorted by name."""
-    return [spec for owner, spec in load_catalogue().specs(kind) if owner in known_plugins()]
+    return [spec for owner, spec in catalogue.specs(kind) if owner in known_plugins()]
 
 
-def _refusal(codec: Any, generator: Any, solver: Any) -> str:
+def _refusal(codec: Any, generator: Any, solver: Any, catalogue: Catalogue) -> str:
     """What idem says, from the reason on; empty if the three work together."""
     try:
-        check_combination(codec, generator, solver, load_catalogue())
+        check_combination(codec, generator, solver, catalogue)
     except UnsupportedCombination as error:
         return f"{error.message.partition(': ')[2]} {error.hint}"
     return ""

@@ -132,6 +132,7 @@ def test_all_solvers_that_work_are_measured_if_none_is_named(idem, photo, measur
         (("--solver", "cell", "--set", "dps.steps=3"), "unknown scope 'dps'"),
         (("--solver", "cell", "--set", "cell.stepz=3"), "stepz"),
         (("--solver", "cell,dps", "--steps", "0"), "--steps"),
+        (("--solver", "cell", "--set", "adapter.steps=3"), "no adapter is used"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_anything_is(idem, photo, measured, options, words):
@@ -139,6 +140,13 @@ def test_what_cannot_be_measured_is_told_before_anything_is(idem, photo, measure
     assert result.exit_code == 2
     assert words in result.stderr
     assert measured == []
+
+
+def test_an_adapter_is_named_and_set_for_those_that_need_it(idem, photo, measured):
+    options = ("--generator", "stylegan2-faces64", "--solver", "cell,mse", "--set", "adapter.project_steps=3")
+    rows = json.loads(idem("bench", photo, *options, "--json").stdout)["solvers"]
+    assert [row["adapter"] for row in rows] == ["latent-as-diffusion", None]
+    assert [job.settings.get("adapter") for job in measured] == [{"project_steps": 3}, None]
 
 
 def test_each_solver_runs_in_a_process_of_its_own(idem, photo, tmp_path):

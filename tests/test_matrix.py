@@ -78,7 +78,7 @@ def few_steps(solver: str, adapter: str | None) -> dict[str, dict[str, Any]]:
     spec = load_catalogue().resolve("solver", solver)
     has_steps = spec.config and "steps" in {field.name for field in describe(import_target(spec.config))}
     shortened = {"diffusion-as-latent": {"steps": 2}, "latent-as-diffusion": {"project_steps": 1}}
-    return {"solver": {"steps": 3} if has_steps else {}, "adapter": shortened[adapter] if adapter else {}}
+    return {"solver": {"steps": 2} if has_steps else {}, "adapter": shortened[adapter] if adapter else {}}
 
 
 def test_the_field_s_solvers_are_there() -> None:

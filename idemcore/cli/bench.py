@@ -65,6 +65,8 @@ def bench(
     if quality is not None:
         values["codec"] = {"quality": quality, **values.get("codec", {})}
     plans = {name: _plan(catalogue, codec, generator, name, steps, values) for name in names}
+    if "adapter" in values and not any(adapter for _, adapter in plans.values()):
+        raise UsageError("--set adapter... has no effect: no adapter is used.", "`idem generators info` shows where.")
     reference = REFERENCE if REFERENCE in names else names[0]
 
     from ..bench import Job, measure_alone
