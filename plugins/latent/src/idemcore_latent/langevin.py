@@ -28,8 +28,8 @@ class Langevin(InversionSolver[LatentGenerator]):
         z <- v with probability min(1, exp(rho(z, v) - rho(v, z)))
         rho(z, v) = Phi(z) + <v - z, grad Phi(z)>/2 + h/4 <z + v, grad Phi(z)> + h/4 |grad Phi(z)|^2
 
-    That is pCNL (Cotter, Roberts, Stuart & White, Statistical Science 2013): Metropolis-adjusted Langevin, the proposals
-    of which leave N(0, I) as it is, so that h need not shrink as latents grow. In the latents of a generator, without
+    That is pCNL (Cotter, Roberts, Stuart & White, Statistical Science 2013): Metropolis-adjusted Langevin, whose
+    proposals leave N(0, I) as it is, so that h need not shrink as latents grow. In the latents of a generator, without
     the correction: Purohit et al., arXiv 2410.02078. As s -> 0 the images follow the posterior given the bitstream.
 
     There is no `constraint=image`: ||g(y) - g(f(x))||^2 is constant between jumps, where a chain can only get stuck.
