@@ -23,12 +23,12 @@ from idemcore_ddpm.adm_unet import (
     AdmUNet,
     AdmUNetConfig,
     AttentionBlock,
-    GroupNorm32,
     ResBlock,
     infer_config,
     timestep_embedding,
 )
 from idemcore_ddpm.config import AdmConfig, FfhqConfig, ImagenetConfig
+from idemcore_ddpm.layers import Normalisation
 
 DATA = Path(__file__).parent / "data"
 SMALL = AdmUNetConfig(channels=32, multipliers=(1, 2, 4), blocks=1, attention=frozenset({2, 4}))
@@ -151,7 +151,7 @@ def test_residual_block_scales_and_shifts_by_the_timestep(resample: str | None) 
 
 def test_normalisation_is_computed_in_float32() -> None:
     x = (1000 + torch.randn(1, 32, 8, 8, generator=torch.Generator().manual_seed(0))).bfloat16()
-    out = GroupNorm32(32, 32)(x)
+    out = Normalisation(32, 32)(x)
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), F.group_norm(x.float(), 32), atol=0.02, rtol=0.02)
 
@@ -249,7 +249,7 @@ def test_gradients_reach_the_image_and_not_the_weights(prior: AdmGenerator) -> N
 
 def test_bfloat16_stays_close_to_float32(weights: Path, prior: AdmGenerator) -> None:
     half = AdmGenerator(AdmConfig(str(weights)), Runtime(torch.device("cpu"), torch.bfloat16))
-    assert half.network.input_blocks[1][0].in_layers[2].weight.dtype == torch.bfloat16
+    assert half.network.input_blocks[1][0].in_layers["2"].weight.dtype == torch.bfloat16
     out = half.denoise(pictures(), 0.3)
     assert out.dtype == torch.float32
     assert not out.equal(prior.denoise(pictures(), 0.3))

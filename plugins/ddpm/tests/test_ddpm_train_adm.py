@@ -126,7 +126,7 @@ def test_the_timesteps_of_a_batch_are_spread_evenly(images: Tensor, tmp_path: Pa
 
 def test_averaged_weights_follow_a_share_of_the_steps(images: Tensor, tmp_path: Path) -> None:
     training = AdmTraining(tmp_path, replace(TINY, ema=0.1), CPU, images)
-    bias = training.network.out[-1].bias
+    bias = training.network.out["2"].bias
     with torch.no_grad():
         for training.step in range(401):
             bias.fill_(training.step)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import Convolution, Normalisation, NormSilu
+
 GROUPS = 32
 """Groups of every normalisation; channel counts are multiples of it."""
 
@@ -41,25 +43,6 @@ class AdmUNetConfig:
     """3, or 1 of grey images."""
 
 
-class GroupNorm32(nn.GroupNorm):
-    """Statistics in float32, whatever the activations are."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._normalised(x, self.num_groups, self.weight, self.bias)
-
-    def modulated(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """forward(x) * (1 + scale) + shift, with scale and shift [B,C], in one pass over x."""
-        batch, channels = scale.shape
-        gain = self.weight * (1 + scale)
-        offset = self.bias * (1 + scale) + shift
-        # Every image's channels become channels of one image, which have gains of their own.
-        flat = x.reshape(1, batch * channels, *x.shape[2:])
-        return self._normalised(flat, batch * self.num_groups, gain.flatten(), offset.flatten()).view(x.shape)
-
-    def _normalised(self, x: Tensor, groups: int, gain: Tensor, offset: Tensor) -> Tensor:
-        return F.group_norm(x, groups, gain, offset, self.eps).to(x.dtype)
-
-
 class ResBlock(nn.Module):
     """Residual block whose second normalisation is scaled and shifted by the timestep.
 
@@ -70,32 +53,26 @@ class ResBlock(nn.Module):
     def __init__(self, width: int, out: int, embedding: int, resample: Resample | None = None) -> None:
         super().__init__()
         self.resample = resample
-        self.in_layers = nn.Sequential(GroupNorm32(GROUPS, width), nn.SiLU(), nn.Conv2d(width, out, 3, padding=1))
+        # By the published names: the numbers left out stand for what has no parameters.
+        self.in_layers = nn.ModuleDict({"0": NormSilu(GROUPS, width), "2": Convolution(width, out, 3, padding=1)})
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out))
-        # The identity stands where training had dropout: it keeps the convolution's index in the state dict.
-        self.out_layers = nn.Sequential(
-            GroupNorm32(GROUPS, out), nn.SiLU(), nn.Identity(), nn.Conv2d(out, out, 3, padding=1)
-        )
-        self.skip_connection = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
+        self.out_layers = nn.ModuleDict({"0": NormSilu(GROUPS, out), "3": Convolution(out, out, 3, padding=1)})
+        self.skip_connection = nn.Identity() if width == out else Convolution(width, out, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.in_layers[2](self._resampled(self.in_layers[:2](x)))
+        (norm1, conv1), (norm2, conv2) = self.in_layers.values(), self.out_layers.values()
         scale, shift = self.emb_layers(embedding).chunk(2, dim=1)
-        h = self.out_layers[1:](self.out_layers[0].modulated(h, scale, shift))
+        h = conv2(norm2(conv1(self._resampled(norm1(x))), scale, shift))
         out: Tensor = self.skip_connection(self._resampled(x)) + h
         return out
 
     def _resampled(self, x: Tensor) -> Tensor:
         if self.resample == "down":
             return F.avg_pool2d(x, 2)
-        return doubled(x) if self.resample == "up" else x
-
-
-def doubled(x: Tensor) -> Tensor:
-    """[B,C,H,W] -> [B,C,2H,2W], each pixel four times; in the type of x, which autocast would widen."""
-    batch, channels, height, width = x.shape
-    spread = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
-    return spread.reshape(batch, channels, 2 * height, 2 * width)
+        if self.resample == "up":
+            with torch.autocast(x.device.type, enabled=False):  # which would go on in float32
+                return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return x
 
 
 class AttentionBlock(nn.Module):
@@ -104,7 +81,7 @@ class AttentionBlock(nn.Module):
     def __init__(self, width: int, head_channels: int) -> None:
         super().__init__()
         self.heads = max(1, width // head_channels)
-        self.norm = GroupNorm32(GROUPS, width)
+        self.norm = Normalisation(GROUPS, width)
         self.qkv = nn.Conv1d(width, 3 * width, 1)
         self.proj_out = nn.Conv1d(width, width, 1)
 
@@ -150,7 +127,7 @@ class AdmUNet(nn.Module):
             nn.SiLU(),
             nn.Linear(4 * config.channels, 4 * config.channels),
         )
-        self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(config.image_channels, config.channels, 3, padding=1)])])
+        self.input_blocks = nn.ModuleList([Stage([Convolution(config.image_channels, config.channels, 3, padding=1)])])
         saved = self._build_input()
         width = saved[-1]
         attention = [AttentionBlock(width, config.head_channels)] if config.middle_attention else []
@@ -158,7 +135,7 @@ class AdmUNet(nn.Module):
         self.output_blocks = nn.ModuleList()
         width = self._build_output(width, saved)
         channels_out = config.image_channels * (2 if config.learn_sigma else 1)
-        self.out = nn.Sequential(GroupNorm32(GROUPS, width), nn.SiLU(), nn.Conv2d(width, channels_out, 3, padding=1))
+        self.out = nn.ModuleDict({"0": NormSilu(GROUPS, width), "2": Convolution(width, channels_out, 3, padding=1)})
 
     def _block(self, width: int, out: int, resample: Resample | None = None) -> ResBlock:
         return ResBlock(width, out, 4 * self.config.channels, resample)
@@ -207,8 +184,9 @@ class AdmUNet(nn.Module):
         h = self.middle_block(h, embedding)
         for stage in self.output_blocks:
             h = stage(torch.cat([h, saved.pop()], dim=1), embedding)
+        norm, conv = self.out.values()
         with torch.autocast(kind, enabled=False):
-            output: Tensor = self.out(h.float())
+            output: Tensor = conv(norm(h.float()))
         return output
 
 

@@ -20,6 +20,7 @@ from idemcore.training import Progress, Training, process_settings
 from .adm import noise_schedule
 from .adm_unet import AdmUNet, AdmUNetConfig, AttentionBlock, ResBlock
 from .config import AdmTrainConfig
+from .photo_unet import zero
 from .recipes import grid, learning_rate
 
 SAMPLES, COLUMNS, SAMPLE_STEPS = 16, 8, 25
@@ -78,11 +79,12 @@ def _log_likelihood(clean: Tensor, miss: Tensor, log_variance: Tensor) -> Tensor
 
 def zero_residuals(network: AdmUNet) -> None:
     """Starts the last layer of every block, and of the network, at 0, as ADM does: blocks start as the identity."""
-    blocks = [module for module in network.modules() if isinstance(module, ResBlock | AttentionBlock)]
-    lasts = [block.out_layers[-1] if isinstance(block, ResBlock) else block.proj_out for block in blocks]
-    for layer in [*lasts, network.out[-1]]:
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
+    for module in network.modules():
+        if isinstance(module, ResBlock):
+            zero(module.out_layers["3"])
+        elif isinstance(module, AttentionBlock):
+            zero(module.proj_out)
+    zero(network.out["2"])
 
 
 class AdmTraining(Training):
