@@ -127,6 +127,18 @@ class BoxPosterior:
         draw = truncated.quantile(noise.uniform(3, height, width).double(), a, b)
         return (means + deviations * draw).clamp(self.lower, self.upper)
 
+    def occupancy(self, positions: Tensor) -> Tensor:
+        """P(x_c <= lower_c + (t + 1/2) (upper_c - lower_c) | box), [T,B,3,H,W], for positions t [T] of -1/2..1/2:
+
+        sum_k share_k (Phi(t_kc) - Phi(a_kc)) / Z_kc, where a_kc is the lower edge and t_kc the place of t, both in
+        standard deviations s_kc from m_kc.
+        """
+        low, high = self._edges
+        total = truncated.log_mass(low, high)
+        places = (torch.maximum(low + (t + 0.5) * (high - low), low) for t in positions.double().cpu())
+        parts = [(truncated.log_mass(low, place) - total).exp() for place in places]
+        return torch.stack([(self.shares[:, :, None] * part).sum(dim=1) for part in parts])
+
     @cached_property
     def _edges(self) -> tuple[Tensor, Tensor]:
         """Edges in standard deviations of each component, [B,K,3,H,W]."""
