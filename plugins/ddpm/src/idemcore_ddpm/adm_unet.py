@@ -62,9 +62,8 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         (norm1, conv1), (norm2, conv2) = self.in_layers.values(), self.out_layers.values()
         scale, shift = self.emb_layers(embedding).chunk(2, dim=1)
-        h = conv2(norm2(conv1(self._resampled(norm1(x))), scale, shift))
-        out: Tensor = self.skip_connection(self._resampled(x)) + h
-        return out
+        h: Tensor = conv2(norm2(conv1(self._resampled(norm1(x))), scale, shift))
+        return h.add_(self.skip_connection(self._resampled(x)))
 
     def _resampled(self, x: Tensor) -> Tensor:
         if self.resample == "down":

@@ -59,27 +59,36 @@ class NormSilu(Normalisation):
 
 
 class _Activated(torch.autograd.Function):
-    """Holds x alone, and computes the rest again."""
+    """Holds x alone, and normalises it again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, offset: Tensor, groups: int, eps: float) -> Tensor:
         ctx.save_for_backward(x, gain, offset)
         ctx.groups, ctx.eps = groups, eps
-        return F.silu(_normalised(x, gain, offset, groups, eps))
+        return F.silu(_normalised(x, gain, offset, groups, eps), inplace=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, gain, offset = ctx.saved_tensors
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            out = F.silu(_normalised(x, gain, offset, ctx.groups, ctx.eps))
-        return (*torch.autograd.grad(out, x, gradients), None, None, None, None)
+        (x, gain, offset), (gradient,) = ctx.saved_tensors, gradients
+        dtype = x.dtype
+        if x.device.type != "cpu":
+            x, gradient = x.float(), gradient.float()
+        shape = (*x.shape[:2], x[0, 0].numel(), ctx.groups)
+        normal, mean, rstd = torch.ops.aten.native_group_norm(x, gain, offset, *shape, ctx.eps)
+        slope = torch.ops.aten.silu_backward.grad_input(gradient, normal, grad_input=normal)
+        wanted = [True, False, False]
+        image = torch.ops.aten.native_group_norm_backward(slope, x, mean, rstd, gain, *shape, wanted)[0]
+        return image.to(dtype), None, None, None, None
 
 
 class Convolution(nn.Conv2d):
     """As its parent, with stride 1 and without groups."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.kernel_size == (1, 1) and self.bias is not None:
+            # A product of matrices takes features as they lie; convolutions of a CPU put them in another order first.
+            weight = self.weight.flatten(1).expand(len(x), -1, -1)
+            return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
         if not _frozen(x, self.weight, self.bias):
             return super().forward(x)
         out: Tensor = _Convolved.apply(x, self.weight, self.bias, self.padding)
