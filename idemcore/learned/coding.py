@@ -65,7 +65,7 @@ class EntropyCoder:
     def quantise(self, y: Tensor, z: Tensor) -> Latents:
         """The latents that `encode` would write for y and z [B,...]."""
         z_hat = (z.cpu().double() - self.medians).round() + self.medians
-        return self._walk(z_hat, _rounder(y.cpu().double()))
+        return walk(self.model, z_hat, rounder(y.cpu().double()))
 
     def encode(self, y: Tensor, z: Tensor) -> bytes:
         """The stream of one image's latents [1,...]. Raises ValueError if a symbol is not finite or beyond 2**24."""
@@ -85,14 +85,14 @@ class EntropyCoder:
 
         z_symbols = (z.cpu().double() - self.medians).round()
         write(z_symbols, self._z_indexes(z_symbols.shape), self.z_tables)
-        rounder = _rounder(y.cpu().double())
+        rounded = rounder(y.cpu().double())
 
         def step(group: Group, mask: Tensor, means: Tensor, indexes: Tensor) -> Tensor:
-            symbols = rounder(group, mask, means, indexes)
+            symbols = rounded(group, mask, means, indexes)
             write(symbols, indexes, gaussian_tables())
             return symbols
 
-        self._walk(z_symbols + self.medians, step)
+        walk(self.model, z_symbols + self.medians, step)
         return _checksum(written) + bytes(encoder.flush())
 
     def decode(self, stream: bytes, hyper_size: tuple[int, int]) -> Latents:
@@ -112,30 +112,32 @@ class EntropyCoder:
             return symbols
 
         z_hat = read(self._z_indexes(shape), self.z_tables) + self.medians
-        latents = self._walk(z_hat, lambda group, mask, means, indexes: read(indexes, gaussian_tables()))
+        latents = walk(self.model, z_hat, lambda group, mask, means, indexes: read(indexes, gaussian_tables()))
         if _checksum(found) != stream[: CHECKSUM.size]:
             raise _unreadable()
         return latents
-
-    @torch.no_grad()
-    def _walk(self, z_hat: Tensor, symbols: Symbols) -> Latents:
-        """The latents, group by group, from z_hat and whatever gives the symbols of a group."""
-        hyper = self.model.h_s(z_hat)
-        y_hat = z_hat.new_zeros(len(z_hat), self.model.latents, *hyper.shape[-2:])
-        all_means, all_scales = torch.zeros_like(y_hat), torch.zeros_like(y_hat)
-        for group in self.model.groups:
-            mask = group.mask(*hyper.shape[-2:])
-            means, scales = (t[..., mask] for t in self.model.gaussian(group.channels, hyper, y_hat))
-            means, scales = on_grid(means), scales.clamp(min=SCALE_MIN)
-            y_hat[:, group.channels, mask] = symbols(group, mask, means, scale_indexes(scales)) + means
-            all_means[:, group.channels, mask], all_scales[:, group.channels, mask] = means, scales
-        return Latents(y_hat, z_hat, all_means, all_scales)
 
     def _z_indexes(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
         return torch.arange(shape[1]).view(1, -1, 1, 1).expand(shape)
 
 
-def _rounder(y: Tensor) -> Symbols:
+@torch.no_grad()
+def walk(model: LatentModel, z_hat: Tensor, symbols: Symbols) -> Latents:
+    """The latents, group by group, from z_hat and whatever gives the symbols of a group."""
+    hyper = model.h_s(z_hat)
+    y_hat = z_hat.new_zeros(len(z_hat), model.latents, *hyper.shape[-2:])
+    all_means, all_scales = torch.zeros_like(y_hat), torch.zeros_like(y_hat)
+    for group in model.groups:
+        mask = group.mask(*hyper.shape[-2:])
+        means, scales = (t[..., mask] for t in model.gaussian(group.channels, hyper, y_hat))
+        means, scales = on_grid(means), scales.clamp(min=SCALE_MIN)
+        y_hat[:, group.channels, mask] = symbols(group, mask, means, scale_indexes(scales)) + means
+        all_means[:, group.channels, mask], all_scales[:, group.channels, mask] = means, scales
+    return Latents(y_hat, z_hat, all_means, all_scales)
+
+
+def rounder(y: Tensor) -> Symbols:
+    """The symbols that `walk` finds in y when it encodes."""
     return lambda group, mask, means, indexes: (y[:, group.channels][..., mask] - means).round()
 
 

@@ -76,6 +76,10 @@ class LatentModel(nn.Module, ABC):
     def set_spread(self, spread: Tensor) -> None:
         """Before training: y begins with these standard deviations [latents], so let the entropy model begin there."""
 
+    @abstractmethod
+    def widen(self, gains: Tensor) -> None:
+        """After training: from now on the scales of each channel are `gains` [latents] times what they were."""
+
     def gaussians(self, hyper: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Means and scales of all latents when all of y is known, as in training."""
         slices = dict.fromkeys((g.channels.start, g.channels.stop) for g in self.groups)

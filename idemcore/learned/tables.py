@@ -53,7 +53,7 @@ def scale_table() -> Tensor:
 def scale_indexes(scales: Tensor) -> Tensor:
     """Index of the table scale nearest to each of `scales`, as a ratio: the least bits that the table can give."""
     table = scale_table()
-    between = (table[:-1] * table[1:]).sqrt()
+    between = (table[:-1] * table[1:]).sqrt().to(scales.device)
     return torch.searchsorted(between, scales.double().contiguous())
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..files import atomic_write
 from ..training import Crops, Progress, Training, process_settings
+from .calibration import calibrate
 from .config import CodecTrainConfig
 from .klt import start_from_klt
 from .model import LatentModel, bounded, gaussian_likelihood
@@ -19,6 +20,8 @@ from .weights import codec_file
 
 KLT_CROPS = 256
 """Crops whose transform training starts from."""
+CALIBRATION_CROPS = 128
+"""Of these, those that scales are calibrated on."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class CodecTraining(Training):
             torch.manual_seed(config.seed)
             model = build()
         self.rng = torch.Generator().manual_seed(config.seed)
-        start_from_klt(model, crops.batch(KLT_CROPS, config.crops, self.rng), config.lambdas[config.first - 1])
+        first = crops.batch(KLT_CROPS, config.crops, self.rng)
+        start_from_klt(model, first, config.lambdas[config.first - 1])
+        self.calibration = first[:CALIBRATION_CROPS].to(device)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.schedule = phases(config)
         self.finished: dict[int, dict[str, Tensor]] = {}
@@ -136,11 +141,12 @@ class CodecTraining(Training):
             self.ema[name].lerp_(value, 1 - decay)
 
     def averaged(self) -> dict[str, Tensor]:
-        """The averaged weights of the quality in training, with the quantiles of their own density."""
+        """The averaged weights of the quality in training, with quantiles and scales that fit them."""
         density = self.model.entropy_bottleneck
         current = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.ema)
         density.fit_quantiles()
+        calibrate(self.model, self.calibration)
         averaged = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(current)
         return averaged

@@ -36,6 +36,7 @@ class Small(LatentModel):
         self.h_a, self.h_s = nn.Conv2d(4, 3, 4, 4), nn.ConvTranspose2d(3, 8, 4, 4)
         self.context = nn.Conv2d(2, 4, 3, padding=1)
         self.entropy_bottleneck = FactorizedDensity(3)
+        self.gains = nn.Parameter(torch.ones(4), requires_grad=False)
 
     def gaussian(self, channels: slice, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
         known = y_hat[:, :2]
@@ -45,11 +46,15 @@ class Small(LatentModel):
             means, scales = (hyper[:, :4] + context).chunk(2, 1)
         else:
             means, scales = (hyper[:, 4:] + self.context(known)).chunk(2, 1)
-        return means, scales.abs()
+        return means, scales.abs() * self.gains[channels].view(-1, 1, 1)
 
     def set_spread(self, spread: Tensor) -> None:
         self.h_a.weight.div_(spread.view(1, -1, 1, 1))
         self.h_s.bias.copy_(torch.cat([0 * spread[:2], spread[:2], 0 * spread[2:], spread[2:]]))
+
+    @torch.no_grad()
+    def widen(self, gains: Tensor) -> None:
+        self.gains.mul_(gains)
 
 
 def build(seed: int = 0) -> Small:

@@ -129,6 +129,20 @@ def test_the_entropy_model_begins_at_the_spread_that_it_is_told(make: SimpleName
     assert 0.5 < float(ratio.min()) <= float(ratio.max()) < 2
 
 
+def test_widening_multiplies_the_scales_of_each_channel_and_no_mean(make: SimpleNamespace) -> None:
+    rng, gains = torch.Generator().manual_seed(0), torch.linspace(0.5, 2, 12)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = make.untrained()
+        y = torch.randn(2, 12, 16, 16, generator=rng)
+        hyper = model.h_s(model.hyper_analysis(y))
+        means, scales = model.gaussians(hyper, y)
+        model.widen(gains)
+        same, wider = model.gaussians(model.h_s(model.hyper_analysis(y)), y)
+    torch.testing.assert_close(same, means)
+    torch.testing.assert_close(wider, gains.view(1, 12, 1, 1) * scales)
+
+
 def test_building_a_network_for_weights_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
     on_meta(SMALL)

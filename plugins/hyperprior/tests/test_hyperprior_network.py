@@ -149,3 +149,18 @@ def test_the_entropy_model_begins_at_the_spread_that_it_is_told(kind: type[Hyper
     assert (means.abs().mean(dim=(0, 2, 3)) < 0.5 * spread).all()
     ratio = scales.mean(dim=(0, 2, 3)) / spread
     assert 0.5 < float(ratio.min()) <= float(ratio.max()) < 2
+
+
+@pytest.mark.parametrize("kind", [Hyperprior, MeanHyperprior])
+def test_widening_multiplies_the_scales_of_each_channel_and_no_mean(kind: type[Hyperprior]) -> None:
+    rng, gains = torch.Generator().manual_seed(0), torch.linspace(0.5, 2, 12)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = kind(8, 12)
+        y = torch.randn(2, 12, 16, 16, generator=rng)
+        hyper = model.h_s(model.hyper_analysis(y))
+        means, scales = model.gaussians(hyper, y)
+        model.widen(gains)
+        same, wider = model.gaussians(model.h_s(model.hyper_analysis(y)), y)
+    torch.testing.assert_close(same, means)
+    torch.testing.assert_close(wider, gains.view(1, 12, 1, 1) * scales)

@@ -86,7 +86,8 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(2)
-        qkv = self.qkv(self.norm(flat)).unflatten(1, (self.heads, 3, -1)).transpose(-1, -2)
+        # Contiguous, so that the kernel is taken that never holds the weights of all pairs of positions.
+        qkv = self.qkv(self.norm(flat)).unflatten(1, (self.heads, 3, -1)).transpose(-1, -2).contiguous()
         attended = F.scaled_dot_product_attention(*qkv.unbind(2)).transpose(-1, -2).flatten(1, 2)
         out: Tensor = flat + self.proj_out(attended)
         return out.view_as(x)

@@ -169,6 +169,14 @@ class Elic(LatentModel):
                 before = torch.cat([spread[s] for s in self._before(index)])
                 self.get_parameter(f"cc_transforms.{index - 1}.0.weight").div_(_inputs(before))
 
+    @torch.no_grad()
+    def widen(self, gains: Tensor) -> None:
+        for index, channels in enumerate(self.slices):
+            own = gains[channels]
+            factors = torch.cat([torch.ones_like(own), own])
+            self.get_parameter(f"ParamAggregation.{index}.4.weight").mul_(factors.view(-1, 1, 1, 1))
+            self.get_parameter(f"ParamAggregation.{index}.4.bias").mul_(factors)
+
     def _before(self, index: int) -> list[slice]:
         """The groups that the channel context of a group sees."""
         return [self.slices[0]] if index == 1 else [self.slices[0], self.slices[index - 1]]

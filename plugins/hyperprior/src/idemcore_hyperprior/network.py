@@ -47,6 +47,11 @@ class Hyperprior(LatentModel):
         weight.mul_(torch.cat([spread] * (1 + means)).view(-1, 1, 1, 1))
         bias.copy_(torch.cat([spread, *[torch.zeros_like(spread)] * means]))
 
+    @torch.no_grad()
+    def widen(self, gains: Tensor) -> None:
+        self.get_parameter("h_s.4.weight")[: self.latents].mul_(gains.view(-1, 1, 1, 1))
+        self.get_parameter("h_s.4.bias")[: self.latents].mul_(gains)
+
 
 class MeanHyperprior(Hyperprior):
     """Gaussians whose means and scales z tells."""
