@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_input
 
 
 def _frozen(x: Tensor, *parameters: Tensor | None) -> bool:
@@ -107,6 +106,10 @@ class _Convolved(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (weight,), (gradient,) = ctx.saved_tensors, gradients
+        unread = gradient.new_empty(ctx.shape)
         # Under autocast the gradient is narrower than weights may be.
-        image = conv2d_input(ctx.shape, weight.to(gradient.dtype), gradient, padding=ctx.padding)
+        image = torch.ops.aten.convolution_backward(
+            gradient, unread, weight.to(gradient.dtype), None, (1, 1), ctx.padding, (1, 1), False, (0, 0), 1,
+            (True, False, False),
+        )[0]  # fmt: skip
         return image, None, None, None
