@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from .encoder import LearnedEncoder
 
 TOLERANCE = 0.05
-"""`project` stops when every symbol is this near to its interval, in quantiser steps; its steps aim twice as deep."""
+"""`project` stops when every symbol is this near to its interval, in quantiser steps; its steps aim twice as deep.
+
+Only symbols outside are moved: those in the rim between may stay, as a real image's do.
+"""
 SNAP_STEPS = 100
 SNAP_MARGINS = (0.02, 0.04, 0.08)
 """Quantiser steps inside the cell that `snap` aims at in turn. What re-encodes with room to spare does so anywhere."""
@@ -76,10 +79,10 @@ class LatentCell(Cell):
         half-space that the excess, linearised, leaves: it comes nearer to every point of the cell at once, so that
         the way to it stays short.
         """
-        x = x.clamp(0, 1)
+        x, edge = x.clamp(0, 1), 0.5 - margin
         for _ in range(self.encoder.config.project_steps):
-            position, step = self._step(x, max(0.5 - margin - 2 * TOLERANCE, 0.0))
-            outside = position.abs().amax(dim=1) > 0.5 - margin + TOLERANCE
+            position, step = self._step(x, edge, max(edge - 2 * TOLERANCE, 0.0))
+            outside = position.abs().amax(dim=1) > edge + TOLERANCE
             if not outside.any():
                 break
             x = torch.where(_wide(outside), x + step, x).clamp(0, 1)
@@ -105,7 +108,7 @@ class LatentCell(Cell):
         best, least = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device)
         for _ in range(SNAP_STEPS):
             rounded = to_bytes(x)
-            position, step = self._step(rounded.float() / 255, reach)
+            position, step = self._step(rounded.float() / 255, reach, reach)
             outside = (position.abs() > 0.5 - SAFE).sum(dim=1)
             best = torch.where(_wide(outside < least), rounded, best)
             least = torch.minimum(outside, least)
@@ -114,16 +117,17 @@ class LatentCell(Cell):
             x = torch.where(_wide(least > 0), x + step, x).clamp(0, 1)
         return best, least
 
-    def _step(self, x: Tensor, reach: float) -> tuple[Tensor, Tensor]:
-        """Position [B,K] of x, and the step [B,3,H,W] towards |position| <= reach."""
+    def _step(self, x: Tensor, edge: float, reach: float) -> tuple[Tensor, Tensor]:
+        """Position [B,K] of x, and the step [B,3,H,W] that takes symbols beyond `edge` towards |position| <= reach."""
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             position = self.position(x)
-            excess = position - position.detach().clamp(-reach, reach)
+            found = position.detach()
+            excess = (position - found.clamp(-reach, reach)) * (found.abs() > edge)
             energy = excess.square().sum(dim=1)
             (gradient,) = torch.autograd.grad(energy.sum() / 2, x)
         length = energy.detach() / gradient.square().sum(dim=(1, 2, 3)).clamp(min=1e-30)
-        return position.detach(), -_wide(length) * gradient
+        return found, -_wide(length) * gradient
 
     def _decoded(self, y_hat: Tensor) -> Tensor:
         return self.encoder.synthesise(y_hat)[..., : self.size[0], : self.size[1]]
