@@ -49,6 +49,15 @@ def test_samplers_are_near_the_posterior(scene: SimpleNamespace, name: str) -> N
     assert not missed(found), found
 
 
+def test_cell_does_not_pile_up_on_faces_as_plain_projection_does(scene: SimpleNamespace) -> None:
+    default = solved(scene, "cell", {})
+    plain = solved(scene, "cell", {"relaxation": 1.0, "jitter": 0.0})
+    tuned = solved(scene, "cell", {"jitter": 0.5})
+    assert tuned.occupancy < 0.03 < 0.05 < plain.occupancy
+    assert default.occupancy < 0.7 * plain.occupancy
+    assert abs(tuned.spread - 1) < abs(default.spread - 1) < abs(plain.spread - 1)
+
+
 def test_exact_draws_are_nearer_still(scene: SimpleNamespace) -> None:
     draws = figures(scene, scene.truth.sample(Noise(range(100, 100 + COUNT))))
     assert not missed(draws), draws

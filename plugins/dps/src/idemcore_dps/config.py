@@ -119,7 +119,9 @@ class CellConfig:
     start: float = 1.5  # first noise level, in multiples of the rms error that the codec expects of g(y)
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
-    eta: float = 0.5  # share of ancestral noise: 0 is the deterministic flow, 1 the reverse diffusion
+    eta: float = 1.0  # share of ancestral noise: 0 is the deterministic flow, 1 the reverse diffusion
+    jitter: float = 0.15  # variance of what is projected around the estimate, as a share of what is left to know
+    relaxation: float = 2.0  # times the way into the cell that estimates go: 1 ends on its faces, 2 reflects there
     margin: float = 0.0  # quantiser steps inside the cell that every projection keeps, 0..0.5
 
     def __post_init__(self) -> None:
@@ -127,6 +129,8 @@ class CellConfig:
         _within("start", self.start, 0.0)
         _within("rho", self.rho, 1.0)
         _within("eta", self.eta, 0.0, 1.0)
+        _within("jitter", self.jitter, 0.0)
+        _within("relaxation", self.relaxation, 1.0, 2.0)
         _within("margin", self.margin, 0.0, 0.5)
         if not self.sigma_min > 0:
             raise ValueError(f"sigma_min must be above 0, not {self.sigma_min}")
