@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pluggy
 
@@ -74,7 +75,20 @@ class SolverSpec(Spec):
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    pass
+    """`target` is an `idemcore.metrics.ImageMetric` or `SetMetric`."""
+
+    kind: Literal["image", "set"] = "image"
+    """One value an image, or one a set of images."""
+    direction: Literal["higher", "lower", ""] = ""
+    """Which is better; empty where neither is."""
+    range: str = ""
+    """Of its values, with the unit."""
+    source: str = ""
+    """Who defined it, or what it is read from."""
+    argument: str = ""
+    """Setting that `NAME:ARGUMENT` sets, where there is one."""
+    key: str = ""
+    """What CompressAI's result files call it, where they do."""
 
 
 @dataclass(frozen=True)

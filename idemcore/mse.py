@@ -1,10 +1,11 @@
-"""What the core itself provides: `mse`, the codec's own decode as a solver. Light: imports no torch."""
+"""What the core itself provides: metrics, and `mse`, the codec's own decode as a solver. Light: imports no torch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .hookspecs import SolverSpec, hookimpl
+from .metrics.specs import idem_metrics as idem_metrics
 from .protocols import Callback, Cell, Generator, InversionSolver, Solution, Step
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ main = LazyGroup(
         "codecs": ("idemcore.cli.listing:codecs", "List codecs, or describe one."),
         "generators": ("idemcore.cli.listing:generators", "List priors over images, or describe one."),
         "solvers": ("idemcore.cli.listing:solvers", "List solvers, or describe one."),
+        "metrics": ("idemcore.cli.listing:metrics", "List metrics, or describe one."),
         "recipes": ("idemcore.cli.listing:recipes", "List recipes of `idem train`, or describe one."),
         "plugins": ("idemcore.cli.plugins:plugins", "List plugins with their state, or describe one."),
         "models": ("idemcore.cli.models:models", "Weights: list, pull, import, verify."),

@@ -1,4 +1,4 @@
-"""`idem codecs|generators|solvers|recipes`: what can be chosen, and its settings. Imports no torch."""
+"""`idem codecs|generators|solvers|metrics|recipes`: what can be chosen, and its settings. Imports no torch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _facts(owner: str, spec: Spec) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": spec.name, "plugin": owner, "summary": spec.summary}
     if spec.weights:
         facts["weights"] = list(spec.weights)
-    for key in ("suffix", "offers", "needs"):
+    for key in ("kind", "direction", "range", "source", "suffix", "offers", "needs"):
         if value := getattr(spec, key, None):
             facts[key] = value if isinstance(value, str) else sorted(value)
     facts |= {f"needs with {setting}": sorted(needs) for setting, needs in getattr(spec, "needs_with", {}).items()}
@@ -100,4 +100,5 @@ def _settings(spec: Spec) -> list[dict[str, Any]]:
 codecs = _group("codec", "codecs", "codec")
 generators = _group("generator", "generators", "generator")
 solvers = _group("solver", "solvers", "solver")
+metrics = _group("metric", "metrics", "METRIC")
 recipes = _group("recipe", "recipes", "train")
