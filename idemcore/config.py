@@ -55,7 +55,7 @@ def parse_overrides(items: Sequence[str], scopes: Sequence[str] = SCOPES) -> Val
     for item in items:
         key, _, text = item.partition("=")
         try:
-            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([f"{key}={_quote_base_60(text)}"]))
+            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([f"{key}={quote_base_60(text)}"]))
         except (OmegaConfBaseException, yaml.YAMLError) as error:
             raise UsageError(f"--set {item}: {_first_line(error)}.", "Quote a value that is not plain YAML.") from error
     return _plain(merged)
@@ -72,7 +72,7 @@ def load_config_file(path: str | PathLike[str], scopes: Sequence[str] = SCOPES) 
         root = yaml.compose(text, yaml.SafeLoader)
         if root is not None:
             _check_scopes(root, path, scopes)
-        return _plain(OmegaConf.create(_quote_base_60(text))) if root is not None else {}
+        return _plain(OmegaConf.create(quote_base_60(text))) if root is not None else {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         reason = (error.problem or "not YAML").rstrip(".")
@@ -163,7 +163,7 @@ def _unknown_key(key: str, keys: list[str], scope: str) -> UsageError:
     return UsageError(f"Unknown key {scope}.{key}.", f"{hint}Keys: {', '.join(keys) or 'none'}.")
 
 
-def _quote_base_60(text: str) -> str:
+def quote_base_60(text: str) -> str:
     """Quotes what YAML 1.1 takes for a number to base 60, so that `4:2:0` is text and not 14520."""
     import yaml
 

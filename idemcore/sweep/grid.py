@@ -1,0 +1,194 @@
+"""What a sweep spans: axes over names and settings, from `KEY=VALUES` or a YAML file. Imports no torch.
+
+A key is `codec`, `generator`, `solver`, `seed`, `quality` (short for `codec.quality`) or any `SCOPE.SETTING`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ..config import SCOPES, parse_overrides, quote_base_60
+from ..errors import UsageError, nearest
+from ..files import read_file
+
+NAMES = ("codec", "generator", "solver")
+PLAIN_KEYS = (*NAMES, "quality", "seed")
+GRID_KEYS, FILE_KEYS = ("axes", "base", "exclude"), ("title", "images", "size", "limit", "metrics")
+
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(\d+))?")
+
+Point = Mapping[str, Any]
+"""One value for each key, e.g. `{"codec": "jpeg", "quality": 10, "seed": 0}`."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The product of `axes`, around the fixed values of `base`."""
+
+    axes: Mapping[str, tuple[Any, ...]]
+    base: Point = field(default_factory=dict)
+    exclude: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
+    """Points that have, for every key of one of these, one of its values are left out."""
+
+    def points(self) -> Iterator[Point]:
+        """The last axis varies fastest."""
+        for values in product(*self.axes.values()):
+            point = {**self.base, **dict(zip(self.axes, values, strict=True))}
+            if not any(all(point.get(key) in values for key, values in rule.items()) for rule in self.exclude):
+                yield point
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A sweep as it was asked for."""
+
+    grids: tuple[Grid, ...]
+    images: tuple[str, ...] = ()
+    """Files and folders."""
+    size: int | None = None
+    """Side that images are cropped and resized to, pixels; None keeps them."""
+    limit: int | None = None
+    """Most images."""
+    metrics: tuple[str, ...] = ()
+    title: str = ""
+
+    def points(self) -> list[Point]:
+        """Of all grids."""
+        return [point for grid in self.grids for point in grid.points()]
+
+    def with_axes(self, axes: Mapping[str, tuple[Any, ...]], base: Point) -> Definition:
+        """These values in the place of the same keys of every grid."""
+        return replace(self, grids=tuple(_overlaid(grid, axes, base) for grid in self.grids))
+
+    def facts(self) -> dict[str, Any]:
+        """For meta.json."""
+        grids = [{"axes": {k: list(v) for k, v in g.axes.items()}, "base": dict(g.base),
+                  "exclude": [{k: list(v) for k, v in rule.items()} for rule in g.exclude]} for g in self.grids]  # fmt: skip
+        own = {"title": self.title, "images": list(self.images), "size": self.size, "limit": self.limit}
+        return {**own, "metrics": list(self.metrics), "grids": grids}
+
+
+def parse_axes(items: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """`["codec=jpeg,elic", "quality=1..4"]` to the values of each key, which are YAML or ranges `FIRST..LAST[..STEP]`.
+
+    Raises UsageError for an unknown key, and for a key that is there twice.
+    """
+    axes: dict[str, tuple[Any, ...]] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not text.strip():
+            raise UsageError(f"'{item}' is not KEY=VALUES.", "Write e.g. quality=1..4 or solver=cell,dps.")
+        try:
+            values = parse_overrides([f"axis.values=[{text}]"], ("axis",))["axis"]["values"]
+        except UsageError as error:
+            raise UsageError(f"'{item}' cannot be read.", "Quote a value that is not plain YAML.") from error
+        if check_key(key) in axes:
+            raise UsageError(f"The key '{key}' is there twice.", f"Write all its values at once: {key}=A,B.")
+        axes[key] = spread(values, key)
+    return axes
+
+
+def load_definition(path: Path) -> Definition:
+    """A YAML file with `axes` (a mapping, or a list of mappings whose grids are joined), `base`, `exclude`, `images`,
+    `size`, `limit`, `metrics` and `title`.
+
+    Each grid of a list may be `{axes: ..., base: ..., exclude: ...}` too. Raises UsageError naming file and key.
+    """
+    import yaml
+    from omegaconf import OmegaConf  # unlike yaml, it takes 1e-3 for a number
+
+    try:
+        content = OmegaConf.to_container(OmegaConf.create(quote_base_60(read_file(path).decode())))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
+    try:
+        return _definition(content)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
+
+
+def spread(values: Any, key: str) -> tuple[Any, ...]:
+    """A value or a list of values, with ranges `1..4` counted out. Raises UsageError for an empty list or range."""
+    found: list[Any] = []
+    for value in values if isinstance(values, list) else [values]:
+        match = _RANGE.fullmatch(value) if isinstance(value, str) else None
+        found += _counted(match) if match else [value]
+    if not found:
+        raise UsageError(f"The key '{key}' has no values: {values!r}.", "Ranges go up, e.g. 1..4 or 10..90..20.")
+    return tuple(found)
+
+
+def check_key(key: str) -> str:
+    """The key. Raises UsageError if it cannot be one."""
+    scope, dot, setting = key.partition(".")
+    if key in PLAIN_KEYS or (dot and setting and scope in SCOPES):
+        return key
+    guess = nearest(key, list(PLAIN_KEYS))
+    keys = f"Keys: {', '.join(PLAIN_KEYS)}, or SCOPE.SETTING with one of the scopes {', '.join(SCOPES)}."
+    raise UsageError(f"There is no key '{key}'.", f"{guess} {keys}".strip())
+
+
+def _counted(match: re.Match[str]) -> list[int]:
+    first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
+    return list(range(first, last + 1, step)) if step else []
+
+
+def _overlaid(grid: Grid, axes: Mapping[str, tuple[Any, ...]], base: Point) -> Grid:
+    kept = {key: values for key, values in grid.axes.items() if key not in base}
+    fixed = {key: value for key, value in {**grid.base, **base}.items() if key not in axes}
+    return Grid({**kept, **axes}, fixed, grid.exclude)
+
+
+def _definition(content: Any) -> Definition:
+    if not isinstance(content, dict):
+        raise UsageError("expected a mapping.", f"Its keys are {', '.join((*GRID_KEYS, *FILE_KEYS))}.")
+    _check_keys(content, (*GRID_KEYS, *FILE_KEYS))
+    axes = content.get("axes", {})
+    listed = [_mapping(part, "axes") for part in _listed(axes)]
+    parts = [part if "axes" in part else {"axes": part} for part in listed]
+    return Definition(
+        grids=tuple(_grid(part, content) for part in parts),
+        images=tuple(map(str, _listed(content.get("images", [])))),
+        size=_count(content, "size"),
+        limit=_count(content, "limit"),
+        metrics=tuple(map(str, _listed(content.get("metrics", [])))),
+        title=str(content.get("title", "")),
+    )
+
+
+def _grid(part: Mapping[str, Any], shared: Mapping[str, Any]) -> Grid:
+    _check_keys(part, GRID_KEYS)
+    axes = {check_key(key): spread(values, key) for key, values in _mapping(part["axes"], "axes").items()}
+    base = {**_mapping(shared.get("base"), "base"), **_mapping(part.get("base"), "base")}
+    rules = [*_listed(shared.get("exclude", [])), *_listed(part.get("exclude", []))]
+    exclude = tuple({key: spread(v, key) for key, v in _mapping(rule, "exclude").items()} for rule in rules)
+    return Grid(axes, {check_key(key): value for key, value in base.items() if key not in axes}, exclude)
+
+
+def _mapping(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value or {}, dict):
+        raise UsageError(f"{name}: expected a mapping of keys to values, not {value!r}.", "e.g. {solver.steps: 8}")
+    return {str(key): inner for key, inner in (value or {}).items()}
+
+
+def _check_keys(content: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in content:
+        if key not in known:
+            guess = nearest(str(key), list(known))
+            raise UsageError(f"unknown key '{key}'.", f"{guess} Keys: {', '.join(known)}.".strip())
+
+
+def _count(content: Mapping[str, Any], key: str) -> int | None:
+    value = content.get(key)
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise UsageError(f"{key} is {value!r}, not a number from 1 on.")
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,219 @@
+"""From a point of a grid to a configuration that can run, and what a run is called. Imports no torch.
+
+A run is named by all that its result depends on: codec, generator, solver and adapter with every setting, the versions
+of what provides them, the hashes of weights, the precision, the pixels of the image and the seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..cards import ModelFile
+from ..config import SCOPES, describe
+from ..errors import MissingError, UnsupportedCombination
+from ..families import AdapterSpec, adapter_for
+from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec, Spec
+from ..models import find, location, stored
+from ..plugins import Catalogue, import_target
+from ..selection import (
+    DEFAULT_CODEC,
+    DEFAULT_GENERATOR,
+    DEFAULT_SOLVER,
+    Part,
+    check_combination,
+    choose,
+    choose_adapter,
+)
+from .grid import NAMES, Point
+
+DEFAULTS = {"codec": DEFAULT_CODEC, "generator": DEFAULT_GENERATOR, "solver": DEFAULT_SOLVER}
+DIGITS = 16
+"""Of ids: 64 bits, so that a store of a million runs has two alike with a chance of 3e-8."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the runs of one point of a curve share: parts that were checked to work together."""
+
+    codec: Part[EncoderSpec]
+    generator: Part[GeneratorSpec] | None
+    """None where the solver needs nothing of it."""
+    solver: Part[SolverSpec]
+    adapter: Part[AdapterSpec] | None
+    precision: str
+    """auto, fp32 or bf16, as it was asked for."""
+
+    @property
+    def parts(self) -> dict[str, Part[Any]]:
+        """By kind; those that it has."""
+        named = {"codec": self.codec, "generator": self.generator, "solver": self.solver, "adapter": self.adapter}
+        return {kind: part for kind, part in named.items() if part}
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """For a row: `codec`, `generator`, `solver`, `adapter` (name and settings, or None), `versions`, `weights`.
+
+        Raises MissingError for weights that are not here.
+        """
+        settings: dict[str, Any] = {kind: None for kind in SCOPES}
+        settings |= {kind: {"name": part.spec.name, **_plain(asdict(part.config))} for kind, part in self.parts.items()}
+        hashes = {kind: weights_sha256(part) for kind, part in self.parts.items()}
+        return {
+            **settings,
+            "precision": self.precision,
+            "versions": _versions(["idemcore", "torch", *(part.distribution for part in self.parts.values())]),
+            "weights": {kind: found for kind, found in hashes.items() if found},
+        }
+
+    def run_id(self, image_sha256: str, seed: int) -> str:
+        return digest({**self.facts, "image": image_sha256, "seed": seed})
+
+    def decoded_id(self, image_sha256: str) -> str:
+        """Of the plain decode, which is the same for every generator, solver and seed."""
+        weights = self.facts["weights"].get("codec")
+        versions = _versions(["idemcore", "torch", self.codec.distribution])
+        return digest({"codec": self.facts["codec"], "weights": weights, "versions": versions, "image": image_sha256})
+
+    def arguments(self) -> list[str]:
+        """What `idem run` needs beside image and seed, with the settings that are not defaults."""
+        words = [word for kind in NAMES if (part := self.parts.get(kind)) for word in (f"--{kind}", part.spec.name)]
+        for kind, part in self.parts.items():
+            for field in describe(type(part.config)):
+                if (value := getattr(part.config, field.name)) != field.default:
+                    words += ["--set", f"{kind}.{field.name}={_word(value)}"]
+        return words if self.precision == "auto" else [*words, "--precision", self.precision]
+
+
+def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tuple[Configuration, set[str]]:
+    """The configuration of a point, and the keys of it that had an effect.
+
+    A setting goes to the part that has it: where an axis spans several codecs or solvers, what one of them lacks is
+    left out for it. Raises UnsupportedCombination where the parts cannot work together, UsageError for an unknown name
+    or a wrong value.
+    """
+    parts, used = {}, {"seed", *NAMES}
+    for kind in NAMES:
+        name = str(point.get(kind, DEFAULTS[kind]))
+        values = _settings(point, kind, catalogue.resolve(kind, name), used)
+        parts[kind] = choose(catalogue, kind, name, values)
+    codec, generator, solver = (parts[kind] for kind in NAMES)
+    check_combination(codec.spec, generator.spec, solver.spec, catalogue)
+    adapter = adapter_for(generator.spec, solver.spec)
+    values = _settings(point, "adapter", adapter, used) if adapter else {}
+    chosen = choose_adapter(generator.spec, solver.spec, values)
+    needed = chosen or solver.spec.needs & generator.spec.offers
+    return Configuration(codec, generator if needed else None, solver, chosen, precision), used
+
+
+def resolve_all(
+    catalogue: Catalogue, points: Sequence[Point], precision: str = "auto"
+) -> tuple[list[tuple[Configuration, Point]], list[str]]:
+    """The configurations of all points that can work, each with a point, and why the others cannot, each reason once.
+
+    Raises UsageError for a name, setting or value that cannot be right, and for a setting that no point's parts have.
+    """
+    found, refused, used = [], dict[str, None](), set[str]()
+    for point in points:
+        try:
+            configuration, keys = resolve(catalogue, point, precision)
+            found.append((configuration, point))
+            used |= keys
+        except UnsupportedCombination as error:
+            refused[str(error)] = None
+    unused = [key for point in points for key in point if key not in used]
+    if unused and found:
+        _refuse_unknown(catalogue, points, unused[0])
+    return found, list(refused)
+
+
+def weights_sha256(part: Part[Any]) -> str:
+    """Of the files that the part's setting `weights` means, in hex; "" for a part without weights.
+
+    Raises MissingError for weights that are not here.
+    """
+    weights = getattr(part.config, "weights", "")
+    if not weights:
+        return ""
+    paths = _weight_files(part.spec, str(weights), getattr(part.config, "quality", None))
+    return digest([_file_sha256(path, path.stat().st_mtime_ns) for path in paths])
+
+
+def digest(value: Any) -> str:
+    """First digits of the sha256 of the value's JSON with sorted keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def _settings(point: Point, kind: str, spec: Spec, used: set[str]) -> dict[str, Any]:
+    """The point's settings that `kind` has; adds their keys to `used`."""
+    fields = {field.name for field in describe(import_target(spec.config))} if spec.config else set[str]()
+    settings = {}
+    for key, value in point.items():
+        scope, _, name = ("codec.quality" if key == "quality" else key).partition(".")
+        if scope == kind and name in fields:
+            settings[name] = value
+            used.add(key)
+    return settings
+
+
+def _refuse_unknown(catalogue: Catalogue, points: Sequence[Point], key: str) -> None:
+    """Raises UsageError for a setting that no part has, as the part of the first point would refuse it."""
+    scope, _, name = ("codec.quality" if key == "quality" else key).partition(".")
+    point = next(point for point in points if key in point)
+    parts = {kind: choose(catalogue, kind, str(point.get(kind, DEFAULTS[kind]))) for kind in NAMES}
+    if scope == "adapter":
+        choose_adapter(parts["generator"].spec, parts["solver"].spec, {name: point[key]})
+    else:
+        choose(catalogue, scope, str(point.get(scope, DEFAULTS[scope])), {name: point[key]})
+
+
+def _weight_files(spec: Spec, weights: str, quality: int | None) -> list[Path]:
+    """Those of a path, of a model card's name or id, or of what a plugin calls them, such as `bundled`."""
+    path = Path(weights)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        return [file for file in files if file.stem.endswith(f"-{quality}")] or files
+    cards = [file for name in spec.weights for file in find(name)]
+    named = [file for file in cards if weights in (file.id, file.card)]
+    meant = named or [file for file in cards if file.bundled == (weights == "bundled")]
+    of_quality = [file for file in meant if file.quality in (None, quality)]
+    if not meant:
+        raise MissingError(f"There are no weights '{weights}' of '{spec.name}' here.", "See `idem models list`.")
+    return [_here(file) for file in of_quality]
+
+
+def _here(file: ModelFile) -> Path:
+    path = location(file) if file.bundled else stored(file.id)
+    return path if path is not None and path.is_file() else stored(file.id)
+
+
+@cache
+def _file_sha256(path: Path, _: int) -> str:
+    """`_` is the file's time of change."""
+    hashed = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+def _versions(distributions: Iterable[str]) -> dict[str, str]:
+    return {name: version(name) for name in sorted(set(distributions))}
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON has it, so that a row read from the store equals the one written."""
+    return dict(json.loads(json.dumps(settings, default=str)))
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool | list | tuple | None) else str(value)

@@ -1,0 +1,156 @@
+"""Where the runs of a sweep are kept: a folder that stays whole when its writer is killed. Imports no torch.
+
+STORE/meta.json       version of the format, and the sweeps that wrote here
+STORE/rows.jsonl      one JSON object a line, one line a run; of several lines with one id, the last counts
+STORE/images/*.png    originals, plain decodes and reconstructions, as the `files` of the rows name them
+STORE/.lock           held by the sweep that is writing
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import IntegrityError, UsageError
+from ..files import atomic_write, read_file
+
+FORMAT = 1
+ROWS, META, IMAGES = "rows.jsonl", "meta.json", "images"
+
+Row = dict[str, Any]
+"""One run; docs/sweeps.md lists its keys."""
+
+_BLOCK = 1 << 16
+
+
+class Store:
+    """The folder `root`. Reading needs no lock, and may happen while a sweep writes."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> Store:
+        """One that exists. Raises UsageError for a folder that no sweep wrote."""
+        store = cls(root)
+        if not store.path(META).is_file():
+            raise UsageError(f"{root} is not the store of a sweep.", f"Make one: `idem sweep -m ... --store {root}`.")
+        return store
+
+    def path(self, name: str) -> Path:
+        """Of a file by its name in the store, e.g. `row["files"]["reconstruction"]`."""
+        return self.root / name
+
+    def rows(self) -> list[Row]:
+        """Every run once, in the order in which it was first recorded; the torn line of a killed writer is left out.
+
+        Raises IntegrityError for a line that no writer of ours left.
+        """
+        if not self.path(ROWS).is_file():
+            return []
+        found: dict[str, Row] = {}
+        for number, line in enumerate(read_file(self.path(ROWS)).split(b"\n")[:-1], 1):
+            try:
+                row = json.loads(line)
+                found[row["id"]] = row
+            except (ValueError, KeyError, TypeError) as error:
+                where = f"{self.path(ROWS)}, line {number}"
+                raise IntegrityError(
+                    f"{where} is damaged: {error!r}.", "Delete that line: its run is repeated."
+                ) from error
+        return list(found.values())
+
+    def ids(self, status: str = "") -> set[str]:
+        """Of the runs that are here; with `status`, of those alone: `ok` or `failed`."""
+        return {row["id"] for row in self.rows() if status in ("", row["status"])}
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Adds a run, or takes the place of the one with its id. It is on the disk when this returns.
+
+        What a killed writer left of a line is cut off first. Raises ValueError for nan, which JSON cannot hold.
+        """
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with open(self.path(ROWS), "a+b") as file, _locked(file):
+            _cut_torn_line(file)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_image(self, name: str, png: bytes) -> str:
+        """Writes `images/NAME.png`, whole or not at all; returns that, as a row names it."""
+        relative = f"{IMAGES}/{name}.png"
+        atomic_write(self.path(relative), png)
+        return relative
+
+    def meta(self) -> dict[str, Any]:
+        """The content of meta.json: `format` and `sweeps`, each with its definition. Raises IntegrityError."""
+        try:
+            content = json.loads(read_file(self.path(META)))
+        except ValueError as error:
+            raise IntegrityError(
+                f"{self.path(META)} is damaged: {error}.", "Delete it, and type the sweep again."
+            ) from error
+        if content.get("format") != FORMAT:
+            raise UsageError(
+                f"{self.root} has format {content.get('format')}; this idem reads {FORMAT}.", "Upgrade idem."
+            )
+        return dict(content)
+
+    @contextmanager
+    def writing(self, definition: Mapping[str, Any]) -> Iterator[None]:
+        """Makes the folder, notes the sweep in meta.json, and keeps other sweeps out until the block ends.
+
+        Raises UsageError for a folder that holds something else, or while another sweep writes.
+        """
+        _make(self.root)
+        with open(self.path(".lock"), "a+b") as file, _locked(file, wait=False):
+            self.path(IMAGES).mkdir(exist_ok=True)
+            known = self.meta() if self.path(META).exists() else {"format": FORMAT, "sweeps": []}
+            if definition not in known["sweeps"]:
+                known["sweeps"].append(dict(definition))
+            atomic_write(self.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
+            yield
+
+
+def _make(root: Path) -> None:
+    """The folder of a store, unless it is there."""
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is a file, not a folder.", "Choose another --store.")
+    # A sweep that was killed at once leaves its lock alone.
+    if root.is_dir() and not (root / META).exists() and {path.name for path in root.iterdir()} - {".lock", IMAGES}:
+        raise UsageError(f"{root} holds other files and is not the store of a sweep.", "Choose another --store.")
+    root.mkdir(parents=True, exist_ok=True)
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    """Cuts off what follows the last line's end."""
+    size = whole = file.seek(0, os.SEEK_END)
+    while whole:
+        begin = max(0, whole - _BLOCK)
+        file.seek(begin)
+        end = file.read(whole - begin).rfind(b"\n") + 1
+        if end:
+            whole = begin + end
+            break
+        whole = begin
+    if whole < size:
+        file.truncate(whole)
+
+
+@contextmanager
+def _locked(file: IO[bytes], wait: bool = True) -> Iterator[None]:
+    """Released when the file is closed, or its process is killed. Raises UsageError if it must not wait."""
+    import fcntl  # not on Windows, where stores can be read
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        where = Path(file.name).parent
+        raise UsageError(
+            f"Another sweep is writing to {where}.", "Wait for its end, or choose another --store."
+        ) from None
+    yield
