@@ -19,8 +19,10 @@ from idemcore.noise import Noise
 from idemcore.runtime import Runtime
 from idemcore.training import process_settings
 from idemcore_ddpm.adm import AdmGenerator, noise_schedule
+from idemcore_ddpm.adm_unet import AdmUNet
 from idemcore_ddpm.config import AdmTrainConfig, FacesConfig
 from idemcore_ddpm.train_adm import AdmTraining, Diffusion, train
+from idemcore_ddpm.weights import load_network
 
 TINY = AdmTrainConfig(minutes=60.0, side=8, multipliers=(1, 1), attention=(2,), batch=8, learning_rate=0.05)
 CPU = torch.device("cpu")
@@ -87,8 +89,23 @@ def test_train_tells_images_and_losses_and_its_weights_say_how_they_came(images:
     assert torch.get_rng_state().equal(before)
     with safe_open(path, "pt") as file:
         trained = {"images": str(last["images"]), "minutes": f"{last['minutes']:.1f}"}
-        assert file.metadata() == {"schedule": "cosine", "steps": "50", "side": "8", **trained}
+        assert file.metadata() == {"schedule": "cosine", "steps": "50", "side": "8", "groups": "8", **trained}
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+
+
+def test_weights_with_fewer_groups_give_the_network_that_was_trained(images: Tensor, tmp_path: Path) -> None:
+    training = AdmTraining(tmp_path, replace(TINY, groups=4), CPU, images)
+    updates(training, 2)
+    network, trained = load_network(str(training.save()))
+    assert trained.groups == network.config.groups == 4
+    averaged = training._new_network()
+    averaged.load_state_dict(training.ema)
+    x, t = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([3.0, 500.0])
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, t), averaged(x, t), atol=2e-3, rtol=0)
+        wrong = AdmUNet(replace(training.shape, groups=32))
+        wrong.load_state_dict(training.ema)
+        assert not torch.allclose(wrong(x, t), averaged(x, t), atol=1e-2)
 
 
 def test_colour_images_train_a_colour_network(images: Tensor, tmp_path: Path) -> None:
@@ -200,6 +217,7 @@ def test_a_schedule_that_does_not_exist_is_refused(images: Tensor, tmp_path: Pat
         {"side": 48},
         {"side": 4},
         {"channels": 48},
+        {"groups": 12},
         {"multipliers": ()},
         {"multipliers": (1, 1, 1, 1, 1, 1, 1, 1)},
         {"multipliers": (0, 1)},

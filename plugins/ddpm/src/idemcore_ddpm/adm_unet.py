@@ -17,9 +17,6 @@ from torch import Tensor, nn
 
 from .layers import Convolution, Normalisation, NormSilu
 
-GROUPS = 32
-"""Groups of every normalisation; channel counts are multiples of it."""
-
 Resample = Literal["down", "up"]
 
 
@@ -41,6 +38,8 @@ class AdmUNetConfig:
     """Channels of an attention head; a narrower layer has one head."""
     image_channels: int = 3
     """3, or 1 of grey images."""
+    groups: int = 32
+    """Of every normalisation. A narrow network wants fewer: a group of one channel forgets how bright the image is."""
 
 
 class ResBlock(nn.Module):
@@ -50,13 +49,15 @@ class ResBlock(nn.Module):
         '----------------- (resample) -> (1x1 conv if the width changes) ------------------'
     """  # fmt: skip
 
-    def __init__(self, width: int, out: int, embedding: int, resample: Resample | None = None) -> None:
+    def __init__(
+        self, width: int, out: int, embedding: int, resample: Resample | None = None, groups: int = 32
+    ) -> None:
         super().__init__()
         self.resample = resample
         # By the published names: the numbers left out stand for what has no parameters.
-        self.in_layers = nn.ModuleDict({"0": NormSilu(GROUPS, width), "2": Convolution(width, out, 3, padding=1)})
+        self.in_layers = nn.ModuleDict({"0": NormSilu(groups, width), "2": Convolution(width, out, 3, padding=1)})
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out))
-        self.out_layers = nn.ModuleDict({"0": NormSilu(GROUPS, out), "3": Convolution(out, out, 3, padding=1)})
+        self.out_layers = nn.ModuleDict({"0": NormSilu(groups, out), "3": Convolution(out, out, 3, padding=1)})
         self.skip_connection = nn.Identity() if width == out else Convolution(width, out, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -77,10 +78,10 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Self-attention over all positions, added to its input. Heads are split before q, k and v (the "legacy" order)."""
 
-    def __init__(self, width: int, head_channels: int) -> None:
+    def __init__(self, width: int, head_channels: int, groups: int = 32) -> None:
         super().__init__()
         self.heads = max(1, width // head_channels)
-        self.norm = Normalisation(GROUPS, width)
+        self.norm = Normalisation(groups, width)
         self.qkv = nn.Conv1d(width, 3 * width, 1)
         self.proj_out = nn.Conv1d(width, width, 1)
 
@@ -130,18 +131,22 @@ class AdmUNet(nn.Module):
         self.input_blocks = nn.ModuleList([Stage([Convolution(config.image_channels, config.channels, 3, padding=1)])])
         saved = self._build_input()
         width = saved[-1]
-        attention = [AttentionBlock(width, config.head_channels)] if config.middle_attention else []
+        attention = [self._attend(width)] if config.middle_attention else []
         self.middle_block = Stage([self._block(width, width), *attention, self._block(width, width)])
         self.output_blocks = nn.ModuleList()
         width = self._build_output(width, saved)
         channels_out = config.image_channels * (2 if config.learn_sigma else 1)
-        self.out = nn.ModuleDict({"0": NormSilu(GROUPS, width), "2": Convolution(width, channels_out, 3, padding=1)})
+        last = Convolution(width, channels_out, 3, padding=1)
+        self.out = nn.ModuleDict({"0": NormSilu(config.groups, width), "2": last})
 
     def _block(self, width: int, out: int, resample: Resample | None = None) -> ResBlock:
-        return ResBlock(width, out, 4 * self.config.channels, resample)
+        return ResBlock(width, out, 4 * self.config.channels, resample, self.config.groups)
+
+    def _attend(self, width: int) -> AttentionBlock:
+        return AttentionBlock(width, self.config.head_channels, self.config.groups)
 
     def _attention(self, level: int, width: int) -> list[nn.Module]:
-        return [AttentionBlock(width, self.config.head_channels)] if 2**level in self.config.attention else []
+        return [self._attend(width)] if 2**level in self.config.attention else []
 
     def _build_input(self) -> list[int]:
         """Fills `input_blocks`; the widths of their outputs."""
@@ -190,8 +195,8 @@ class AdmUNet(nn.Module):
         return output
 
 
-def infer_config(shapes: Mapping[str, Sequence[int]]) -> AdmUNetConfig:
-    """The configuration of the network that a state dict's shapes belong to.
+def infer_config(shapes: Mapping[str, Sequence[int]], groups: int = 32) -> AdmUNetConfig:
+    """The configuration of the network that a state dict's shapes belong to; they do not tell the `groups`.
 
     Raises KeyError with the name that every ADM UNet has and this one lacks, ValueError if its images are neither grey
     nor of three colours.
@@ -213,4 +218,5 @@ def infer_config(shapes: Mapping[str, Sequence[int]]) -> AdmUNetConfig:
         middle_attention="middle_block.1.qkv.weight" in shapes,
         learn_sigma=shapes["out.2.weight"][0] == 2 * image_channels,
         image_channels=image_channels,
+        groups=groups,
     )

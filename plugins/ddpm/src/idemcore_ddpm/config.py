@@ -79,6 +79,7 @@ class AdmTrainConfig:
     multipliers: tuple[int, ...] = (1, 1, 3, 5)  # widths in units of `channels`, from full resolution down by halves
     blocks: int = 1  # residual blocks of each width on the way down; one more on the way up
     attention: tuple[int, ...] = (4, 8)  # downsampling factors at which there is self-attention
+    groups: int = 8  # of normalisations; published networks, which are wider, have 32
     schedule: str = "linear"  # noise schedule: linear or cosine
     steps: int = 1000  # noise levels
     mirror: bool = True  # half of the images are flipped left to right
@@ -96,6 +97,8 @@ class AdmTrainConfig:
             raise ValueError(f"side must be a power of two from 8 on, not {self.side}")
         if self.channels < 32 or self.channels % 32:
             raise ValueError(f"channels must be a multiple of 32, not {self.channels}")
+        if self.groups < 1 or self.channels % self.groups:
+            raise ValueError(f"groups must divide channels, not {self.groups}")
         if not self.multipliers or min(self.multipliers) < 1 or self.side % 2 ** (len(self.multipliers) - 1):
             raise ValueError(f"multipliers must be numbers from 1 on, not {self.multipliers}; each halves the side")
         if self.blocks < 1 or self.batch < 1:

@@ -105,6 +105,7 @@ class AdmTraining(Training):
             config.blocks,
             frozenset(config.attention),
             image_channels=images.shape[1],
+            groups=config.groups,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -181,7 +182,7 @@ class AdmTraining(Training):
 
     def write_weights(self) -> Path:
         """`weights.safetensors`, averaged and in float16, which `ddpm-faces64` reads; `samples.png` of them."""
-        note = {"schedule": self.config.schedule, "steps": str(self.config.steps), "side": str(self.config.side)}
+        note = {key: str(getattr(self.config, key)) for key in ("schedule", "steps", "side", "groups")}
         note |= {"images": str(self.seen), "minutes": f"{self.elapsed / 60:.1f}"}
         tensors = {name: value.to("cpu", torch.float16).contiguous() for name, value in self.ema.items()}
         atomic_write(self.out / "weights.safetensors", save(tensors, metadata=note))

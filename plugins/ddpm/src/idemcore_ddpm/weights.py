@@ -30,11 +30,14 @@ class Trained:
     steps: int = 1000
     side: int = 0
     """Of the images, pixels; 0 if they do not say it, and then any size is taken."""
+    groups: int = 32
+    """Of normalisations."""
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Trained:
         """Raises ValueError if a number is none."""
-        return cls(metadata.get("schedule", "linear"), int(metadata.get("steps", 1000)), int(metadata.get("side", 0)))
+        numbers = {key: int(metadata[key]) for key in ("steps", "side", "groups") if key in metadata}
+        return cls(metadata.get("schedule", "linear"), **numbers)
 
 
 def adapt_ffhq(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -63,7 +66,8 @@ def load_network(weights: str) -> tuple[AdmUNet, Trained]:
     path, hint = (BUNDLED, TRAIN_HINT) if weights == "bundled" else (locate(weights), HINT)
     state, metadata = _read(path, hint)
     try:
-        network, said = _on_meta(infer_config(shapes_of(state))), Trained.of(metadata)
+        said = Trained.of(metadata)
+        network = _on_meta(infer_config(shapes_of(state), said.groups))
     except KeyError as error:
         raise InputError(f"{path} does not hold an ADM UNet: it has no {error.args[0]}.", hint) from error
     except (IndexError, ValueError) as error:
