@@ -46,7 +46,7 @@ def threads(count: int) -> Iterator[None]:
 @settings(max_examples=20, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 2), st.integers(1, 3)),
-    spread=st.sampled_from([0.3, 4.0, 300.0, 2e6]),
+    spread=st.sampled_from([0.3, 4.0, 300.0, 2e5]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_any_latents_come_back_exactly(codec: LearnedEncoder, size: tuple[int, int], spread: float, seed: int) -> None:

@@ -61,7 +61,6 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         """project(z) - z of the guess z at an image whose mean is x0."""
         variance = self.config.jitter / (sigma**-2 + cell.distortion**-2)
         guess = x0 + _wide(variance.sqrt()) * noise.like(x0) if self.config.jitter else x0
-        guess = guess.clamp(0, 1)
         return cell.project(guess, self.config.margin) - guess
 
     def _levels(self, cell: Cell, generator: DiffusionGenerator) -> Tensor:
