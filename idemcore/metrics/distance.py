@@ -1,4 +1,4 @@
-"""Fréchet and kernel distance between two sets of feature vectors."""
+"""Fréchet, kernel and transport distance between two sets of feature vectors."""
 
 from __future__ import annotations
 
@@ -20,15 +20,68 @@ def frechet(a: Features, b: Features) -> float:
     return float(mean @ mean + (factor_a**2).sum() + (factor_b**2).sum() - 2 * cross)
 
 
+def frechet_of_moments(mean_a: Features, cov_a: Features, mean_b: Features, cov_b: Features) -> float:
+    """`frechet` from means [D] and covariances [D,D].
+
+    With S_a = R R^T, the eigenvalues of S_a S_b are those of R^T S_b R, which is symmetric and never negative.
+    """
+    values, vectors = np.linalg.eigh(cov_a)
+    root = vectors * np.sqrt(values.clip(0))
+    cross = np.sqrt(np.linalg.eigvalsh(root.T @ cov_b @ root).clip(0)).sum()
+    mean = mean_a - mean_b
+    return float(mean @ mean + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
+
+
 def kernel(a: Features, b: Features) -> float:
     """Unbiased squared maximum mean discrepancy with k(x,y) = (x.y/D + 1)^3 (Binkowski et al. 2018, eq. 4).
 
     About 0 for equal distributions (it may be slightly negative), lower is nearer.
     """
-    within_a, within_b, across = _cubic(a, a), _cubic(b, b), _cubic(a, b)
-    n, m = len(a), len(b)
-    same = (within_a.sum() - np.trace(within_a)) / (n * (n - 1)) + (within_b.sum() - np.trace(within_b)) / (m * (m - 1))
-    return float(same - 2 * across.mean())
+    ones_a, ones_b = np.ones((1, len(a))), np.ones((1, len(b)))
+    return float(_weighted(_cubic(a, a), _cubic(b, b), _cubic(a, b), ones_a, ones_b)[0])
+
+
+def kernel_interval(
+    a: Features, b: Features, groups_a: npt.NDArray[np.uint64], groups_b: npt.NDArray[np.uint64], times: int = 400
+) -> tuple[float, float] | None:
+    """95 % interval of `kernel` by a bootstrap over groups (images), of which rows are members.
+
+    Both sets are drawn anew together. Percentiles are moved so that the draws' mean is the estimate: a group drawn
+    twice pairs rows of one group more often than the estimate does. None for fewer than two groups.
+    """
+    groups = np.union1d(groups_a, groups_b)
+    if len(groups) < 2:
+        return None
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=times).astype(np.float64)
+    weights_a, weights_b = (counts[:, np.searchsorted(groups, rows)] for rows in (groups_a, groups_b))
+    grams = _cubic(a, a), _cubic(b, b), _cubic(a, b)
+    found = _weighted(*grams, weights_a, weights_b)
+    estimate = _weighted(*grams, np.ones((1, len(a))), np.ones((1, len(b))))[0]
+    low, high = np.nanpercentile(found, (2.5, 97.5)) + estimate - np.nanmean(found)
+    return float(low), float(high)
+
+
+def sliced_wasserstein(a: Features, b: Features, projections: int = 512) -> float:
+    """Mean over random directions of the distance that sorting pairs (Rabin et al. 2011); of equally many rows."""
+    count = min(len(a), len(b))
+    directions = np.random.default_rng(0).standard_normal((a.shape[1], projections))
+    directions /= np.linalg.norm(directions, axis=0)
+    lines_a, lines_b = (np.sort(x[:count] @ directions, axis=0) for x in (a, b))
+    return float(np.abs(lines_a - lines_b).mean())
+
+
+def _weighted(aa: Features, bb: Features, ab: Features, weights_a: Features, weights_b: Features) -> Features:
+    """The discrepancy [T] of sets whose rows count as often as weights [T,N] say; a row is no pair with its copies."""
+    across = ((weights_a @ ab) * weights_b).sum(1) / (weights_a.sum(1) * weights_b.sum(1))
+    return np.asarray(_within(aa, weights_a) + _within(bb, weights_b) - 2 * across)
+
+
+def _within(gram: Features, weights: Features) -> Features:
+    squares = weights**2
+    pairs = ((weights @ gram) * weights).sum(1) - squares @ np.diag(gram)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(pairs / (weights.sum(1) ** 2 - squares.sum(1)))
 
 
 def _factor(x: Features) -> Features:

@@ -1,7 +1,7 @@
 """What a metric is: of one image, or of a set of images. Light: imports no torch.
 
-    Case (a batch of images with all that is known of them) -> ImageMetric.measure -> one value an image -> summarise
-                                                            -> SetMetric.update ... -> SetMetric.result -> Score
+Case (a batch of images with all that is known of them) -> ImageMetric.measure -> one value an image -> summarise
+                                                        -> SetMetric.update ... -> SetMetric.result -> Score
 """
 
 from __future__ import annotations

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from ..hookspecs import MetricSpec, hookimpl
 
+DEFAULT_METRICS = (
+    "bpp", "psnr", "ms-ssim", "lpips", "dists", "fid", "fd", "kd", "recompression-psnr", "exact", "nfe", "seconds",
+)  # fmt: skip
+"""What `idem eval` measures."""
+
 _HERE = "idemcore.metrics"
+_CONFIG = f"{_HERE}.config"
 
 
 @hookimpl
 def idem_metrics() -> list[MetricSpec]:
-    return [*RATES, *FIDELITY]
+    return [*RATES, *FIDELITY, *SETS]
 
 
 RATES = (
@@ -58,5 +64,72 @@ FIDELITY = (
         name="recompression-psnr", target=f"{_HERE}.fidelity:RecompressionPsnr",
         summary="PSNR between the plain decode and that of the re-encoded reconstruction",
         direction="higher", range="0 to 100 dB; exact images count as 100", source="Xu et al. 2024, arXiv 2401.08920",
+    ),
+    MetricSpec(
+        name="ms-ssim", target=f"{_HERE}.perceptual:MsSsim", summary="multi-scale structural similarity",
+        direction="higher", range="0 to 1; nan where a side is 160 pixels or less",
+        source="Wang et al. 2003, by pytorch-msssim", key="ms-ssim-rgb",
+    ),
+    MetricSpec(
+        name="lpips", target=f"{_HERE}.perceptual:Lpips", config=f"{_CONFIG}:LpipsConfig",
+        summary="learned perceptual distance to the original, of deep features",
+        direction="lower", range=">= 0", source="Zhang et al. 2018, version 0.1, by torchmetrics", argument="network",
+    ),
+    MetricSpec(
+        name="dists", target=f"{_HERE}.perceptual:Dists", summary="distance to the original in structure and texture",
+        direction="lower", range="0 to 1", source="Ding et al. 2020, by torchmetrics",
+    ),
+    MetricSpec(
+        name="occupancy", target=f"{_HERE}.occupancy:Occupancy",
+        summary="how unlike the original's its symbols lie within their intervals",
+        direction="lower", range="0 to 1/2 quantiser step inside the cell", source="Wasserstein-1 of Cell.position",
+    ),
+)  # fmt: skip
+
+SETS = (
+    MetricSpec(
+        name="fid", target=f"{_HERE}.sets:Frechet", config=f"{_CONFIG}:InceptionConfig", kind="set",
+        summary="Fréchet distance of Inception features of 64x64 patches, as in the paper",
+        direction="lower", range=">= 0", source="Heusel et al. 2017, network of pytorch-fid",
+    ),
+    MetricSpec(
+        name="fid-whole", target=f"{_HERE}.sets:Frechet", config=f"{_CONFIG}:WholeInceptionConfig", kind="set",
+        summary="Fréchet distance of Inception features of whole images",
+        direction="lower", range=">= 0", source="Heusel et al. 2017, network of pytorch-fid",
+    ),
+    MetricSpec(
+        name="kid", target=f"{_HERE}.sets:Kernel", config=f"{_CONFIG}:InceptionConfig", kind="set",
+        summary="kernel distance of Inception features of 64x64 patches, times 1000",
+        direction="lower", range="about 0 or more", source="Binkowski et al. 2018, network of pytorch-fid",
+    ),
+    MetricSpec(
+        name="kid-whole", target=f"{_HERE}.sets:Kernel", config=f"{_CONFIG}:WholeInceptionConfig", kind="set",
+        summary="kernel distance of Inception features of whole images, times 1000",
+        direction="lower", range="about 0 or more", source="Binkowski et al. 2018, network of pytorch-fid",
+    ),
+    MetricSpec(
+        name="fd", target=f"{_HERE}.sets:Frechet", config=f"{_CONFIG}:FeatureConfig", kind="set",
+        summary="Fréchet distance of EfficientNet-Lite0 features of 64x64 patches; fd:timm/NAME of another network's",
+        direction="lower", range=">= 0", source="Heusel et al. 2017", argument="features",
+    ),
+    MetricSpec(
+        name="kd", target=f"{_HERE}.sets:Kernel", config=f"{_CONFIG}:FeatureConfig", kind="set",
+        summary="kernel distance of EfficientNet-Lite0 features of 64x64 patches, times 1000; kd:timm/NAME",
+        direction="lower", range="about 0 or more", source="Binkowski et al. 2018", argument="features",
+    ),
+    MetricSpec(
+        name="swd", target=f"{_HERE}.textures:SlicedWasserstein", kind="set",
+        summary="sliced Wasserstein distance of patches of Laplacian pyramids, times 1000",
+        direction="lower", range=">= 0", source="Karras et al. 2018, both sets scaled as the originals",
+    ),
+    MetricSpec(
+        name="spectrum", target=f"{_HERE}.textures:Spectrum", kind="set",
+        summary="rms difference of the mean radial power spectra of luma",
+        direction="lower", range=">= 0 dB", source="after Durall et al. 2020",
+    ),
+    MetricSpec(
+        name="diversity", target=f"{_HERE}.textures:Diversity", kind="set",
+        summary="rms deviation of pixels between draws of one image; needs several seeds",
+        direction="", range=">= 0, 8-bit levels", source="standard deviation over draws",
     ),
 )  # fmt: skip
