@@ -14,6 +14,7 @@ main = LazyGroup(
         "inspect": ("idemcore.cli.inspect:inspect", "What a bitstream or certificate is."),
         "sample": ("idemcore.cli.sample:sample", "Draw images from a prior alone."),
         "bench": ("idemcore.cli.bench:bench", "What solvers cost, side by side."),
+        "report": ("idemcore.cli.report:report", "A sweep as a page to look at, or as tables and curves."),
         "train": ("idemcore.cli.train:train", "Train a plugin's model on a folder of images."),
         "codecs": ("idemcore.cli.listing:codecs", "List codecs, or describe one."),
         "generators": ("idemcore.cli.listing:generators", "List priors over images, or describe one."),

@@ -1,0 +1,108 @@
+"""`idem report`: what a store holds, as a page to look at or as tables and curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from .output import print_json, print_record
+
+if TYPE_CHECKING:
+    from ..report.summary import Summary
+
+FORMATS = ("html", "md", "csv", "compressai")
+
+
+@click.command()
+@click.argument("store", metavar="STORE")
+@click.option("-o", "--output", metavar="PATH", help="Folder of html or compressai, file of md or csv.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="html", show_default=True, help="What to write.")
+@click.option("--title", default="", metavar="TEXT", help="Of the page; the store's name if left out.")
+@click.option("--reference", "reference_files", multiple=True, metavar="FILE", help="Draw this curve too; repeatable.")
+@click.option("--images", "limit", type=click.IntRange(min=0), metavar="N", help="Pictures of the first N images only.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON on stdout.")
+def report(
+    store: str,
+    output: str | None,
+    kind: str,
+    title: str,
+    reference_files: tuple[str, ...],
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Report on STORE, the folder that a sweep wrote.
+
+    \b
+    html        a folder with charts, tables and a viewer of pictures: open its
+                index.html, no server needed; see docs/reports.md
+    md, csv     means with 95 % intervals, a line a configuration; on stdout
+                unless -o names a file
+    compressai  a JSON file a curve, in a folder, which CompressAI's plot reads;
+                --reference takes such files
+    """
+    _check(output, kind, {"--title": bool(title), "--reference": bool(reference_files), "--images": limit is not None})
+
+    from ..report.measures import directions
+    from ..report.reading import read_store
+    from ..report.summary import summarise
+
+    folder = Path(store)
+    summary = summarise(read_store(folder), known=directions())
+    if kind == "html":
+        from ..report.references import reference_curves
+        from ..report.site import write_site
+
+        references = reference_curves([Path(name) for name in reference_files])
+        written = [write_site(summary, folder, Path(output or ""), references, title, limit=limit)]
+    else:
+        written = _export(summary, kind, output, as_json)
+    if as_json:
+        print_json({"written": [str(path) for path in written], **_counts(summary)})
+    elif written:
+        print_record({**_counts(summary), "written": written[0] if len(written) == 1 else f"{output}/"})
+
+
+def _check(output: str | None, kind: str, page_options: dict[str, bool]) -> None:
+    """Raises UsageError for options that do not go together."""
+    if kind in ("html", "compressai") and not output:
+        raise UsageError(f"--format {kind} writes a folder.", "Name it, e.g. `-o report`.")
+    for name, given in page_options.items():
+        if given and kind != "html":
+            raise UsageError(f"{name} has no effect with --format {kind}.", "Leave it out.")
+
+
+def _counts(summary: Summary) -> dict[str, int]:
+    runs = sum(len(c.rows) for c in summary.configurations if not c.plain)
+    return {
+        "images": len(summary.images),
+        "configurations": sum(not c.plain for c in summary.configurations),
+        "runs": runs,
+        "failed": len(summary.failed),
+    }
+
+
+def _export(summary: Summary, kind: str, output: str | None, as_json: bool) -> list[Path]:
+    """Writes tables or curves; returns the files, none if all went to stdout."""
+    import json
+
+    from ..files import atomic_write
+    from ..report.exports import compressai, csv_text, markdown
+
+    if kind == "compressai":
+        folder = Path(output or "")
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {folder / name: json.dumps(curve, indent=2) + "\n" for name, curve in compressai(summary).items()}
+    else:
+        text = markdown(summary) if kind == "md" else csv_text(summary)
+        if output is None:
+            if as_json:
+                raise UsageError("--json needs a file to tell of.", "Name it with -o, or leave --json out.")
+            click.echo(text, nl=False)
+            return []
+        content = {Path(output): text}
+    for path, text in content.items():
+        atomic_write(path, text.encode())
+    return list(content)

@@ -1,0 +1,105 @@
+"""The summary for other programs: Markdown, CSV and CompressAI's result format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import Any
+
+from .measures import Measure, canonical, digits_for
+from .summary import RATE, Configuration, Curve, Summary
+
+_COMPRESSAI = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
+
+
+def markdown(summary: Summary) -> str:
+    """One table of configurations: mean, and half the width of the 95 % interval where it is symmetric."""
+    digits = {m.name: digits_for(m, _values(summary, m)) for m in summary.measures}
+    lines = [
+        "| configuration | images | " + " | ".join(_cell(_heading(m)) for m in summary.measures) + " |",
+        "|---|---:|" + "---:|" * len(summary.measures),
+    ]
+    for configuration in summary.configurations:
+        numbers = [interval_text(m, configuration, digits[m.name]) for m in summary.measures]
+        lines.append(" | ".join([f"| {_cell(configuration.label)}", str(image_count(configuration)), *numbers]) + " |")
+    return "\n".join([*lines, "", "Means over images with 95 % intervals; seeds of one image are averaged first.", ""])
+
+
+def csv_text(summary: Summary) -> str:
+    """One line a configuration; for each metric its mean, the bounds of its interval and the number of images."""
+    head = ["configuration", "codec", "generator", "solver", "images"]
+    for measure in summary.measures:
+        head += [measure.name, f"{measure.name}_low", f"{measure.name}_high", f"{measure.name}_images"]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    for c in summary.configurations:
+        kinds = [c.codec, *((c.decoder or {}).get(kind) for kind in ("generator", "solver"))]
+        parts = [json.dumps(part, sort_keys=True) if part else "" for part in kinds]
+        line: list[Any] = [c.label, *parts, image_count(c)]
+        for measure in summary.measures:
+            e = c.estimates.get(measure.name)
+            line += [e.value, e.low, e.high, e.count] if e else [None] * 4
+        writer.writerow(line)
+    return out.getvalue()
+
+
+def compressai(summary: Summary) -> dict[str, dict[str, Any]]:
+    """By file name, each curve as `{"name", "description", "results": {"bpp": [...], "psnr-rgb": [...], ...}}`.
+
+    A metric that a point of the curve lacks is left out; so is a curve without rates.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for curve in summary.curves:
+        results = {
+            _COMPRESSAI.get(canonical(m.name), m.name): values for m in summary.measures if (values := _along(curve, m))
+        }
+        if RATE in results:
+            count = max(image_count(point) for point in curve.points)
+            description = f"means over {count} images; measured with idem"
+            found[_file_name(curve)] = {"name": curve.label, "description": description, "results": results}
+    return found
+
+
+def image_count(configuration: Configuration) -> int:
+    return len({row["image"]["sha256"] for row in configuration.rows})
+
+
+def interval_text(measure: Measure, configuration: Configuration, digits: int) -> str:
+    """`23.10 ± 0.71`, or `123.0 (118.2 to 130.1)` for an interval that is not symmetric."""
+    estimate = configuration.estimates.get(measure.name)
+    if estimate is None:
+        return "–"
+    value = measure.text(estimate.value, digits)
+    if estimate.low is None or estimate.high is None:
+        return value
+    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+    if abs(above - below) > 1e-6 * (abs(above) + abs(below)):
+        return f"{value} ({measure.text(estimate.low, digits)} to {measure.text(estimate.high, digits)})"
+    return f"{value} ± {measure.text(above, digits)}" if above else value
+
+
+def _values(summary: Summary, measure: Measure) -> list[float]:
+    return [c.estimates[measure.name].value for c in summary.configurations if measure.name in c.estimates]
+
+
+def _along(curve: Curve, measure: Measure) -> list[float]:
+    found = [point.estimates.get(measure.name) for point in curve.points]
+    values = [estimate.value for estimate in found if estimate]
+    return values if len(values) == len(found) else []
+
+
+def _heading(measure: Measure) -> str:
+    return measure.title + {"higher": " ↑", "lower": " ↓", "": ""}[measure.direction]
+
+
+def _cell(text: str) -> str:
+    """One line, with what Markdown would read as structure escaped."""
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _file_name(curve: Curve) -> str:
+    plain = re.sub(r"[^A-Za-z0-9.=-]+", "-", curve.label).strip("-.")
+    return f"{curve.index:02}-{plain[:80]}.json"

@@ -1,0 +1,16 @@
+"""What a report needs of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError
+from ..sweep.store import Row, Store
+
+
+def read_store(folder: Path) -> list[Row]:
+    """All rows. Raises UsageError for a folder that is no store, InputError for one without a row."""
+    rows = Store.open(folder).rows()
+    if not rows:
+        raise InputError(f"{folder} holds no run yet.", "Type `idem sweep` with it again: it goes on where it stopped.")
+    return rows

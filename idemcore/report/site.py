@@ -1,0 +1,232 @@
+"""The report as a static folder: index.html with its data inside, a style sheet, a script and the pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from ..errors import UsageError
+from ..files import atomic_write, replacing
+from . import tables
+from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
+from .measures import Measure, digits_for
+from .references import Reference
+from .summary import Configuration, Row, Summary, values_of
+
+GENERATOR = '<meta name="generator" content="idem report">'
+_PICTURE = re.compile(r"[0-9a-f]{20}\.(png|jpg|jpeg|webp)")
+_TEMPLATES = files(__package__) / "templates"
+
+
+@dataclass
+class Pictures:
+    """Copies pictures of a store into the report, each once, under names that no store chooses."""
+
+    store: Path
+    folder: Path
+    names: dict[Path, str] = field(default_factory=dict)
+
+    def add(self, relative: object) -> str | None:
+        """The page's path to a copy of the store's file; None if the store has none such inside."""
+        source = (self.store / str(relative)).resolve() if relative else None
+        if source is None or not source.is_relative_to(self.store.resolve()) or not source.is_file():
+            return None
+        if source not in self.names:
+            suffix = source.suffix.lower() if source.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") else ".png"
+            stat = source.stat()
+            key = f"{source.relative_to(self.store.resolve())}\0{stat.st_size}\0{stat.st_mtime_ns}"
+            name = hashlib.sha256(key.encode()).hexdigest()[:20] + suffix
+            if not (self.folder / name).exists():
+                with replacing(self.folder / name) as temporary:
+                    shutil.copyfile(source, temporary)
+            self.names[source] = name
+        return f"{self.folder.name}/{self.names[source]}"
+
+    def prune(self) -> None:
+        """Removes copies that an earlier report left here and this one does not show."""
+        kept = set(self.names.values())
+        for path in self.folder.iterdir():
+            if _PICTURE.fullmatch(path.name) and path.name not in kept:
+                path.unlink()
+
+
+def check_output(folder: Path) -> None:
+    """Raises UsageError for a folder that holds anything but an earlier report: it will not be written to."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    page = folder / "index.html"
+    if not (page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")[:1000]):
+        raise UsageError(f"{folder} exists and is no earlier report.", "Choose another folder with -o.")
+
+
+def write_site(
+    summary: Summary,
+    store: Path,
+    folder: Path,
+    references: Sequence[Reference] = (),
+    title: str = "",
+    missing: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Path:
+    """Writes the report and returns its index.html, which is written last; pictures of the first `limit` images only.
+
+    `missing` is why a metric could not be measured, by name. Raises UsageError for a folder that is no report.
+    """
+    check_output(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    pictures = Pictures(store, folder / "images")
+    data = page_data(summary, pictures, limit)
+    for name in ("style.css", "report.js"):
+        atomic_write(folder / name, (_TEMPLATES / name).read_bytes())
+    page = folder / "index.html"
+    atomic_write(page, _page(summary, references, data, title or store.resolve().name, missing or {}).encode())
+    pictures.prune()
+    return page
+
+
+def page_data(summary: Summary, pictures: Pictures, limit: int | None) -> dict[str, Any]:
+    """What the script needs: metrics, configurations, images and runs, which refer to one another by number."""
+    numbers = {image["sha256"]: index for index, image in enumerate(summary.images)}
+    shown = len(numbers) if limit is None else limit
+    facts: dict[str, int] = {}
+    runs = []
+    originals: dict[int, str | None] = {}
+    for configuration in summary.configurations:
+        for row in configuration.rows:
+            number, paths = numbers[row["image"]["sha256"]], row.get("files") or {}
+            run = _run(summary, configuration, row, number)
+            run["facts"] = facts.setdefault(_json({k: row.get(k) or {} for k in ("versions", "weights")}), len(facts))
+            if number < shown:
+                run["file"] = pictures.add(paths.get("decoded" if configuration.plain else "reconstruction"))
+                originals[number] = originals.get(number) or pictures.add(paths.get("original"))
+            runs.append(run)
+    images = [
+        {**{k: image.get(k) for k in ("name", "width", "height")}, "original": originals.get(index)}
+        for index, image in enumerate(summary.images)
+    ]
+    return {
+        "measures": [_measure(summary, measure) for measure in summary.measures],
+        "configurations": [_configuration(c) for c in summary.configurations],
+        "images": images,
+        "facts": [json.loads(text) for text in facts],
+        "runs": sorted(runs, key=lambda run: (run["image"], run["configuration"], run["seed"] or 0)),
+    }
+
+
+def _run(summary: Summary, configuration: Configuration, row: Row, image: int) -> dict[str, Any]:
+    values, plain = values_of(row, configuration.plain), configuration.plain
+    run: dict[str, Any] = {
+        "configuration": configuration.index,
+        "image": image,
+        "seed": None if plain else row.get("seed"),
+        "values": [values.get(measure.name) for measure in summary.measures],
+    }
+    if not plain:
+        run |= {"exact": row.get("exact"), "differing": row.get("differing_symbols"), "id": row.get("id")}
+        run |= {"command": row.get("command"), "seconds": row.get("seconds"), "positions": row.get("positions")}
+    return run
+
+
+def _measure(summary: Summary, measure: Measure) -> dict[str, Any]:
+    values = [c.estimates[measure.name].value for c in summary.configurations if measure.name in c.estimates]
+    keys = ("name", "label", "unit", "direction")
+    return {**{key: getattr(measure, key) for key in keys}, "digits": digits_for(measure, values)}
+
+
+def _configuration(configuration: Configuration) -> dict[str, Any]:
+    parts = {"codec": configuration.codec, **(configuration.decoder or {})}
+    return {"label": configuration.label, "plain": configuration.plain, "parts": parts}
+
+
+def _page(summary: Summary, references: Sequence[Reference], data: Any, title: str, missing: Mapping[str, str]) -> str:
+    used = [
+        (i, r) for i, r in enumerate(references) if any(r.points(m.name) for m in summary.measures if m.group != "rate")
+    ]
+    rows = [row for configuration in summary.configurations for row in configuration.rows]
+    return Template((_TEMPLATES / "index.html").read_text(encoding="utf-8")).substitute(
+        generator=GENERATOR,
+        title=escape(title),
+        facts="".join(f"<li>{escape(fact)}</li>" for fact in _headline(summary)),
+        failed_link='<a href="#failures">Failed</a>' if summary.failed else "",
+        clip=f'<rect x="{LEFT:g}" y="{TOP:g}" width="{WIDTH - LEFT - RIGHT:g}" height="{HEIGHT - TOP - BOTTOM:g}"/>',
+        legend=tables.legend(summary, used),
+        panels="".join(_panels(summary, references)),
+        configurations=tables.configurations(summary),
+        failures=tables.failures(summary.failed),
+        provenance=tables.provenance(rows, used, missing),
+        data=_script_json(data),
+    )
+
+
+def _headline(summary: Summary) -> list[str]:
+    """What was run, in a few words each."""
+    runs = [row for c in summary.configurations if not c.plain for row in c.rows]
+    exact = sum(bool(row.get("exact")) for row in runs)
+    found = [
+        _count(len(summary.images), "image"),
+        _count(sum(not c.plain for c in summary.configurations), "configuration"),
+        _count(len(runs), "run"),
+        f"{exact} of {len(runs)} byte-exact",
+    ]
+    return [*found, f"{len(summary.failed)} failed"] if summary.failed else found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _panels(summary: Summary, references: Sequence[Reference]) -> list[str]:
+    """Panels of charts: one chart a metric, of which the script shows the chosen one."""
+    distortions, perceptions = summary.of_group("distortion"), summary.of_group("perception")
+    others = [m for m in summary.of_group("fidelity", "cost", "other") if len(_distinct(summary, m)) > 1]
+    panels = [
+        ("Rate and distortion", [(m, rate_chart(summary, m, references)) for m in distortions]),
+        ("Rate and perception", [(m, rate_chart(summary, m, references)) for m in perceptions]),
+    ]
+    if distortions:
+        planes = [(m, plane_chart(summary, distortions[0], m)) for m in perceptions]
+        panels.append(("Perception and distortion", planes))
+    panels.append(("Cost and fidelity", [(m, rate_chart(summary, m)) for m in others]))
+    return [_panel(heading, [(m, svg) for m, svg in charts if svg]) for heading, charts in panels]
+
+
+def _distinct(summary: Summary, measure: Measure) -> set[float]:
+    return {c.estimates[measure.name].value for c in summary.configurations if measure.name in c.estimates}
+
+
+def _panel(heading: str, charts: list[tuple[Measure, str]]) -> str:
+    if not charts:
+        return ""
+    options = "".join(f"<option>{escape(m.label)}</option>" for m, _ in charts)
+    choice = f'<select aria-label="{heading}: metric">{options}</select>' if len(charts) > 1 else ""
+    figures = "".join(f'<div class="figure">{svg}</div>' for _, svg in charts)
+    return f'<div class="panel"><div class="panel-head"><h3>{heading}</h3>{choice}</div>{figures}</div>'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _script_json(value: Any) -> str:
+    """JSON that no string in it can end or comment out, in an HTML script element."""
+    text = json.dumps(_finite(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False, default=str)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _finite(value: Any) -> Any:
+    """With None for what JSON cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(v) for key, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,223 @@
+"""From the rows of a store to configurations with means and 95 % intervals, and the curves that they lie on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ..metrics.protocol import Score
+from ..metrics.protocol import summarise as mean_over_images
+from .measures import Direction, Measure, measure_of
+
+Row = Mapping[str, Any]
+RATE = "bpp"
+PLAIN = "plain decode"
+
+
+@dataclass
+class Configuration:
+    """What all rows of one point of a curve share; `decoder` is None for the plain decode."""
+
+    index: int
+    codec: Mapping[str, Any]
+    decoder: Mapping[str, Any] | None
+    """`generator`, `solver` and `adapter` of the rows, those that they have, and the `precision`."""
+    rows: list[Row] = field(default_factory=list)
+    label: str = ""
+    curve_label: str = ""
+    estimates: dict[str, Score] = field(default_factory=dict)
+    """By metric; a metric without any finite value is absent."""
+
+    @property
+    def plain(self) -> bool:
+        return self.decoder is None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Configurations that differ in the codec's rate only, by ascending rate."""
+
+    index: int
+    label: str
+    points: list[Configuration]
+
+    @property
+    def plain(self) -> bool:
+        return self.points[0].plain
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that a report tells about a store."""
+
+    configurations: list[Configuration]
+    """By curve, then by ascending rate."""
+    measures: list[Measure]
+    """Metrics with at least one finite value, in the order of `GROUPS`, then as the rows have them."""
+    curves: list[Curve]
+    failed: list[Row]
+
+    @cached_property
+    def images(self) -> list[Mapping[str, Any]]:
+        """The `image` of each row, once each, by name."""
+        found = {row["image"]["sha256"]: row["image"] for c in self.configurations for row in c.rows}
+        return sorted(found.values(), key=lambda image: (str(image["name"]), image["sha256"]))
+
+    def of_group(self, *groups: str) -> list[Measure]:
+        return [measure for measure in self.measures if measure.group in groups]
+
+
+GROUPS = ("rate", "distortion", "perception", "fidelity", "cost", "other")
+Scores = Callable[[Sequence[Row], bool], Mapping[str, Score]]
+"""The set metrics that are known of all rows of a configuration, or of their plain decodes."""
+
+
+def summarise(
+    rows: Iterable[Row], scores: Scores | None = None, known: Mapping[str, Direction] | None = None
+) -> Summary:
+    """`known` is the direction of each metric whose MetricSpec is at hand."""
+    failed, good = [], []
+    for row in rows:
+        (failed if row.get("status") == "failed" else good).append(row)
+    configurations = _configurations(good)
+    names: dict[str, None] = {}
+    for configuration in configurations:
+        configuration.estimates = _estimates(configuration)
+        if scores:
+            configuration.estimates |= {n: s for n, s in scores(configuration.rows, configuration.plain).items()
+                                        if _finite(s.value)}  # fmt: skip
+        names |= dict.fromkeys(configuration.estimates)
+    _name(configurations)
+    curves = _curves(configurations)
+    ordered = [point for curve in curves for point in curve.points]
+    for index, configuration in enumerate(ordered):
+        configuration.index = index
+    measures = [measure_of(name, (known or {}).get(name)) for name in names]
+    measures.sort(key=lambda measure: GROUPS.index(measure.group))
+    return Summary(ordered, measures, curves, failed)
+
+
+def values_of(row: Row, plain: bool = False) -> dict[str, float]:
+    """The finite metrics of a row, or of its plain decode, whose rate is the row's."""
+    metrics = dict(row.get("metrics") or {})
+    if plain:
+        metrics = {key: metrics[key] for key in (RATE, "payload_bpp") if key in metrics} | (
+            row.get("decoded_metrics") or {}
+        )
+    else:
+        metrics.setdefault("exact", row.get("exact"))
+        metrics.setdefault("nfe", row.get("nfe"))
+        metrics.setdefault("seconds", total_seconds(row))
+    return {key: float(value) for key, value in metrics.items() if _finite(value)}
+
+
+def total_seconds(row: Row) -> float | None:
+    """Wall time of all stages of decoding, in seconds."""
+    stages = row.get("seconds")
+    if not isinstance(stages, Mapping):
+        return stages
+    decoding = [value for stage, value in stages.items() if stage != "encode" and _finite(value)]
+    return sum(decoding) if decoding else None
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _configurations(rows: list[Row]) -> list[Configuration]:
+    """One for each combination in the rows, and one for the plain decode of each configuration of a codec.
+
+    Of runs that differ in versions alone, the last counts: a store may have been filled by several.
+    """
+    latest = {_canonical([_identity(row), row["image"]["sha256"], row.get("seed")]): row for row in rows}
+    found: dict[str, Configuration] = {}
+    decoded: set[str] = set()
+    for row in latest.values():
+        decoder = {key: row[key] for key in ("generator", "solver", "adapter", "precision") if row.get(key)}
+        key, plain = _canonical(_identity(row)), _canonical([row["codec"], _codec_weights(row)])
+        found.setdefault(key, Configuration(len(found), row["codec"], decoder)).rows.append(row)
+        one = plain + row["image"]["sha256"]
+        if row.get("decoded_metrics") and one not in decoded:
+            decoded.add(one)
+            found.setdefault(plain, Configuration(len(found), row["codec"], None)).rows.append(row)
+    return list(found.values())
+
+
+def _identity(row: Row) -> list[Any]:
+    """What the rows of a configuration share."""
+    return [row.get(key) for key in ("codec", "generator", "solver", "adapter", "precision", "weights")]
+
+
+def _codec_weights(row: Row) -> Any:
+    return (row.get("weights") or {}).get("codec")
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _estimates(configuration: Configuration) -> dict[str, Score]:
+    """Means over images of all metrics that have a finite value."""
+    found: dict[str, tuple[list[str], list[float]]] = defaultdict(lambda: ([], []))
+    for row in configuration.rows:
+        for name, value in values_of(row, configuration.plain).items():
+            found[name][0].append(row["image"]["sha256"])
+            found[name][1].append(value)
+    return {name: mean_over_images(*images_and_values) for name, images_and_values in found.items()}
+
+
+def _curves(configurations: list[Configuration]) -> list[Curve]:
+    """Numbers among a codec's settings move along a curve; any other difference makes another curve."""
+    groups: dict[str, list[Configuration]] = defaultdict(list)
+    for configuration in configurations:
+        fixed = {k: v for k, v in configuration.codec.items() if not _number(v)}
+        groups[_canonical([fixed, configuration.decoder])].append(configuration)
+    ordered = sorted(groups.values(), key=lambda points: (points[0].codec["name"], not points[0].plain))
+    for points in ordered:
+        points.sort(key=lambda c: (c.estimates[RATE].value if RATE in c.estimates else math.inf, c.label))
+    return [Curve(index, points[0].curve_label, points) for index, points in enumerate(ordered)]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _name(configurations: list[Configuration]) -> None:
+    """Labels with the settings that differ between configurations, and no others."""
+    codecs = _varying([c.codec for c in configurations])
+    kinds = ("generator", "solver", "adapter")
+    decoders = {
+        kind: _varying([c.decoder[kind] for c in configurations if c.decoder and kind in c.decoder]) for kind in kinds
+    }
+    precisions = {c.decoder.get("precision") for c in configurations if c.decoder}
+    for c in configurations:
+        decoder = PLAIN
+        if c.decoder:
+            names = [
+                _described(c.decoder[k], decoders[k])
+                for k in kinds
+                if k in c.decoder and (k != "adapter" or decoders[k])
+            ]
+            decoder = " + ".join([*names, *([str(c.decoder.get("precision"))] if len(precisions) > 1 else [])])
+        c.label = f"{_described(c.codec, codecs)} · {decoder}"
+        c.curve_label = f"{_described({k: v for k, v in c.codec.items() if not _number(v)}, codecs)} · {decoder}"
+
+
+def _varying(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """By name, the settings that take several values among parts of this name."""
+    seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for part in parts:
+        for key, value in part.items():
+            if key != "name":
+                seen[part["name"]][key].add(_canonical(value))
+    return {name: [key for key, values in settings.items() if len(values) > 1] for name, settings in seen.items()}
+
+
+def _described(part: Mapping[str, Any], varying: Mapping[str, list[str]]) -> str:
+    shown = [f"{key} {part[key]}" for key in varying.get(part["name"], []) if key in part]
+    return f"{part['name']} ({', '.join(shown)})" if shown else str(part["name"])
