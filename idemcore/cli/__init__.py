@@ -13,6 +13,9 @@ main = LazyGroup(
         "verify": ("idemcore.cli.verify:verify", "Does this image re-encode to these bytes? Exit 0 or 3."),
         "inspect": ("idemcore.cli.inspect:inspect", "What a bitstream or certificate is."),
         "sample": ("idemcore.cli.sample:sample", "Draw images from a prior alone."),
+        "sweep": ("idemcore.cli.sweep:sweep", "A grid of configurations over images; resumes where it was."),
+        "eval": ("idemcore.cli.eval:evaluate_", "Measure configurations over a folder of images."),
+        "compare": ("idemcore.cli.compare:compare", "BD-rate and paired differences of two results."),
         "bench": ("idemcore.cli.bench:bench", "What solvers cost, side by side."),
         "report": ("idemcore.cli.report:report", "A sweep as a page to look at, or as tables and curves."),
         "train": ("idemcore.cli.train:train", "Train a plugin's model on a folder of images."),
@@ -21,6 +24,7 @@ main = LazyGroup(
         "solvers": ("idemcore.cli.listing:solvers", "List solvers, or describe one."),
         "metrics": ("idemcore.cli.listing:metrics", "List metrics, or describe one."),
         "recipes": ("idemcore.cli.listing:recipes", "List recipes of `idem train`, or describe one."),
+        "engines": ("idemcore.cli.listing:engines", "List engines of sweeps, or describe one."),
         "plugins": ("idemcore.cli.plugins:plugins", "List plugins with their state, or describe one."),
         "models": ("idemcore.cli.models:models", "Weights: list, pull, import, verify."),
         "doctor": ("idemcore.cli.doctor:doctor", "Check versions, plugins, weights and device."),
@@ -31,6 +35,6 @@ main = LazyGroup(
     idem run photo.png --quality 10     the whole way, with pictures and a certificate
     idem decode photo.jpg -o sharp.png  any bitstream, without its original
     """,
-    epilog="Exit: 0 ok, 1 failed, 2 usage, 3 not exact or damaged, 4 something missing, 130 interrupted. "
-    "IDEM_DEBUG=1 shows the traceback of an error.",
+    epilog="Exit: 0 ok, 1 failed, 2 usage, 3 not exact or damaged, 4 something missing, 5 runs of a sweep failed, "
+    "130 interrupted. IDEM_DEBUG=1 shows the traceback of an error.",
 )

@@ -1,0 +1,90 @@
+"""`idem compare`: how far one rate curve lies from another."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import json_option
+from .output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..curves import Curve
+
+
+@click.command()
+@click.argument("anchor")
+@click.argument("test")
+@click.option("--metrics", "names", metavar="A,B,...", help="All that both have, if left out.")
+@json_option
+def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
+    """Compare the curve TEST with ANCHOR: files in CompressAI's format, as of `idem eval`, or curves of the registry.
+
+    BD-rate: per cent of bits that TEST needs more for the same value. BD-metric: what it has more at the same rate.
+    Where both files hold the same images at the same settings of one codec, paired differences as well, with 95 %
+    intervals: far narrower than those of the two means.
+    """
+    from ..curves import find, overlap
+    from .eval import listed
+
+    first, second = find(anchor), find(test)
+    shared = [key for key in first.results if key in second.results and key != "bpp"]
+    wanted = listed(names, "--metrics") if names else shared
+    found = [_differences(first, second, name) for name in wanted]
+    span = overlap(first, second)
+    if as_json:
+        print_json({"anchor": first.name, "test": second.name, "overlap": span, "metrics": found})
+        return
+    say(f"{second.name}, against {first.name}")
+    say(f"both span {span[0]:.3g} to {span[1]:.3g} bpp" if span else "their rates do not overlap")
+    print_table(
+        ("metric", "BD-rate", "BD-metric"),
+        [(row["metric"], _per_cent(row["bd_rate"]), _signed(row["bd_metric"])) for row in found],
+    )
+    pairs = [(row["metric"], pair) for row in found for pair in row["paired"]]
+    if pairs:
+        click.echo()
+        print_table(
+            ("metric", "point", "difference", "95 % interval", "images"),
+            [(metric, _point(second, pair["point"]), _signed(pair["value"]),
+              f"{_signed(pair['low'])} to {_signed(pair['high'])}" if pair["low"] is not None else "-", pair["count"])
+             for metric, pair in pairs],
+        )  # fmt: skip
+
+
+def _differences(anchor: Curve, test: Curve, name: str) -> dict[str, Any]:
+    from ..curves import bd_metric, bd_rate, paired
+
+    metric, lower = name.removesuffix("-rgb"), falls(name)
+    rate, gain = bd_rate(anchor, test, name, lower), bd_metric(anchor, test, name)
+    pairs = [{"point": point, "value": score.value, "low": score.low, "high": score.high, "count": score.count}
+             for point, score in paired(anchor, test, metric).items()]  # fmt: skip
+    return {"metric": name, "bd_rate": _known(rate), "bd_metric": _known(gain), "paired": pairs}
+
+
+def falls(key: str) -> bool:
+    """Does the metric of this key get better downwards? False for one that no plugin knows."""
+    from ..plugins import load_catalogue
+
+    base = key.partition(":")[0]
+    return any(getattr(spec, "direction", "") == "lower" and base in (spec.name, getattr(spec, "key", ""))
+               for _, spec in load_catalogue().specs("metric"))  # fmt: skip
+
+
+def _point(side: Curve, number: int) -> str:
+    codec = side.meta["points"][number]
+    return f"{codec['name']} {codec.get('quality', '')}".strip()
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _per_cent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f} %"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3g}"

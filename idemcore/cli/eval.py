@@ -1,0 +1,246 @@
+"""`idem eval`: metrics of a codec's rates, with one or several solvers, over a folder of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import EXIT_FAILED, EXIT_OK, UsageError
+from ..metrics.specs import DEFAULT_METRICS
+from ..selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
+from .group import tell
+from .options import gather_settings, json_option, runtime_options, settings_options
+from .output import print_json, print_table, say, solver_progress
+
+if TYPE_CHECKING:
+    from ..curves import Curve
+    from ..evaluation import Evaluation, Images
+    from ..metrics import Metric
+    from ..plugins import Catalogue
+    from ..protocols import Callback
+    from ..runtime import Runtime
+    from ..selection import Settings
+    from ..sweep.identity import Configuration
+
+
+Watched = AbstractContextManager["Callback | None"]
+
+
+@click.command("eval")
+@click.argument("folder", metavar="DIR")
+@click.option("--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`.")
+@click.option("--quality", "qualities", metavar="A,B,...", help="Points of the curve, e.g. 1,2,3 or 1..4.")
+@click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
+@click.option(
+    "--solver",
+    "solvers",
+    default=DEFAULT_SOLVER,
+    show_default=True,
+    metavar="A,B,...",
+    help="A curve each; mse is the plain decode.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Draws of each image: seeds 0 to N-1.",
+)
+@click.option(
+    "--metrics",
+    "names",
+    default=",".join(DEFAULT_METRICS),
+    metavar="A,B,...",
+    help=f"See `idem metrics list`.  [default: {', '.join(DEFAULT_METRICS)}]",
+)
+@click.option("--crop", type=click.IntRange(min=8), metavar="N", help="Centre crops of NxN; whole images without it.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N images by name.")
+@click.option("--out", metavar="FOLDER", help="Write a JSON file for each curve, in CompressAI's format.")
+@settings_options
+@runtime_options
+@json_option
+def evaluate_(
+    folder: str,
+    codec: str,
+    qualities: str | None,
+    generator: str,
+    solvers: str,
+    seeds: int,
+    names: str,
+    crop: int | None,
+    limit: int | None,
+    out: str | None,
+    overrides: tuple[str, ...],
+    config_file: str | None,
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> int:
+    """Encode the images of DIR, decode them with each solver, measure, and print a table: a row a solver and quality.
+
+    Values are means over images, with half of their 95 % interval. A metric whose weights are not here is left out,
+    and said so. --json prints a curve a line, as --out writes them: CompressAI's format, with `intervals`, `rows` of
+    single images, `missing` and `meta` beside. `idem compare` tells two of them apart.
+    """
+    from ..metrics.building import find
+    from ..plugins import load_catalogue
+
+    catalogue = load_catalogue()
+    settings = gather_settings(overrides, config_file)
+    plans = _plans(catalogue, codec, qualities, generator, listed(solvers, "--solver"), settings, precision)
+    wanted = listed(names, "--metrics")
+    for name in wanted:
+        find(catalogue, name)
+
+    from ..evaluation import Images
+    from ..metrics import build
+    from ..runtime import Runtime
+
+    runtime = Runtime.choose(device, precision)
+    images = Images(Path(folder), crop, limit)
+    images.paths  # noqa: B018  # an empty folder is told before models are loaded
+    metrics, missing = build(wanted, runtime, catalogue=catalogue)
+    for name, reason in missing.items():
+        say(f"{name} is missing: {reason}")
+    failed, curves = set[str](), list[Any]()
+    for plan in plans:
+        made, errors = _curve(plan, images, metrics, missing, range(seeds), runtime)
+        curves.append(made)
+        failed |= errors
+        if as_json:
+            print_json(made.content())
+        if out:
+            Path(out).mkdir(parents=True, exist_ok=True)
+            made.write(Path(out) / f"{_slug(made.name)}.json")
+    if not as_json:
+        _show(curves, [metric.name for metric in metrics])
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+def listed(text: str, option: str) -> list[str]:
+    """The names between commas. Raises UsageError if there are none."""
+    names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    if not names:
+        raise UsageError(f"{option} {text!r} names nothing.", f"Write e.g. {option} A,B.")
+    return names
+
+
+def _plans(
+    catalogue: Catalogue,
+    codec: str,
+    qualities: str | None,
+    generator: str,
+    solvers: Sequence[str],
+    settings: Settings,
+    precision: str,
+) -> list[list[Configuration]]:
+    """The points of each solver's curve.
+
+    Raises UsageError for a name or setting that is wrong or that none of them has, and for parts that do not fit.
+    """
+    from ..sweep.grid import parse_axes
+    from ..sweep.identity import resolve
+
+    shared = {"codec": codec, "generator": generator}
+    shared |= {f"{scope}.{key}": value for scope, values in settings.items() for key, value in values.items()}
+    steps = [{"quality": q} for q in parse_axes([f"quality={qualities}"])["quality"]] if qualities else [{}]
+    unused = {*shared, *steps[0]}
+    plans: list[list[Configuration]] = []
+    for solver in solvers:
+        plans.append([])
+        for step in steps:
+            configuration, used = resolve(catalogue, {**shared, "solver": solver, **step}, precision)
+            plans[-1].append(configuration)
+            unused -= used
+    if unused:
+        parts = f"{codec}, {generator} and {', '.join(solvers)}"
+        raise UsageError(f"{min(unused)} has no effect on {parts}.", f"See `idem codecs info {codec}` and its kin.")
+    return plans
+
+
+def _curve(
+    plan: Sequence[Configuration],
+    images: Images,
+    metrics: Sequence[Metric],
+    missing: dict[str, str],
+    seeds: Sequence[int],
+    runtime: Runtime,
+) -> tuple[Curve, set[str]]:
+    """The curve of a solver, and the images that failed at any of its points."""
+    from ..curves import curve
+    from ..evaluation import evaluate, known
+    from ..pipeline import Codec, Decoder
+    from ..plugins import load_catalogue
+    from ..selection import choose
+
+    first = plan[0]
+    prior = first.generator or choose(load_catalogue(), "generator", DEFAULT_GENERATOR)
+    adapter = asdict(first.adapter.config) if first.adapter else {}
+    decoder = Decoder.build(prior, first.solver, runtime, {"adapter": adapter})
+    name = f"{first.codec.spec.name}, {decoder.name}"
+    evaluations: list[Evaluation] = []
+    for number, configuration in enumerate(plan, 1):
+        codec = Codec.build(configuration.codec, runtime)
+
+        def progress(image: str, step: str = f"{name}, {number} of {len(plan)}") -> Watched:
+            return solver_progress(f"{step}, {image}")
+
+        evaluations.append(evaluate(codec, decoder, images, metrics, seeds, progress))
+        for image, error in evaluations[-1].errors.items():
+            tell(error, image)
+    rows = [{"point": k, "image": row.image, "seed": row.seed, "metrics": known(row.values)}
+            for k, found in enumerate(evaluations) for row in found.rows]  # fmt: skip
+    keys = {metric.name: metric.spec.key for metric in metrics}
+    meta = _meta(plan, images, seeds, runtime)
+    description = f"{meta['count']} images of {meta['dataset']}, {meta['crop']}, {len(seeds)} draws each; by idem"
+    scores = [found.scores for found in evaluations]
+    made = curve(name, description, scores, keys, rows=rows, missing=missing, meta=meta)
+    return made, {image for found in evaluations for image in found.errors}
+
+
+def _meta(plan: Sequence[Configuration], images: Images, seeds: Sequence[int], runtime: Runtime) -> dict[str, Any]:
+    facts = [configuration.facts for configuration in plan]
+    shared = {key: facts[0][key] for key in ("generator", "solver", "adapter", "versions")}
+    return {
+        **images.facts(),
+        "points": [fact["codec"] for fact in facts],
+        **shared,
+        "weights": [fact["weights"] for fact in facts],
+        "seeds": list(seeds),
+        "device": str(runtime.device),
+        "dtype": str(runtime.dtype).removeprefix("torch."),
+    }
+
+
+def _show(curves: Sequence[Curve], metrics: Sequence[str]) -> None:
+    rows = []
+    for made in curves:
+        for number, point in enumerate(made.meta["points"]):
+            cells = [_cell(made, metric, number) for metric in metrics]
+            rows.append((made.name, point.get("quality", ""), *cells))
+    print_table(("curve", "quality", *metrics), rows)
+
+
+def _cell(made: Curve, metric: str, number: int) -> str:
+    key = made.key(metric)
+    value, pairs = made.results[key][number], made.intervals.get(key)
+    return number_and_half(value, pairs[number] if pairs else None)
+
+
+def number_and_half(value: float | None, interval: tuple[float, float] | None) -> str:
+    """A value with half of its interval's width, to three digits."""
+    if value is None:
+        return "-"
+    half = (interval[1] - interval[0]) / 2 if interval else 0.0
+    return f"{value:.4g}" + (f" ±{half:.2g}" if half else "")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,0 +1,201 @@
+"""Metrics of one configuration over images: one after the other, so that a thousand never sit in memory.
+
+image -> encode -> decode (each seed) -> Case -+-> image metrics -> Row
+                                               +-> set metrics (running statistics) -> Score
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .bench import PeakMemory
+from .errors import IdemError, UsageError
+from .imageio import read_bytes, to_bytes, to_float
+from .metrics import Case, ImageMetric, Metric, Score, SetMetric, summarise
+from .pictures import IMAGE_SUFFIXES
+from .pipeline import Bitstream, Codec, Decoder, Reconstruction
+from .protocols import Callback
+
+Values = dict[str, float]
+"""By metric; nan where undefined."""
+Progress = Callable[[str], AbstractContextManager[Callback | None]]
+"""From an image's name to a context that gives the solver's callback."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a folder, read one by one when they are asked for."""
+
+    folder: Path
+    crop: int | None = None
+    """Side of the centre crops, pixels; None: whole images."""
+    limit: int | None = None
+    """The first so many by name."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """By name. Raises UsageError if there are none."""
+        if not self.folder.is_dir():
+            raise UsageError(f"{self.folder} is not a folder.", "Name a folder of images.")
+        found = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[: self.limit]
+        if not found:
+            raise UsageError(f"{self.folder} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        return found
+
+    def read(self, path: Path) -> Tensor:
+        """Uint8 [1,3,H,W]. Raises InputError for a file that is no image or is smaller than the crop."""
+        image = read_bytes(path)
+        if self.crop is None:
+            return image
+        height, width = image.shape[-2:]
+        if min(height, width) < self.crop:
+            raise UsageError(f"{path} is {width}x{height}, smaller than --crop {self.crop}.", "Use a smaller crop.")
+        top, left = (height - self.crop) // 2, (width - self.crop) // 2
+        return image[..., top : top + self.crop, left : left + self.crop].contiguous()
+
+    def facts(self) -> dict[str, Any]:
+        """Which images these are, for the `meta` block of results; the hash is of all their files."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        crop = "whole images" if self.crop is None else f"centre {self.crop}x{self.crop}"
+        return {"dataset": self.folder.name, "count": len(self.paths), "crop": crop, "files_sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One reconstruction."""
+
+    image: str
+    seed: int
+    values: Values
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one configuration gave."""
+
+    rows: list[Row]
+    scores: dict[str, Score]
+    """By metric, of image metrics and set metrics."""
+    errors: dict[str, IdemError]
+    """By image: those that could not be evaluated, which are in no score."""
+
+
+def evaluate(
+    codec: Codec,
+    decoder: Decoder,
+    images: Images,
+    metrics: Sequence[Metric],
+    seeds: Sequence[int] = (0,),
+    progress: Progress = lambda _: nullcontext(),
+) -> Evaluation:
+    """Encodes each image, reconstructs it with each seed, measures; an image that fails does not stop the others."""
+    rows, errors = list[Row](), dict[str, IdemError]()
+
+    def cases() -> Iterator[Case]:
+        for path in images.paths:
+            name = path.relative_to(images.folder).as_posix()
+            try:
+                # All draws before any metric sees one, so that a failure leaves no half of an image in a score.
+                made = list(_draws(name, images.read(path), codec, decoder, seeds, metrics, progress))
+            except IdemError as error:
+                errors[name] = error
+                continue
+            for seed, case in zip(seeds, made, strict=True):
+                rows.append(Row(name, seed, measure(metrics, case)[0]))
+                yield case
+
+    sets = score_sets(metrics, cases())
+    return Evaluation(rows, {**score_rows(metrics, rows), **sets}, errors)
+
+
+def _draws(
+    name: str,
+    original: Tensor,
+    codec: Codec,
+    decoder: Decoder,
+    seeds: Sequence[int],
+    metrics: Sequence[Metric],
+    progress: Progress,
+) -> Iterator[Case]:
+    bitstream = codec.encode(to_float(original))
+    watched = any(metric.spec.name == "peak-memory" for metric in metrics)
+    again = any(metric.spec.name == "recompression-psnr" for metric in metrics)
+    for seed in seeds:
+        memory = PeakMemory(bitstream.decoded.device) if watched else None
+        with progress(name) as callback:
+            result = decoder.reconstruct(bitstream, seed, callback=callback)
+        peak = memory.above() if memory else None
+        redecoded = _redecoded(codec, result) if again and not result.exact else None
+        yield case_of(name, original, bitstream, result, redecoded, peak)
+
+
+def _redecoded(codec: Codec, result: Reconstruction) -> Tensor:
+    return to_bytes(codec.encode(to_float(result.image)).decoded)
+
+
+def case_of(
+    name: str,
+    original: Tensor | None,
+    bitstream: Bitstream,
+    result: Reconstruction,
+    redecoded: Tensor | None = None,
+    peak_bytes: int | None = None,
+) -> Case:
+    """All that is known of one reconstruction; images are uint8 [1,3,H,W]."""
+    decoded = to_bytes(bitstream.decoded)
+    return Case(
+        images=(name,),
+        reconstruction=result.image,
+        original=None if original is None else original.to(result.image.device),
+        decoded=decoded,
+        redecoded=decoded if result.exact else redecoded,
+        streams=(bitstream.stream,),
+        file_bits=torch.tensor([8 * len(bitstream.data)]),
+        cell=bitstream.cell,
+        exact=torch.tensor([result.exact]),
+        differing_symbols=torch.tensor([result.differing_symbols]),
+        nfe=torch.tensor([result.nfe]),
+        backwards=torch.tensor([result.backwards]),
+        seconds=torch.tensor([sum(result.seconds.values())], dtype=torch.float64),
+        peak_bytes=None if peak_bytes is None else torch.tensor([peak_bytes]),
+    )
+
+
+def measure(metrics: Iterable[Metric], case: Case) -> list[Values]:
+    """The image metrics among `metrics`, for each of the case's B images."""
+    found = {metric.name: metric.measure(case).tolist() for metric in metrics if isinstance(metric, ImageMetric)}
+    return [{name: values[b] for name, values in found.items()} for b in range(len(case))]
+
+
+def score_sets(metrics: Iterable[Metric], cases: Iterable[Case]) -> dict[str, Score]:
+    """The set metrics among `metrics`, over all cases, which are used up one by one; draws of an image in a row."""
+    sets = [metric for metric in metrics if isinstance(metric, SetMetric)]
+    for metric in sets:
+        metric.reset()
+    for case in cases:
+        for metric in sets:
+            metric.update(case)
+    return {metric.name: metric.result() for metric in sets}
+
+
+def score_rows(metrics: Iterable[Metric], rows: Sequence[Row]) -> dict[str, Score]:
+    """Mean and interval over images of the image metrics among `metrics`."""
+    images = [row.image for row in rows]
+    names = [metric.name for metric in metrics if isinstance(metric, ImageMetric)]
+    return {name: summarise(images, [row.values.get(name, math.nan) for row in rows]) for name in names}
+
+
+def known(values: Mapping[str, float]) -> dict[str, float | None]:
+    """As JSON has it: None for nan and infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
