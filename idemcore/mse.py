@@ -1,4 +1,4 @@
-"""What the core itself provides: metrics, and `mse`, the codec's own decode as a solver. Light: imports no torch."""
+"""What the core provides itself: metrics, an engine, and `mse`, the plain decode as a solver. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .hookspecs import SolverSpec, hookimpl
 from .metrics.specs import idem_metrics as idem_metrics
 from .protocols import Callback, Cell, Generator, InversionSolver, Solution, Step
+from .sweep.specs import idem_engines as idem_engines
 
 if TYPE_CHECKING:
     from .noise import Noise

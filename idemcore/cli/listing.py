@@ -1,4 +1,4 @@
-"""`idem codecs|generators|solvers|metrics|recipes`: what can be chosen, and its settings. Imports no torch."""
+"""`idem codecs|generators|solvers|metrics|engines|recipes`: what can be chosen, and its settings. Imports no torch."""
 
 from __future__ import annotations
 
@@ -101,4 +101,5 @@ codecs = _group("codec", "codecs", "codec")
 generators = _group("generator", "generators", "generator")
 solvers = _group("solver", "solvers", "solver")
 metrics = _group("metric", "metrics", "METRIC")
+engines = _group("engine", "engines", "engine")
 recipes = _group("recipe", "recipes", "train")

@@ -5,9 +5,10 @@ A key is `codec`, `generator`, `solver`, `seed`, `quality` (short for `codec.qua
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,7 @@ class Definition:
 
     def facts(self) -> dict[str, Any]:
         """For meta.json."""
-        grids = [{"axes": {k: list(v) for k, v in g.axes.items()}, "base": dict(g.base),
-                  "exclude": [{k: list(v) for k, v in rule.items()} for rule in g.exclude]} for g in self.grids]  # fmt: skip
-        own = {"title": self.title, "images": list(self.images), "size": self.size, "limit": self.limit}
-        return {**own, "metrics": list(self.metrics), "grids": grids}
+        return dict(json.loads(json.dumps(asdict(self), default=str)))
 
 
 def parse_axes(items: Sequence[str]) -> dict[str, tuple[Any, ...]]:

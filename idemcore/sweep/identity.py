@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -62,7 +63,7 @@ class Configuration:
 
         Raises MissingError for weights that are not here.
         """
-        settings: dict[str, Any] = {kind: None for kind in SCOPES}
+        settings: dict[str, Any] = dict.fromkeys(SCOPES)
         settings |= {kind: {"name": part.spec.name, **_plain(asdict(part.config))} for kind, part in self.parts.items()}
         hashes = {kind: weights_sha256(part) for kind, part in self.parts.items()}
         return {
@@ -71,6 +72,12 @@ class Configuration:
             "versions": _versions(["idemcore", "torch", *(part.distribution for part in self.parts.values())]),
             "weights": {kind: found for kind, found in hashes.items() if found},
         }
+
+    @cached_property
+    def key(self) -> str:
+        """The same for equal configurations; those that share a generator, then a codec, stand together in order."""
+        kinds = ("generator", "codec", "solver", "adapter", "weights")
+        return json.dumps([self.facts[kind] for kind in kinds], sort_keys=True)
 
     def run_id(self, image_sha256: str, seed: int) -> str:
         return digest({**self.facts, "image": image_sha256, "seed": seed})
@@ -81,14 +88,16 @@ class Configuration:
         versions = _versions(["idemcore", "torch", self.codec.distribution])
         return digest({"codec": self.facts["codec"], "weights": weights, "versions": versions, "image": image_sha256})
 
-    def arguments(self) -> list[str]:
-        """What `idem run` needs beside image and seed, with the settings that are not defaults."""
-        words = [word for kind in NAMES if (part := self.parts.get(kind)) for word in (f"--{kind}", part.spec.name)]
+    def command(self, image: str, seed: int) -> str:
+        """The `idem run` that repeats a run on its own, with the settings that are not defaults."""
+        words = ["idem", "run", image]
+        words += [word for kind in NAMES if (part := self.parts.get(kind)) for word in (f"--{kind}", part.spec.name)]
         for kind, part in self.parts.items():
             for field in describe(type(part.config)):
                 if (value := getattr(part.config, field.name)) != field.default:
                     words += ["--set", f"{kind}.{field.name}={_word(value)}"]
-        return words if self.precision == "auto" else [*words, "--precision", self.precision]
+        words += ["--seed", str(seed), *([] if self.precision == "auto" else ["--precision", self.precision])]
+        return shlex.join(words)
 
 
 def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tuple[Configuration, set[str]]:

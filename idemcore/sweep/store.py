@@ -80,11 +80,13 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
 
-    def write_image(self, name: str, png: bytes) -> str:
-        """Writes `images/NAME.png`, whole or not at all; returns that, as a row names it."""
-        relative = f"{IMAGES}/{name}.png"
-        atomic_write(self.path(relative), png)
-        return relative
+    def image(self, name: str) -> Path:
+        """Where `write_image` puts it: `images/NAME.png`."""
+        return self.path(f"{IMAGES}/{name}.png")
+
+    def write_image(self, name: str, png: bytes) -> None:
+        """Whole or not at all."""
+        atomic_write(self.image(name), png)
 
     def meta(self) -> dict[str, Any]:
         """The content of meta.json: `format` and `sweeps`, each with its definition. Raises IntegrityError."""
@@ -109,7 +111,7 @@ class Store:
         _make(self.root)
         with open(self.path(".lock"), "a+b") as file, _locked(file, wait=False):
             self.path(IMAGES).mkdir(exist_ok=True)
-            known = self.meta() if self.path(META).exists() else {"format": FORMAT, "sweeps": []}
+            known: dict[str, Any] = self.meta() if self.path(META).exists() else {"format": FORMAT, "sweeps": []}
             if definition not in known["sweeps"]:
                 known["sweeps"].append(dict(definition))
             atomic_write(self.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,205 @@
+"""`idem sweep`: a grid of configurations over images, into a store that can be killed and resumed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import EXIT_CELLS, EXIT_OK, UsageError
+from .options import json_option, runtime_options
+from .output import print_json, print_record, say
+
+if TYPE_CHECKING:
+    from ..plugins import Catalogue
+    from ..sweep.engine import Engine
+    from ..sweep.grid import Definition
+    from ..sweep.run import Counts, Plan
+    from ..sweep.store import Store
+    from ..sweep.worker import Worker
+
+DEFAULT_METRICS = ("bpp", "payload-bpp", "psnr", "recompression-psnr")
+
+_AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[FILE.yaml] [KEY=VALUES]... [IMAGE]...")
+@click.option("-m", "axes", multiple=True, metavar="KEY=VALUES", help="An axis; more may follow without -m.")
+@click.option("--store", metavar="DIR", help="Where the runs go.  [default: runs/sweep, or runs/NAME of NAME.yaml]")
+@click.option("--metrics", metavar="A,B,...", help=f"[default: {','.join(DEFAULT_METRICS)}]; see `idem metrics list`.")
+@click.option("--size", type=click.IntRange(min=8), metavar="N", help="Crop to the middle square, resize to NxN.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
+@click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Images solved together.")
+@click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=8, engine.workers=2.")
+@click.option("--retry-failed", is_flag=True, help="Run again what failed.")
+@click.option("--export", "exported", metavar="FILE", help="Write all rows to a .csv, .jsonl or .parquet file.")
+@runtime_options
+@json_option
+def sweep(
+    words: tuple[str, ...],
+    axes: tuple[str, ...],
+    store: str | None,
+    metrics: str | None,
+    size: int | None,
+    limit: int | None,
+    batch: int,
+    engine: str,
+    overrides: tuple[str, ...],
+    retry_failed: bool,
+    exported: str | None,
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> int:
+    """Run every combination of the axes on every IMAGE (a file or a folder), each once, and keep all results.
+
+    \b
+    idem sweep -m codec=jpeg,elic quality=1..4 solver=cell,mse seed=0..3 photos/
+    idem sweep paper.yaml --engine ray --set engine.address=auto
+
+    Killed at any moment, the same command goes on where it was; with another value on an axis it runs what is new.
+    With --store and --export alone, it only exports. Exit 5 if runs failed: their rows say why.
+    """
+    from ..sweep.export import check_export, export
+    from ..sweep.store import Store
+
+    if exported:
+        check_export(Path(exported))
+    if exported and store and not words and not axes:
+        export(Store.open(store).rows(), Path(exported))
+        return EXIT_OK
+    definition = _definition(words, axes, overrides)
+    chosen: dict[str, Any] = {"metrics": _split(metrics) or definition.metrics or DEFAULT_METRICS}
+    chosen |= {key: value for key, value in (("size", size), ("limit", limit)) if value is not None}
+    definition = replace(definition, **chosen)
+
+    from ..metrics.building import find
+    from ..plugins import load_catalogue
+
+    catalogue = load_catalogue()
+    for name in definition.metrics:
+        find(catalogue, name)
+    built = _engine(catalogue, engine, overrides)
+
+    from ..sweep.run import plan
+    from ..sweep.worker import Worker
+
+    planned = plan(definition, catalogue, precision)
+    _tell(planned)
+    target = Store(store or _default_store(words))
+    with target.writing(definition.facts()):
+        work = partial(Worker, device, precision, definition.metrics)
+        counts = _execute(target, planned, built, work, batch, retry_failed)
+        if exported:
+            export(target.rows(), Path(exported))
+    _report(target, planned, counts, as_json)
+    return EXIT_CELLS if counts.failed or planned.unreadable else EXIT_OK
+
+
+def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[str]) -> Definition:
+    """Raises UsageError."""
+    from ..config import SCOPES
+    from ..sweep.grid import Definition, Grid, load_definition, parse_axes
+
+    files = [word for word in words if _is_file(word)]
+    if len(files) > 1:
+        raise UsageError(f"{' and '.join(files)} are two sweeps.", "Run one after the other.")
+    definition = load_definition(Path(files[0])) if files else Definition((Grid({}),))
+    spans = parse_axes([*axes, *filter(_AXIS.fullmatch, words)])
+    values = _overrides(overrides)
+    base = {f"{scope}.{key}": value for scope in SCOPES for key, value in values.get(scope, {}).items()}
+    images = tuple(word for word in words if word not in files and not _AXIS.fullmatch(word)) or definition.images
+    if not images:
+        raise UsageError("A sweep needs images.", "Name files or folders, e.g. `idem sweep -m seed=0..3 photos/`.")
+    return replace(definition.with_axes(spans, base), images=images)
+
+
+def _overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    from ..config import SCOPES, parse_overrides
+
+    return parse_overrides(overrides, (*SCOPES, "engine"))
+
+
+def _engine(catalogue: Catalogue, name: str, overrides: Sequence[str]) -> Engine:
+    from ..plugins import import_target
+    from ..selection import configure
+
+    spec = catalogue.resolve("engine", name)
+    config = configure(spec, _overrides(overrides).get("engine", {}), "engine")
+    engine: Engine = import_target(spec.target)(config)
+    return engine
+
+
+def _execute(
+    target: Store, planned: Plan, engine: Engine, work: Callable[[], Worker], batch: int, retry_failed: bool
+) -> Counts:
+    from ..sweep.run import execute, remaining
+
+    left = len(remaining(target, planned, retry_failed))
+    if earlier := len(planned.runs) - left:
+        say(f"{earlier} of {len(planned.runs)} runs are in {target.root} already")
+    try:
+        with _progress(left) as advance:
+            return execute(target, planned, engine, work, batch, retry_failed, advance)
+    except KeyboardInterrupt:
+        say(f"{target.root} keeps what is done; the same command goes on from there")
+        raise
+
+
+def _tell(planned: Plan) -> None:
+    for reason in planned.refused:
+        say(f"left out: {reason}")
+    for error in planned.unreadable:
+        say(f"left out: {error}")
+
+
+def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None:
+    for name, reason in counts.missing.items():
+        say(f"{name} is missing: {reason}")
+    facts = {
+        "store": str(target.root),
+        "runs": counts.planned,
+        "earlier": counts.earlier,
+        "failed": counts.failed,
+        "refused": len(planned.refused),
+        "unreadable": len(planned.unreadable),
+    }
+    (print_json if as_json else print_record)(facts)
+    if counts.failed:
+        say(f"{counts.failed} runs failed: {target.path('rows.jsonl')} says why; --retry-failed runs them again")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Moves a bar with the time that is left, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda runs: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=600) as bar:
+        task = bar.add_task("runs", total=total)
+        yield lambda runs: bar.advance(task, runs)
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith((".yaml", ".yml"))
+
+
+def _default_store(words: Sequence[str]) -> str:
+    return f"runs/{next((Path(word).stem for word in words if _is_file(word)), 'sweep')}"
+
+
+def _split(names: str | None) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in (names or "").split(","))))

@@ -1,0 +1,136 @@
+"""The engine `local`: this process, or several of this machine, each of which may be killed without harm to the others.
+
+jobs -> pipe -> process (loads models at its first job) -> pipe -> results
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from .config import LocalConfig
+from .engine import Attempts, Engine, JobT, MakeWork, Results, ResultT, WorkerDied
+
+
+class LocalEngine(Engine):
+    """With one worker it is a loop; with several, processes of their own."""
+
+    def __init__(self, config: LocalConfig) -> None:
+        self.config = config
+
+    def map(self, make: MakeWork[JobT, ResultT], jobs: Iterable[JobT]) -> Results[JobT, ResultT]:
+        """See `Engine.map`."""
+        if self.config.workers > 1:
+            yield from self._map_in_processes(make, jobs)
+            return
+        work = make()
+        for job in jobs:
+            yield job, work(job)
+
+    def _map_in_processes(self, make: MakeWork[JobT, ResultT], jobs: Iterable[JobT]) -> Results[JobT, ResultT]:
+        attempts = Attempts(jobs, self.config.retries)
+        idle = [_Process(make, self._environment(number)) for number in range(self.config.workers)]
+        busy: dict[Connection, tuple[_Process, JobT, int]] = {}
+        try:
+            while True:
+                while idle and (waiting := attempts.next()):
+                    process = idle.pop()
+                    process.send(waiting[0])
+                    busy[process.connection] = (process, *waiting)
+                if not busy:
+                    return
+                for connection in wait(list(busy)):
+                    process, job, deaths = busy.pop(connection)  # type: ignore[call-overload]
+                    try:
+                        result = process.receive()
+                    except EOFError:
+                        idle.append(process.successor())
+                        if not attempts.repeat(job, deaths + 1):
+                            yield job, WorkerDied(process.fate())
+                        continue
+                    idle.append(process)
+                    yield job, result
+        finally:
+            for process in [*idle, *(process for process, _, _ in busy.values())]:
+                process.stop()
+
+    def _environment(self, number: int) -> dict[str, str]:
+        """Of process `number`. Threads are counted before PyTorch is loaded, which reads them once."""
+        threads = self.config.threads or max(1, len(os.sched_getaffinity(0)) // self.config.workers)
+        settings = (
+            {"OMP_NUM_THREADS": str(threads)} if self.config.threads or "OMP_NUM_THREADS" not in os.environ else {}
+        )
+        if self.config.gpus:
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+            names = visible if visible != [""] else [str(index) for index in range(self.config.gpus)]
+            settings["CUDA_VISIBLE_DEVICES"] = names[number % min(self.config.gpus, len(names))]
+        return settings
+
+
+class _Process:
+    """A worker process with the pipe to it."""
+
+    def __init__(self, make: MakeWork[Any, Any], environment: dict[str, str]) -> None:
+        self._start = (make, environment)
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, environment), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.send(make)
+
+    def send(self, message: Any) -> None:
+        """To a process that was killed meanwhile, nothing: `receive` tells."""
+        with suppress(BrokenPipeError):
+            self.connection.send(message)
+
+    def receive(self) -> Any:
+        """The next result. Raises what the work raised, EOFError if the process was killed."""
+        try:
+            done, result = self.connection.recv()
+        except ConnectionResetError as error:
+            raise EOFError from error
+        if not done:
+            raise result
+        return result
+
+    def successor(self) -> _Process:
+        """A new one in its place."""
+        return _Process(*self._start)
+
+    def fate(self) -> str:
+        """How it ended."""
+        self._process.join()
+        code = self._process.exitcode or 0
+        killed = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"The worker process {killed}" + (
+            ", most likely for lack of memory." if code == -signal.SIGKILL else "."
+        )
+
+    def stop(self) -> None:
+        """At once: what it is doing is not wanted any more."""
+        self._process.terminate()
+        self._process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, environment: dict[str, str]) -> None:
+    """The life of a worker process."""
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends us
+    with suppress(EOFError):  # the parent is gone
+        make = connection.recv()
+        work = None
+        while True:
+            job = connection.recv()
+            try:
+                work = work or make()
+                answer = (True, work(job))
+            except Exception as error:
+                answer = (False, error)
+            connection.send(answer)

@@ -1,0 +1,178 @@
+"""From a definition to rows in a store: which runs there are, which are left, and running them.
+
+Definition -> plan -> Plan -> jobs (batches) -> Engine.map(Worker) -> Store
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby, islice
+from pathlib import Path
+
+import torch
+
+from ..errors import IdemError, UnsupportedCombination
+from ..imageio import png_bytes
+from ..plugins import Catalogue
+from .engine import Engine, WorkerDied
+from .grid import Definition
+from .identity import Configuration, resolve_all
+from .images import Picture, Pixels, open_pictures
+from .store import Store
+from .worker import Finished, Job, Run, Worker, failed_row, told
+
+BATCH = 4
+"""Images solved together, unless the user says otherwise."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run with what it needs."""
+
+    run: Run
+    configuration: Configuration
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every run of a sweep once, in an order in which a worker rarely has to load another model."""
+
+    runs: list[Planned]
+    refused: list[str] = field(default_factory=list)
+    """Why combinations were left out that cannot work."""
+    unreadable: list[IdemError] = field(default_factory=list)
+    """Images that were left out."""
+
+    @property
+    def ids(self) -> set[str]:
+        return {planned.run.id for planned in self.runs}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the runs of a plan."""
+
+    planned: int
+    earlier: int
+    """Were in the store already, and were not repeated."""
+    failed: int
+    """Of all planned runs, those whose row says so, earlier ones too."""
+    missing: dict[str, str]
+    """Metrics that the workers could not measure, and why."""
+
+
+def plan(definition: Definition, catalogue: Catalogue, precision: str = "auto") -> Plan:
+    """Raises UsageError for what cannot be right, MissingError for weights that are not here, UnsupportedCombination if
+    no combination can work."""
+    configured, refused = resolve_all(catalogue, definition.points(), precision)
+    if not configured:
+        raise UnsupportedCombination(f"No combination of the sweep can work. {' '.join(refused)}".strip())
+    pictures, unreadable = open_pictures(definition.images, definition.size, definition.limit)
+    runs: dict[str, Planned] = {}
+    for configuration, point in configured:
+        for picture in pictures:
+            run = _run(configuration, picture, int(point.get("seed", 0)))
+            runs.setdefault(run.id, Planned(run, configuration, picture))
+    return Plan(sorted(runs.values(), key=_order), refused, unreadable)
+
+
+def execute(
+    store: Store,
+    plan: Plan,
+    engine: Engine,
+    work: Callable[[], Worker],
+    batch: int = BATCH,
+    retry_failed: bool = False,
+    progress: Callable[[int], None] = lambda runs: None,
+) -> Counts:
+    """Runs what the store does not have, and records each run as soon as it is done.
+
+    The caller holds `store.writing`. `progress` is told how many runs were recorded. Whatever ends it, Ctrl-C too, what
+    was recorded stays, and no worker outlives it.
+    """
+    left = remaining(store, plan, retry_failed)
+    missing: dict[str, str] = {}
+    with closing(_results(store, engine, work, left, batch)) as results:
+        for finished in results:
+            for one in finished:
+                _record(store, one)
+                missing |= one.row.get("missing_metrics", {})
+            progress(len(finished))
+    failed = len(plan.ids & store.ids("failed"))
+    return Counts(len(plan.runs), len(plan.runs) - len(left), failed, missing)
+
+
+def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> list[Planned]:
+    """The runs of the plan that `execute` would run."""
+    present = store.ids("ok" if retry_failed else "")
+    return [planned for planned in plan.runs if planned.run.id not in present]
+
+
+def _results(
+    store: Store, engine: Engine, work: Callable[[], Worker], left: list[Planned], batch: int
+) -> Generator[list[Finished], None, None]:
+    unreadable: list[Finished] = []
+    with closing(engine.map(work, _jobs(store, left, batch, unreadable))) as outcomes:
+        for job, result in outcomes:
+            if isinstance(result, WorkerDied):
+                reason = f"{result.reason} Try a smaller --batch, with --retry-failed."
+                yield [Finished(failed_row(job.configuration, run, reason), {}) for run in job.runs]
+            else:
+                yield result
+    yield unreadable
+
+
+def _jobs(store: Store, left: list[Planned], batch: int, unreadable: list[Finished]) -> Iterator[Job]:
+    """Reads images as they are asked for, and stores each original before any row refers to it."""
+    for _, group in groupby(left, key=lambda one: (one.configuration.key, one.picture.width, one.picture.height)):
+        while some := list(islice(group, batch)):
+            read = [(planned, _pixels(planned, unreadable)) for planned in some]
+            whole = [(planned, pixels) for planned, pixels in read if pixels is not None]
+            for planned, pixels in whole:
+                _store_image(store, planned.run.files["original"], partial(_png, pixels))
+            if whole:
+                runs, images = tuple(planned.run for planned, _ in whole), tuple(pixels for _, pixels in whole)
+                yield Job(some[0].configuration, runs, images)
+
+
+def _pixels(planned: Planned, unreadable: list[Finished]) -> Pixels | None:
+    """None for a file that changed or went away since the plan, with a failed run among `unreadable`."""
+    try:
+        return planned.picture.pixels()
+    except IdemError as error:
+        unreadable.append(Finished(failed_row(planned.configuration, planned.run, told(error)), {}))
+        return None
+
+
+def _record(store: Store, finished: Finished) -> None:
+    """Images first: a row refers to nothing that is not there."""
+    for name, png in finished.images.items():
+        if name == Path(finished.row["files"]["reconstruction"]).stem:
+            store.write_image(name, png)
+        else:
+            _store_image(store, name, lambda png=png: png)  # type: ignore[misc]
+    store.append(finished.row)
+
+
+def _store_image(store: Store, name: str, png: Callable[[], bytes]) -> None:
+    """Of an image that several runs share."""
+    if not store.image(name).is_file():
+        store.write_image(name, png())
+
+
+def _png(pixels: Pixels) -> bytes:
+    return png_bytes(torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+def _run(configuration: Configuration, picture: Picture, seed: int) -> Run:
+    name = configuration.run_id(picture.sha256, seed)
+    decoded = f"{configuration.decoded_id(picture.sha256)}-decoded"
+    return Run(name, seed, picture.facts, {"original": picture.key, "decoded": decoded, "reconstruction": name})
+
+
+def _order(planned: Planned) -> tuple[str, int, int]:
+    return planned.configuration.key, planned.picture.width, planned.picture.height

@@ -1,0 +1,17 @@
+"""What the ray plugin provides. Light: imports no ray."""
+
+from __future__ import annotations
+
+from idemcore.hookspecs import EngineSpec, hookimpl
+
+
+@hookimpl
+def idem_engines() -> list[EngineSpec]:
+    return [
+        EngineSpec(
+            name="ray",
+            target="idemcore_ray.engine:RayEngine",
+            summary="Ray actors, on this machine or a cluster, with their GPUs",
+            config="idemcore_ray.config:RayConfig",
+        )
+    ]
