@@ -40,7 +40,7 @@ class TrainConfig:
 
     minutes: float = 600.0  # training time, minutes; a resumed run goes on to this total
     side: int = 64  # width and height of the images, a power of two from 8 on, pixels
-    width: int = 32  # channels at full resolution; twice as many at each half of it, up to max_width
+    width: int = 16  # channels at full resolution; twice as many at each half of it, up to max_width
     max_width: int = 256  # channels
     latent: int = 256  # numbers in z, and in w
     mapping_layers: int = 2  # layers between them

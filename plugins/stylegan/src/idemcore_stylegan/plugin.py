@@ -13,8 +13,9 @@ def idem_generators() -> list[GeneratorSpec]:
         GeneratorSpec(
             name="stylegan2-faces64",
             target="idemcore_stylegan.generator:StyleGanGenerator",
-            summary="grey faces, 64x64: a small StyleGAN2; weights by `idem train stylegan`",
+            summary="grey faces, 64x64: a small StyleGAN2, bundled",
             config="idemcore_stylegan.config:FacesConfig",
+            weights=("stylegan2-faces64",),
             offers=OFFERS,
         ),
         GeneratorSpec(
