@@ -34,7 +34,7 @@ class Curve:
     """By CompressAI's key where there is one (`psnr-rgb`), else by metric; all of one length."""
     description: str = ""
     intervals: Mapping[str, Sequence[tuple[float, float] | None]] = field(default_factory=dict)
-    rows: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[Mapping[str, Any]] = field(default_factory=list)
     """Of each reconstruction: `point` (number of the point), `image`, `seed` and `metrics` by name."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Metrics that were not measured, and what would bring them."""

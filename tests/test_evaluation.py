@@ -1,0 +1,194 @@
+"""Evaluation of a configuration over a folder, and `idem eval` and `idem compare`: the toy codec, tiny images."""
+
+from __future__ import annotations
+
+import json
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from idemcore import evaluation
+from idemcore.errors import UsageError
+from idemcore.evaluation import Images, evaluate, score_sets
+from idemcore.imageio import read_bytes
+from idemcore.metrics import Case, Metric, build
+from idemcore.pipeline import Codec, Decoder
+from idemcore.runtime import Runtime
+
+CPU = Runtime.choose("cpu", "fp32")
+TOY = ("--codec", "toy", "--generator", "toy", "--device", "cpu", "--precision", "fp32", "--set", "solver.steps=2")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images of 24x20, and a text that is none."""
+    place = tmp_path / "photos"
+    place.mkdir()
+    for k in range(3):
+        rng = np.random.default_rng(k)
+        pixels = np.kron(rng.integers(40, 200, (5, 6, 3)), np.ones((4, 4, 1))) + rng.normal(0, 6, (20, 24, 3))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(place / f"{k}.png")
+    (place / "notes.txt").write_text("not an image")
+    return place
+
+
+@pytest.fixture(scope="module")
+def toys() -> tuple[Codec, Decoder]:
+    return Codec.build("toy", CPU, quality=4), Decoder.build("toy", "cell", CPU, {"solver": {"steps": 2}})
+
+
+def metrics(*names: str) -> list[Metric]:
+    built, missing = build(names, CPU)
+    assert not missing
+    return built
+
+
+def test_rows_and_scores_are_those_of_each_image_alone(folder, toys):
+    codec, decoder = toys
+    found = evaluate(codec, decoder, Images(folder), metrics("bpp", "psnr", "exact", "nfe", "diversity"), seeds=(0, 3))
+    assert [(row.image, row.seed) for row in found.rows] == [(f"{k}.png", s) for k in range(3) for s in (0, 3)]
+    bitstream = codec.encode(read_bytes(folder / "1.png") / torch.tensor(255.0))
+    alone = decoder.reconstruct(bitstream, 3)
+    error = (alone.image.double() - read_bytes(folder / "1.png").double()).square().mean()
+    assert found.rows[3].values["psnr"] == pytest.approx(float(10 * torch.log10(255**2 / error)))
+    assert found.rows[3].values["bpp"] == bitstream.bits_per_pixel
+    assert found.scores["psnr"].value == pytest.approx(np.mean([row.values["psnr"] for row in found.rows]))
+    assert found.scores["psnr"].count == 3
+    assert found.scores["diversity"].value > 1
+    assert not found.errors
+
+
+def test_recompression_is_measured_on_what_the_codec_makes_of_a_changed_image(folder, toys):
+    codec, decoder = toys
+    exact = evaluate(codec, decoder, Images(folder, limit=1), metrics("recompression-psnr", "exact"))
+    assert [row.values for row in exact.rows] == [{"recompression-psnr": 100, "exact": 1}]
+    bitstream = codec.encode(read_bytes(folder / "0.png") / torch.tensor(255.0))
+    result = decoder.reconstruct(bitstream)
+    result.certified.exact[0] = False
+    result.certified.image[:] = result.image.flip(2)
+    again = evaluation._redecoded(codec, result)
+    case = evaluation.case_of("0.png", None, bitstream, result, again)
+    (values,) = evaluation.measure(metrics("recompression-psnr", "psnr"), case)
+    assert 0 < values["recompression-psnr"] < 40
+    assert np.isnan(values["psnr"])
+
+
+def test_crops_are_from_the_middle(folder):
+    images = Images(folder, crop=8)
+    whole = read_bytes(folder / "0.png")
+    assert torch.equal(images.read(images.paths[0]), whole[..., 6:14, 8:16])
+    assert images.facts() == {**Images(folder).facts(), "crop": "centre 8x8"}
+    assert images.facts()["count"] == 3
+
+
+def test_an_image_that_fails_stops_no_other_and_is_in_no_score(folder, toys):
+    (folder / "1.png").write_bytes(b"broken")
+    found = evaluate(*toys, Images(folder), metrics("psnr", "spectrum"))
+    assert list(found.errors) == ["1.png"]
+    assert [row.image for row in found.rows] == ["0.png", "2.png"]
+    assert found.scores["psnr"].count == found.scores["spectrum"].count == 2
+
+
+def test_a_folder_without_images_is_an_error(tmp_path):
+    for place in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(UsageError):
+            _ = Images(place).paths
+
+
+def test_no_more_than_one_image_is_held(toys):
+    """Counts the cases alive while sets are scored."""
+    alive = weakref.WeakSet()
+    most = 0
+
+    def cases():
+        nonlocal most
+        for k in range(12):
+            image = torch.full((1, 3, 32, 32), k, dtype=torch.uint8)
+            case = Case((str(k),), image, image)
+            alive.add(image)
+            yield case
+            del case, image
+            most = max(most, len(alive))
+
+    score_sets(metrics("swd", "spectrum", "diversity"), cases())
+    assert most <= 2
+
+
+def test_eval_prints_a_table_with_intervals(idem, folder):
+    result = idem("eval", folder, *TOY, "--quality", "3..5", "--solver", "mse,cell", "--metrics", "bpp,psnr,exact")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["curve", "quality", "bpp", "psnr", "exact"]
+    assert len(lines) == 7
+    assert lines[1].startswith("toy, mse")
+    assert lines[4].startswith("toy, toy + cell")
+    assert "±" in lines[1]
+
+
+def test_eval_writes_curves_that_compare_tells_apart(idem, folder, tmp_path):
+    out = tmp_path / "results"
+    arguments = ("--quality", "3,4,5", "--solver", "mse,cell", "--metrics", "bpp,psnr,spectrum,lpips", "--out", out)
+    result = idem("eval", folder, *TOY, *arguments, "--seeds", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    printed = [json.loads(line) for line in result.stdout.splitlines()]
+    written = [json.loads((out / name).read_text()) for name in ("toy-mse.json", "toy-toy-cell.json")]
+    assert printed == written
+    first = written[1]
+    assert set(first["results"]) - {"lpips"} == {"bpp", "psnr-rgb", "spectrum"}
+    assert [len(values) for values in first["results"].values()] == [3] * len(first["results"])
+    assert len(first["rows"]) == 3 * 3 * 2
+    meta = first["meta"]
+    assert [point["quality"] for point in meta["points"]] == [3, 4, 5]
+    assert (meta["count"], meta["crop"], meta["seeds"], meta["device"], meta["dtype"]) == (
+        3, "whole images", [0, 1], "cpu", "float32")  # fmt: skip
+    assert {"idemcore", "torch", "idemcore-toy"} <= set(meta["versions"])
+    assert len(meta["files_sha256"]) == 64
+    assert meta["solver"]["steps"] == 2
+
+    told = idem("compare", out / "toy-mse.json", out / "toy-toy-cell.json", "--metrics", "psnr,spectrum", "--json")
+    assert told.exit_code == 0, told.stderr
+    found = json.loads(told.stdout)
+    psnr = found["metrics"][0]
+    assert psnr["bd_metric"] != 0
+    assert [pair["count"] for pair in psnr["paired"]] == [3, 3, 3]
+    assert found["metrics"][1]["paired"] == []
+    table = idem("compare", out / "toy-mse.json", out / "toy-toy-cell.json")
+    assert "BD-rate" in table.stdout
+    assert "toy 4" in table.stdout
+
+
+def test_eval_says_what_is_missing_and_goes_on(idem, folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    result = idem("eval", folder, *TOY, "--metrics", "lpips,bpp")
+    assert result.exit_code == 0
+    assert "lpips is missing" in result.stderr
+    assert "curl" in result.stderr
+    assert "lpips" not in result.stdout
+
+
+def test_eval_tells_a_broken_image_and_exits_1(idem, folder):
+    (folder / "1.png").write_bytes(b"broken")
+    result = idem("eval", folder, *TOY, "--metrics", "bpp")
+    assert result.exit_code == 1
+    assert "1.png" in result.stderr
+    assert result.stdout.splitlines()[1].startswith("toy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--metrics", "psrn"), "psnr"),
+        (("--metrics", ","), "--metrics"),
+        (("--solver", "cel"), "cell"),
+        (("--set", "solver.stepz=3"), "stepz"),
+        (("--quality", "1..x"), "quality"),
+    ],
+)
+def test_what_cannot_be_right_is_told_before_any_work(idem, folder, arguments, words):
+    result = idem("eval", folder, "--codec", "toy", "--generator", "toy", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,167 @@
+"""Metrics of single images against independent computations, and what happens where something is missing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from idemcore.errors import UsageError
+from idemcore.metrics import Case, ImageMetric, build, summarise
+from idemcore.metrics.specs import DEFAULT_METRICS, idem_metrics
+from idemcore.pipeline import Codec
+from idemcore.runtime import Runtime
+
+CPU = Runtime.choose("cpu", "fp32")
+
+
+def one(name: str) -> ImageMetric:
+    (metric,), missing = build([name], CPU)
+    assert not missing
+    return metric
+
+
+def noisy(size: tuple[int, int] = (16, 24), batch: int = 2, sigma: float = 12.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Original and reconstruction, uint8 [B,3,*size]."""
+    rng = torch.Generator().manual_seed(0)
+    smooth = torch.rand(batch, 3, 6, 6, generator=rng)
+    original = torch.nn.functional.interpolate(smooth, size=size, mode="bicubic").clamp(0, 1) * 255
+    noise = sigma * torch.randn(original.shape, generator=rng)
+    return original.byte(), (original + noise).clamp(0, 255).byte()
+
+
+def case(original: torch.Tensor, reconstruction: torch.Tensor, **more: object) -> Case:
+    return Case(tuple("abcdefgh"[: len(original)]), reconstruction, original, **more)
+
+
+@pytest.mark.parametrize("spec", idem_metrics(), ids=lambda spec: spec.name)
+def test_every_metric_says_what_it_is(spec):
+    assert spec.kind in ("image", "set")
+    assert spec.direction or spec.name == "diversity"
+    assert spec.range
+    assert spec.source
+    assert set(DEFAULT_METRICS) <= {other.name for other in idem_metrics()}
+
+
+def test_psnr_is_of_rgb_in_8_bits_and_finite():
+    original, reconstruction = noisy()
+    a, b = original.numpy().astype(float), reconstruction.numpy().astype(float)
+    expected = [10 * math.log10(255**2 / ((x - y) ** 2).mean()) for x, y in zip(a, b, strict=True)]
+    assert one("psnr").measure(case(original, reconstruction)).tolist() == pytest.approx(expected)
+    assert one("psnr").measure(case(original, original)).tolist() == [100, 100]
+
+
+def test_ms_ssim_agrees_with_another_library():
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as other
+
+    original, reconstruction = noisy((176, 192), batch=1)
+    expected = other(reconstruction.float(), original.float(), data_range=255.0, sigma=1.5, kernel_size=11)
+    found = one("ms-ssim").measure(case(original, reconstruction))
+    assert found.item() == pytest.approx(float(expected), abs=2e-3)
+    assert found.item() < 0.999
+
+
+def test_ms_ssim_of_a_small_image_is_undefined():
+    assert one("ms-ssim").measure(case(*noisy((160, 176)))).isnan().all()
+
+
+def test_rates_count_the_file_and_the_payload():
+    pair = case(*noisy((8, 10)), streams=(b"12345", b"1"), file_bits=torch.tensor([80, 40]))
+    assert one("bpp").measure(pair).tolist() == [1.0, 0.5]
+    assert one("payload-bpp").measure(pair).tolist() == [0.5, 0.1]
+
+
+def test_recompression_psnr_is_between_the_two_decodes():
+    decoded, redecoded = noisy(batch=2)
+    pair = Case(("a", "b"), decoded, decoded=decoded, redecoded=redecoded, exact=torch.tensor([True, False]))
+    expected = one("psnr").measure(case(decoded, redecoded))
+    assert one("recompression-psnr").measure(pair).tolist() == [100.0, expected[1].item()]
+
+
+def test_costs_are_facts_of_the_case():
+    facts = {"exact": [True, False], "nfe": [8, 9], "backwards": [0, 1], "seconds": [0.5, 2.0],
+             "peak_bytes": [2**20, 2**21], "differing_symbols": [0, 3]}  # fmt: skip
+    pair = case(*noisy(), **{name: torch.tensor(value) for name, value in facts.items()})
+    assert one("exact").measure(pair).tolist() == [1, 0]
+    assert one("nfe").measure(pair).tolist() == [8, 9]
+    assert one("backwards").measure(pair).tolist() == [0, 1]
+    assert one("seconds").measure(pair).tolist() == [0.5, 2]
+    assert one("peak-memory").measure(pair).tolist() == [1, 2]
+    assert one("differing-symbols").measure(pair).tolist() == [0, 3]
+
+
+def test_what_a_case_lacks_is_undefined_not_an_error():
+    _, reconstruction = noisy()
+    built, _ = build([spec.name for spec in idem_metrics() if spec.kind == "image"], CPU)
+    for metric in built:
+        assert metric.measure(Case(("a", "b"), reconstruction)).isnan().all(), metric.name
+
+
+def test_the_plain_decode_as_a_case_keeps_the_rate_only():
+    original, decoded = noisy((8, 10))
+    whole = Case(("a", "b"), original, original, decoded, file_bits=torch.tensor([80, 80]), nfe=torch.tensor([8, 8]))
+    plain = whole.plain()
+    assert torch.equal(plain.reconstruction, decoded)
+    assert one("bpp").measure(plain).tolist() == [1, 1]
+    assert one("nfe").measure(plain).isnan().all()
+    with pytest.raises(ValueError, match="no plain decode"):
+        Case(("a", "b"), original).plain()
+
+
+def test_occupancy_is_the_distance_of_positions_within_the_intervals():
+    """0 for the original itself; a plain decode, in the middle of all intervals, is as far as its symbols are on average."""
+    original, _ = noisy((16, 16), batch=1)
+    bitstream = Codec.build("toy", CPU, quality=2).encode(original / 255)
+    decoded = (bitstream.decoded * 255).round().byte()
+    metric = one("occupancy")
+    assert metric.measure(Case(("a",), original, original, cell=bitstream.cell)).item() == 0
+    found = metric.measure(Case(("a",), decoded, original, cell=bitstream.cell)).item()
+    x, y = (np.sort(bitstream.cell.position(image / 255)[0].numpy()) for image in (original, decoded))
+    assert found == pytest.approx(stats.wasserstein_distance(x, y), rel=1e-5)
+    assert 0.1 < found < 0.5
+
+
+def test_means_have_intervals_of_student_and_draws_of_an_image_count_once():
+    rng = np.random.default_rng(0)
+    values = rng.normal(30, 2, (7, 3))
+    images = [str(image) for image in range(7) for _ in range(3)]
+    found = summarise(images, values.ravel().tolist())
+    means = values.mean(1)
+    low, high = stats.t.interval(0.95, 6, means.mean(), stats.sem(means))
+    assert (found.value, found.low, found.high, found.count) == pytest.approx((means.mean(), low, high, 7), rel=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 5, 11, 12, 20, 300])
+def test_intervals_are_students_at_every_size(count):
+    values = np.random.default_rng(1).normal(size=count).tolist()
+    found = summarise([str(k) for k in range(count)], values)
+    half = stats.t.ppf(0.975, count - 1) * stats.sem(values)
+    assert (found.value - found.low, found.high - found.value) == pytest.approx((half, half), rel=5e-4)
+
+
+def test_undefined_values_are_left_out_of_means():
+    found = summarise(["a", "b", "c"], [1.0, math.nan, 3.0])
+    assert (found.value, found.count) == (2, 2)
+    assert math.isnan(summarise(["a"], [math.nan]).value)
+    assert summarise(["a"], [5.0]).low is None
+
+
+def test_missing_weights_are_told_with_the_command_and_stop_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    names = ["lpips", "lpips:vgg", "dists", "psnr", "fid", "fd:timm/mobilenetv3_small_050"]
+    built, missing = build(names, CPU)
+    assert [metric.name for metric in built] == ["psnr"]
+    assert list(missing) == ["lpips", "lpips:vgg", "dists", "fid", "fd:timm/mobilenetv3_small_050"]
+    for name in ("lpips", "lpips:vgg", "dists", "fid"):
+        assert f"curl -L --create-dirs -o {tmp_path}/hub/checkpoints/" in missing[name]
+    assert "hf download timm/mobilenetv3_small_050.lamb_in1k model.safetensors" in missing[names[-1]]
+
+
+@pytest.mark.parametrize("name", ["psrn", "fd:", "fd:resnet", "psnr:7", "fd:timm/resnt18", "lpips:resnet"])
+def test_names_that_cannot_be_right_are_errors(name):
+    with pytest.raises(UsageError):
+        build([name], CPU)
