@@ -1,4 +1,4 @@
-"""Metrics of sets: streaming equals the whole, merging equals one pass, memory stays bounded, values are the formulas'."""
+"""Metrics of sets: streaming equals the whole, merging equals one pass, memory stays bounded, formulas hold."""
 
 from __future__ import annotations
 
