@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
-from .output import print_json, print_record
+from .options import json_option, runtime_options
+from .output import print_json, print_record, say
 
 if TYPE_CHECKING:
-    from ..report.summary import Summary
+    from ..report.scores import Scores
+    from ..report.summary import Row, Summary
 
 FORMATS = ("html", "md", "csv", "compressai")
 
@@ -22,15 +25,20 @@ FORMATS = ("html", "md", "csv", "compressai")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="html", show_default=True, help="What to write.")
 @click.option("--title", default="", metavar="TEXT", help="Of the page; the store's name if left out.")
 @click.option("--reference", "reference_files", multiple=True, metavar="FILE", help="Draw this curve too; repeatable.")
+@click.option("--metrics", "names", metavar="NAMES", help="Compute these of the pictures first, e.g. fd,kd.")
 @click.option("--images", "limit", type=click.IntRange(min=0), metavar="N", help="Pictures of the first N images only.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON on stdout.")
+@runtime_options
+@json_option
 def report(
     store: str,
     output: str | None,
     kind: str,
     title: str,
     reference_files: tuple[str, ...],
+    names: str | None,
     limit: int | None,
+    device: str,
+    precision: str,
     as_json: bool,
 ) -> None:
     """Report on STORE, the folder that a sweep wrote.
@@ -42,21 +50,29 @@ def report(
                 unless -o names a file
     compressai  a JSON file a curve, in a folder, which CompressAI's plot reads;
                 --reference takes such files
+
+    Metrics of sets of images, such as Fréchet distances, are computed of the pictures in the store on demand, and kept
+    there: --metrics fd,kd; see `idem metrics list`.
     """
     _check(output, kind, {"--title": bool(title), "--reference": bool(reference_files), "--images": limit is not None})
 
     from ..report.measures import directions
     from ..report.reading import read_store
+    from ..report.scores import Scores
     from ..report.summary import summarise
 
     folder = Path(store)
-    summary = summarise(read_store(folder), known=directions())
+    rows, scores = read_store(folder), Scores(folder)
+    missing = {name: why for row in rows for name, why in (row.get("missing_metrics") or {}).items()}
+    if names:
+        missing |= _compute(scores, rows, names, device, precision)
+    summary = summarise(rows, scores, directions())
     if kind == "html":
         from ..report.references import reference_curves
         from ..report.site import write_site
 
         references = reference_curves([Path(name) for name in reference_files])
-        written = [write_site(summary, folder, Path(output or ""), references, title, limit=limit)]
+        written = [write_site(summary, folder, Path(output or ""), references, title, missing, limit)]
     else:
         written = _export(summary, kind, output, as_json)
     if as_json:
@@ -72,6 +88,19 @@ def _check(output: str | None, kind: str, page_options: dict[str, bool]) -> None
     for name, given in page_options.items():
         if given and kind != "html":
             raise UsageError(f"{name} has no effect with --format {kind}.", "Leave it out.")
+
+
+def _compute(scores: Scores, rows: Sequence[Row], names: str, device: str, precision: str) -> dict[str, str]:
+    """Adds set metrics of every configuration to the store's; returns why a metric could not be built."""
+    from ..report.scores import set_metrics
+    from ..report.summary import summarise
+    from ..runtime import Runtime
+
+    metrics, missing = set_metrics([name for name in names.split(",") if name], Runtime.choose(device, precision))
+    for name, why in missing.items():
+        say(f"{name} is missing: {why}")
+    scores.compute(summarise(rows).configurations, metrics, lambda label: say(f"measuring {label}"))
+    return missing
 
 
 def _counts(summary: Summary) -> dict[str, int]:

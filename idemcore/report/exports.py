@@ -8,7 +8,8 @@ import json
 import re
 from typing import Any
 
-from .measures import Measure, canonical, digits_for
+from ..metrics.protocol import Score
+from .measures import Measure, canonical
 from .summary import RATE, Configuration, Curve, Summary
 
 _COMPRESSAI = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
@@ -16,13 +17,13 @@ _COMPRESSAI = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
 
 def markdown(summary: Summary) -> str:
     """One table of configurations: mean, and half the width of the 95 % interval where it is symmetric."""
-    digits = {m.name: digits_for(m, _values(summary, m)) for m in summary.measures}
+    digits = {m.name: summary.digits(m) for m in summary.measures}
     lines = [
         "| configuration | images | " + " | ".join(_cell(_heading(m)) for m in summary.measures) + " |",
         "|---|---:|" + "---:|" * len(summary.measures),
     ]
     for configuration in summary.configurations:
-        numbers = [interval_text(m, configuration, digits[m.name]) for m in summary.measures]
+        numbers = [_numbers(m, configuration, digits[m.name]) for m in summary.measures]
         lines.append(" | ".join([f"| {_cell(configuration.label)}", str(image_count(configuration)), *numbers]) + " |")
     return "\n".join([*lines, "", "Means over images with 95 % intervals; seeds of one image are averaged first.", ""])
 
@@ -67,22 +68,19 @@ def image_count(configuration: Configuration) -> int:
     return len({row["image"]["sha256"] for row in configuration.rows})
 
 
-def interval_text(measure: Measure, configuration: Configuration, digits: int) -> str:
-    """`23.10 ± 0.71`, or `123.0 (118.2 to 130.1)` for an interval that is not symmetric."""
-    estimate = configuration.estimates.get(measure.name)
-    if estimate is None:
-        return "–"
-    value = measure.text(estimate.value, digits)
-    if estimate.low is None or estimate.high is None:
-        return value
-    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+def spread(measure: Measure, score: Score, digits: int) -> str:
+    """`± 0.71`, or `(118.2 to 130.1)` for an interval that is not symmetric; '' if there is none, or no width."""
+    if score.low is None or score.high is None or score.low == score.high:
+        return ""
+    below, above = score.value - score.low, score.high - score.value
     if abs(above - below) > 1e-6 * (abs(above) + abs(below)):
-        return f"{value} ({measure.text(estimate.low, digits)} to {measure.text(estimate.high, digits)})"
-    return f"{value} ± {measure.text(above, digits)}" if above else value
+        return f"({measure.text(score.low, digits)} to {measure.text(score.high, digits)})"
+    return f"± {measure.text(above, digits)}"
 
 
-def _values(summary: Summary, measure: Measure) -> list[float]:
-    return [c.estimates[measure.name].value for c in summary.configurations if measure.name in c.estimates]
+def _numbers(measure: Measure, configuration: Configuration, digits: int) -> str:
+    score = configuration.estimates.get(measure.name)
+    return f"{measure.text(score.value, digits)} {spread(measure, score, digits)}".strip() if score else "–"
 
 
 def _along(curve: Curve, measure: Measure) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..hookspecs import MetricSpec
@@ -25,6 +25,8 @@ class Measure:
     group: Group = "other"
     digits: int | None = None
     """Decimals to show; None if its values decide."""
+    order: int = 99
+    """Among its group's."""
 
     @property
     def title(self) -> str:
@@ -44,12 +46,12 @@ _KNOWN = (
     Measure("payload_bpp", "Payload rate", "bpp", "lower", "rate", 3),
     Measure("psnr", "PSNR", "dB", "higher", "distortion", 2),
     Measure("ms_ssim", "MS-SSIM", "", "higher", "distortion", 4),
+    Measure("fid", "FID", "", "lower", "perception", 1),
+    Measure("fd", "Fréchet distance", "", "lower", "perception", 1),
+    Measure("kid", "KID × 1000", "", "lower", "perception", 1),
+    Measure("kd", "Kernel distance × 1000", "", "lower", "perception", 1),
     Measure("lpips", "LPIPS", "", "lower", "perception", 3),
     Measure("dists", "DISTS", "", "lower", "perception", 3),
-    Measure("fid", "FID", "", "lower", "perception", 1),
-    Measure("kid", "KID × 1000", "", "lower", "perception", 1),
-    Measure("fd", "Fréchet distance", "", "lower", "perception", 1),
-    Measure("kd", "Kernel distance × 1000", "", "lower", "perception", 1),
     Measure("swd", "Sliced Wasserstein × 1000", "", "lower", "perception", 1),
     Measure("spectrum", "Spectrum distance", "dB", "lower", "perception", 2),
     Measure("diversity", "Diversity", "8-bit levels", "", "perception", 2),
@@ -76,12 +78,15 @@ def measure_of(name: str, direction: Direction | None = None) -> Measure:
         default=None,
     )
     if family is None:
-        group: Group = "perception" if direction and ("fd" in plain or "distance" in plain) else "other"
-        return Measure(name, name, "", direction or "", group)
-    rest = plain[len(family.name) :].lstrip("_:")
-    label = f"{family.label}, {rest.replace('_', ' ')}" if rest else family.label
-    return Measure(name, label, family.unit, family.direction if direction is None else direction, family.group,
-                   family.digits)  # fmt: skip
+        return Measure(name, name, direction=direction or "")
+    rest = plain[len(family.name) :].lstrip("_:").replace("_", " ")
+    return replace(
+        family,
+        name=name,
+        label=f"{family.label}, {rest}" if rest else family.label,
+        direction=family.direction if direction is None else direction,
+        order=_KNOWN.index(family),
+    )
 
 
 def canonical(name: str) -> str:

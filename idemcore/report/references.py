@@ -26,8 +26,7 @@ class Reference:
     def points(self, metric: str) -> list[tuple[float, float]]:
         """(bpp, value) by ascending rate; empty if the curve lacks the metric."""
         values = self.results.get(canonical(metric), [])
-        pairs = zip(self.results[RATE], values, strict=True)
-        return sorted(pair for pair in pairs if all(map(math.isfinite, pair)))
+        return sorted(pair for pair in zip(self.results[RATE], values) if all(map(math.isfinite, pair)))  # noqa: B905
 
 
 def read_reference(path: Path) -> Reference:

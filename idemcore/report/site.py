@@ -19,11 +19,12 @@ from ..errors import UsageError
 from ..files import atomic_write, replacing
 from . import tables
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
-from .measures import Measure, digits_for
+from .measures import Measure
 from .references import Reference
 from .summary import Configuration, Row, Summary, values_of
 
 GENERATOR = '<meta name="generator" content="idem report">'
+FILES, IMAGES = ("style.css", "report.js"), "images"
 _PICTURE = re.compile(r"[0-9a-f]{20}\.(png|jpg|jpeg|webp)")
 _TEMPLATES = files(__package__) / "templates"
 
@@ -61,11 +62,15 @@ class Pictures:
 
 
 def check_output(folder: Path) -> None:
-    """Raises UsageError for a folder that holds anything but an earlier report: it will not be written to."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    """Raises UsageError for a folder that holds anything but an earlier report, or what an interrupted one left."""
+    if not folder.exists():
         return
     page = folder / "index.html"
-    if not (page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")[:1000]):
+    if page.is_file():
+        ours = GENERATOR in page.read_text(encoding="utf-8", errors="replace")[:1000]
+    else:
+        ours = folder.is_dir() and {path.name for path in folder.iterdir()} <= {*FILES, IMAGES}
+    if not ours:
         raise UsageError(f"{folder} exists and is no earlier report.", "Choose another folder with -o.")
 
 
@@ -83,10 +88,10 @@ def write_site(
     `missing` is why a metric could not be measured, by name. Raises UsageError for a folder that is no report.
     """
     check_output(folder)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    pictures = Pictures(store, folder / "images")
+    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    pictures = Pictures(store, folder / IMAGES)
     data = page_data(summary, pictures, limit)
-    for name in ("style.css", "report.js"):
+    for name in FILES:
         atomic_write(folder / name, (_TEMPLATES / name).read_bytes())
     page = folder / "index.html"
     atomic_write(page, _page(summary, references, data, title or store.resolve().name, missing or {}).encode())
@@ -133,14 +138,13 @@ def _run(summary: Summary, configuration: Configuration, row: Row, image: int) -
     }
     if not plain:
         run |= {"exact": row.get("exact"), "differing": row.get("differing_symbols"), "id": row.get("id")}
-        run |= {"command": row.get("command"), "seconds": row.get("seconds"), "positions": row.get("positions")}
+        run |= {key: row.get(key) for key in ("command", "seconds", "positions", "psnr_moved", "bytes", "device")}
     return run
 
 
 def _measure(summary: Summary, measure: Measure) -> dict[str, Any]:
-    values = [c.estimates[measure.name].value for c in summary.configurations if measure.name in c.estimates]
     keys = ("name", "label", "unit", "direction")
-    return {**{key: getattr(measure, key) for key in keys}, "digits": digits_for(measure, values)}
+    return {**{key: getattr(measure, key) for key in keys}, "digits": summary.digits(measure)}
 
 
 def _configuration(configuration: Configuration) -> dict[str, Any]:
@@ -196,7 +200,7 @@ def _panels(summary: Summary, references: Sequence[Reference]) -> list[str]:
     if distortions:
         planes = [(m, plane_chart(summary, distortions[0], m)) for m in perceptions]
         panels.append(("Perception and distortion", planes))
-    panels.append(("Cost and fidelity", [(m, rate_chart(summary, m)) for m in others]))
+    panels.append(("Cost and other metrics", [(m, rate_chart(summary, m)) for m in others]))
     return [_panel(heading, [(m, svg) for m, svg in charts if svg]) for heading, charts in panels]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..metrics.protocol import Score
 from ..metrics.protocol import summarise as mean_over_images
-from .measures import Direction, Measure, measure_of
+from .measures import Direction, Measure, digits_for, measure_of
 
 Row = Mapping[str, Any]
 RATE = "bpp"
@@ -68,6 +68,12 @@ class Summary:
         found = {row["image"]["sha256"]: row["image"] for c in self.configurations for row in c.rows}
         return sorted(found.values(), key=lambda image: (str(image["name"]), image["sha256"]))
 
+    def digits(self, measure: Measure) -> int:
+        """Decimals with which all values of `measure` are shown."""
+        return digits_for(
+            measure, [c.estimates[measure.name].value for c in self.configurations if measure.name in c.estimates]
+        )
+
     def of_group(self, *groups: str) -> list[Measure]:
         return [measure for measure in self.measures if measure.group in groups]
 
@@ -81,7 +87,7 @@ def summarise(
     rows: Iterable[Row], scores: Scores | None = None, known: Mapping[str, Direction] | None = None
 ) -> Summary:
     """`known` is the direction of each metric whose MetricSpec is at hand."""
-    failed, good = [], []
+    failed, good = list[Row](), list[Row]()
     for row in rows:
         (failed if row.get("status") == "failed" else good).append(row)
     configurations = _configurations(good)
@@ -98,7 +104,7 @@ def summarise(
     for index, configuration in enumerate(ordered):
         configuration.index = index
     measures = [measure_of(name, (known or {}).get(name)) for name in names]
-    measures.sort(key=lambda measure: GROUPS.index(measure.group))
+    measures.sort(key=lambda measure: (GROUPS.index(measure.group), measure.order))
     return Summary(ordered, measures, curves, failed)
 
 

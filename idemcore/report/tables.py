@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from .chart import COLOURS, DASHES, marker
-from .exports import image_count
-from .measures import Measure, digits_for
+from .exports import image_count, spread
+from .measures import Measure
 from .references import Reference
 from .summary import Configuration, Curve, Row, Summary
 
@@ -45,8 +45,7 @@ def _switch(kind: str, index: int, label: str, picture: str, hint: str = "") -> 
 
 def configurations(summary: Summary) -> str:
     """One row a configuration, sortable by what `data-value` holds."""
-    digits = {m.name: digits_for(m, (c.estimates[m.name].value for c in summary.configurations if m.name in c.estimates))
-              for m in summary.measures}  # fmt: skip
+    digits = {m.name: summary.digits(m) for m in summary.measures}
     head = _heading("Configuration") + _heading("Images", number=True)
     head += "".join(_heading(m.label, m.unit, m, number=True) for m in summary.measures)
     swatches = {point.index: swatch(curve) for curve in summary.curves for point in curve.points}
@@ -72,14 +71,8 @@ def _estimate(measure: Measure, configuration: Configuration, digits: int) -> st
     estimate = configuration.estimates.get(measure.name)
     if estimate is None:
         return '<td class="n none">–</td>'
-    text, spread = measure.text(estimate.value, digits), ""
-    if estimate.low is not None and estimate.high is not None and estimate.high > estimate.low:
-        below, above = estimate.value - estimate.low, estimate.high - estimate.value
-        if abs(above - below) <= 1e-6 * (above + below):
-            spread = f"±{measure.text(above, digits)}"
-        else:
-            spread = f"{measure.text(estimate.low, digits)} to {measure.text(estimate.high, digits)}"
-    small = f' <span class="spread">{spread}</span>' if spread else ""
+    text, between = measure.text(estimate.value, digits), spread(measure, estimate, digits)
+    small = f' <span class="spread">{between}</span>' if between else ""
     return f'<td class="n" data-value="{estimate.value!r}">{text}{small}</td>'
 
 

@@ -160,17 +160,16 @@ function runsTable() {
     const shown = unit ? [`${label} `, element("span", { class: "unit" }, unit)] : [label];
     head.append(element("th", { scope: "col", class: "n" }, ...shown));
   }
-  head.append(element("td"));
   table.tHead.append(head);
   const rows = data.runs.map((run) => {
     const image = data.images[run.image].name, label = data.configurations[run.configuration].label;
     const exact = run.exact === undefined || run.exact === null ? null : run.exact ? "yes" : "no";
     const node = () => element("tr", {},
-      element("th", { scope: "row" }, image), element("td", {}, label),
+      element("th", { scope: "row" }, run.file ? element("button", { type: "button", class: "open", title: "View", onclick: () => openPictures(run.image, run.configuration, run.seed) }, image) : image),
+      element("td", {}, label),
       element("td", {}, run.seed === null ? "–" : String(run.seed)),
       element("td", { class: exact ?? "none" }, exact ?? "–"),
-      ...run.values.map((value, index) => element("td", { class: "n" }, number(value, data.measures[index].digits))),
-      element("td", {}, run.file ? element("button", { type: "button", "aria-label": `View ${image}, ${label}`, onclick: () => openPictures(run.image, run.configuration, run.seed) }, "View") : ""));
+      ...run.values.map((value, index) => element("td", { class: "n" }, number(value, data.measures[index].digits))));
     const text = `${image} ${label} ${exact === "no" ? "not-exact" : exact ? "exact" : ""}`.toLowerCase();
     return { node, text, values: [image, label, run.seed, exact, ...run.values] };
   });
@@ -184,9 +183,9 @@ const state = { image: 0, a: { configuration: null, seed: null }, b: { configura
 const view = { scale: 1, x: 0, y: 0, fitted: true };
 const stage = $("stage"), layers = ["image-a", "image-b", "image-c"].map($);
 
-function runsOf(image, configuration) {
-  return data.runs.filter((run) => run.image === image && run.configuration === configuration && run.file);
-}
+const shownRuns = data.images.map(() => []);
+for (const run of data.runs) if (run.file) shownRuns[run.image].push(run);
+const runsOf = (image, configuration) => shownRuns[image].filter((run) => run.configuration === configuration);
 
 /** The run to show, with the seed wanted if there is one; null is the original. */
 function pictureOf(image, configuration, seed = null) {
@@ -194,7 +193,7 @@ function pictureOf(image, configuration, seed = null) {
   return runs.find((run) => run.seed === seed) || runs[0] || null;
 }
 
-const hasPictures = (image) => data.images[image].original || data.runs.some((run) => run.image === image && run.file);
+const hasPictures = (image) => Boolean(data.images[image].original || shownRuns[image].length);
 
 function side(letter) {
   const { configuration, seed } = state[letter], { original, name } = data.images[state.image];
@@ -252,8 +251,9 @@ function showMode(a = side("a"), b = side("b")) {
   const gain = 2 ** Number($("gain").value);
   $("gain-text").textContent = `×${gain}`;
   $("pane-a").style.filter = mode === "difference" ? `brightness(${gain})` : "";
-  $("tag-a").textContent = mode === "difference" ? `|A − B| × ${gain}` : `A  ${a.label}`;
-  $("tag-b").textContent = `B  ${b.label}`;
+  const tag = (letter, label) => [element("b", {}, letter), element("span", {}, ` ${label}`)];
+  $("tag-a").replaceChildren(...(mode === "difference" ? [`|A − B| × ${gain}`] : tag("A", a.label)));
+  $("tag-b").replaceChildren(...tag("B", b.label));
   $("tag-a").hidden = mode === "flip" && flipped;
   $("tag-b").hidden = mode === "difference" || (mode === "flip" && !flipped);
 }
@@ -476,9 +476,13 @@ function certificate({ run, label }) {
   const add = (name, ...value) => list.append(element("dt", {}, name), element("dd", {}, ...value));
   const differ = run.differing === 1 ? "1 symbol differs" : `${run.differing ?? "some"} symbols differ`;
   add("Certificate", element("span", { class: run.exact ? "badge yes" : "badge no" }, run.exact ? "byte-exact" : `not exact: ${differ}`));
+  if (run.bytes) add("Bitstream", `${run.bytes.toLocaleString("en")} bytes`);
+  if (run.psnr_moved) add("Certifying moved", `${number(run.psnr_moved, 1)} dB`);
   if (run.seconds && typeof run.seconds === "object") add("Seconds", Object.entries(run.seconds).map(([stage, value]) => `${stage} ${number(value, 2)}`).join(", "));
   for (const [kind, part] of Object.entries(data.configurations[run.configuration].parts)) add(kind[0].toUpperCase() + kind.slice(1), settings(part));
-  for (const [name, value] of Object.entries({ ...facts.versions, ...facts.weights })) add(name, String(value));
+  for (const [name, value] of Object.entries(facts.weights || {})) add(`Weights, ${name}`, String(value));
+  for (const [name, value] of Object.entries(facts.versions || {})) add(name, String(value));
+  if (run.device) add("Device", run.device);
   if (run.id) add("Run", run.id);
   const parts = [element("h3", {}, label), list];
   if (run.command) parts.splice(1, 0, command(run.command));
@@ -528,7 +532,7 @@ if (first >= 0) {
   $("pictures").hidden = false;
   data.images.forEach(({ name, original }, image) => {
     if (!hasPictures(image)) return;
-    const thumb = original || data.runs.find((run) => run.image === image && run.file).file;
+    const thumb = original || shownRuns[image][0].file;
     $("strip").append(element("button", { type: "button", "data-image": image, title: name, onclick: () => setImage(image) },
       element("img", { src: thumb, alt: "", loading: "lazy" }), element("span", {}, name)));
   });

@@ -1,0 +1,103 @@
+"""Set metrics, such as Fréchet distances, of the pictures in a store: computed once, then kept in its scores.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import IntegrityError, UsageError
+from ..files import atomic_write, read_file
+from ..metrics.protocol import Score
+from ..sweep.identity import digest
+from .summary import Configuration, Row
+
+if TYPE_CHECKING:
+    from ..metrics.protocol import Case, SetMetric
+    from ..runtime import Runtime
+
+SCORES = "scores.json"
+"""{KEY: {METRIC: {"value", "low", "high", "count"}}}; a KEY is the hash of the names of the pictures."""
+
+
+class Scores:
+    """What is known of the sets of pictures in `store`; called with rows, it gives their scores by metric.
+
+    Raises IntegrityError for a scores.json that is damaged.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.store, self.path = store, store / SCORES
+        try:
+            self._known: dict[str, dict[str, dict[str, Any]]] = (
+                json.loads(read_file(self.path)) if self.path.is_file() else {}
+            )
+        except ValueError as error:
+            raise IntegrityError(f"{self.path} is damaged: {error}.", "Delete it: it can be computed again.") from error
+
+    def __call__(self, rows: Sequence[Row], plain: bool) -> Mapping[str, Score]:
+        found = self._known.get(key_of(rows, plain), {})
+        return {
+            name: Score(s["value"], s["low"], s["high"], s["count"])
+            for name, s in found.items()
+            if s["value"] is not None
+        }
+
+    def compute(
+        self, configurations: Sequence[Configuration], metrics: Sequence[SetMetric], told: Callable[[str], None]
+    ) -> None:
+        """Adds what is not known yet, one configuration after the other; tells the label of each.
+
+        Raises InputError for a picture that cannot be read.
+        """
+        from ..evaluation import score_sets
+
+        for configuration in configurations:
+            rows, plain = configuration.rows, configuration.plain
+            mine = self._known.setdefault(key_of(rows, plain), {})
+            wanted = [metric for metric in metrics if metric.name not in mine]
+            if wanted:
+                told(configuration.label)
+                found = score_sets(wanted, _cases(self.store, rows, plain))
+                mine |= {name: _plain(score) for name, score in found.items()}
+                atomic_write(self.path, json.dumps(self._known, indent=1).encode())
+
+
+def key_of(rows: Sequence[Row], plain: bool) -> str:
+    """Names a set of pictures: the reconstructions of `rows`, or their plain decodes."""
+    return digest(sorted(str(picture(row, plain)) for row in rows))
+
+
+def picture(row: Row, plain: bool) -> str | None:
+    """The file of a row's picture, as the store names it."""
+    return (row.get("files") or {}).get("decoded" if plain else "reconstruction")
+
+
+def set_metrics(names: Sequence[str], runtime: Runtime) -> tuple[list[SetMetric], dict[str, str]]:
+    """Those that can be built, and why the others cannot. Raises UsageError for a metric of single images."""
+    from ..metrics import SetMetric, build
+
+    built, missing = build(names, runtime)
+    for metric in built:
+        if not isinstance(metric, SetMetric):
+            hint = "Name it in `idem sweep --metrics`, which measures it while the images are at hand."
+            raise UsageError(f"{metric.name} is measured image by image, not of a set of pictures.", hint)
+    return [metric for metric in built if isinstance(metric, SetMetric)], missing
+
+
+def _cases(store: Path, rows: Sequence[Row], plain: bool) -> Iterator[Case]:
+    """One a picture, all draws of an image in a row."""
+    from ..imageio import read_bytes
+    from ..metrics import Case
+
+    for row in sorted(rows, key=lambda row: (row["image"]["sha256"], row.get("seed") or 0)):
+        original = read_bytes(store / row["files"]["original"])
+        shown = read_bytes(store / str(picture(row, plain)))
+        yield Case(images=(row["image"]["sha256"],), reconstruction=shown, original=original)
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    value = score.value if math.isfinite(score.value) else None
+    return {"value": value, "low": score.low, "high": score.high, "count": score.count}

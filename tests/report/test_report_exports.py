@@ -1,0 +1,61 @@
+"""`idem report --format md|csv|compressai`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from idemcore.report.references import read_reference
+
+
+def test_markdown_is_a_table_of_configurations(idem, store):
+    result = idem("report", store, "--format", "md")
+    assert result.exit_code == 0
+    lines = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 12
+    assert len({line.count("|") - line.count("\\|") for line in lines}) == 1
+    assert "| elic (quality 1) · toy + cell | 3 | 0.090 ± 0.025 | 19.96 ± 2.48 |" in result.stdout
+
+
+def test_csv_has_means_and_bounds(idem, store, tmp_path):
+    assert idem("report", store, "--format", "csv", "-o", tmp_path / "out.csv").exit_code == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert len(rows) == 12
+    cell = next(row for row in rows if row["configuration"] == "jpeg (quality 2) · toy + cell")
+    assert json.loads(cell["codec"])["quality"] == 2
+    assert float(cell["psnr"]) == pytest.approx(21.4)
+    assert float(cell["psnr_low"]) < 21.4 < float(cell["psnr_high"])
+    assert (cell["psnr_images"], cell["images"]) == ("3", "3")
+    plain = next(row for row in rows if row["solver"] == "")
+    assert plain["nfe"] == ""
+
+
+def test_compressai_files_are_curves_that_can_be_read_again(idem, store, tmp_path):
+    result = idem("report", store, "--format", "compressai", "-o", tmp_path / "curves", "--json")
+    written = json.loads(result.stdout)["written"]
+    assert len(written) == 6
+    names = set()
+    for path in sorted((tmp_path / "curves").iterdir()):
+        content = json.loads(path.read_text())
+        assert content["results"]["bpp"] == sorted(content["results"]["bpp"])
+        assert len(content["results"]["psnr-rgb"]) == 2
+        names.add(content["name"])
+        assert read_reference(path).points("psnr")[0][1] == content["results"]["psnr-rgb"][0]
+    assert "elic · toy + cell" in names
+
+
+def test_a_store_without_rows_or_of_another_kind_is_refused(idem, tmp_path):
+    result = idem("report", tmp_path, "--format", "md")
+    assert (result.exit_code, "is not the store of a sweep" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--format", "html"], ["--format", "md", "--title", "x"], ["--format", "md", "--json"]]
+)
+def test_options_that_do_not_go_together_are_refused(idem, store, arguments):
+    result = idem("report", store, *arguments)
+    assert result.exit_code == 2
+    assert "error:" in result.stderr
