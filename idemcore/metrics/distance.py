@@ -67,8 +67,15 @@ def sliced_wasserstein(a: Features, b: Features, projections: int = 512) -> floa
     count = min(len(a), len(b))
     directions = np.random.default_rng(0).standard_normal((a.shape[1], projections))
     directions /= np.linalg.norm(directions, axis=0)
-    lines_a, lines_b = (np.sort(x[:count] @ directions, axis=0) for x in (a, b))
-    return float(np.abs(lines_a - lines_b).mean())
+    gaps = [_gap(a[:count] @ some, b[:count] @ some) for some in np.array_split(directions, projections // 32, axis=1)]
+    return float(np.concatenate(gaps).mean())
+
+
+def _gap(a: Features, b: Features) -> Features:
+    """Mean distance of sorted columns, [K]."""
+    a.sort(axis=0)
+    b.sort(axis=0)
+    return np.asarray(np.abs(a - b).mean(0))
 
 
 def _weighted(aa: Features, bb: Features, ab: Features, weights_a: Features, weights_b: Features) -> Features:
@@ -91,4 +98,8 @@ def _factor(x: Features) -> Features:
 
 
 def _cubic(a: Features, b: Features) -> Features:
-    return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
+    gram = a @ b.T
+    gram /= a.shape[1]
+    gram += 1
+    gram **= 3  # in place: these are the largest arrays of an evaluation
+    return np.asarray(gram)
