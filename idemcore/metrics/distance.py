@@ -67,7 +67,8 @@ def sliced_wasserstein(a: Features, b: Features, projections: int = 512) -> floa
     count = min(len(a), len(b))
     directions = np.random.default_rng(0).standard_normal((a.shape[1], projections))
     directions /= np.linalg.norm(directions, axis=0)
-    gaps = [_gap(a[:count] @ some, b[:count] @ some) for some in np.array_split(directions, projections // 32, axis=1)]
+    blocks = np.array_split(directions, -(-projections // 32), axis=1)
+    gaps = [_gap(a[:count] @ block, b[:count] @ block) for block in blocks]
     return float(np.concatenate(gaps).mean())
 
 
