@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_CELLS, EXIT_OK, UsageError
+from ..metrics.specs import DEFAULT_METRICS
 from .options import json_option, runtime_options
 from .output import print_json, print_record, say
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from ..sweep.run import Counts, Plan
     from ..sweep.store import Store
     from ..sweep.worker import Worker
-
-DEFAULT_METRICS = ("bpp", "payload-bpp", "psnr", "recompression-psnr")
 
 _AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
 

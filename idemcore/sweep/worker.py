@@ -18,12 +18,13 @@ from torch import Tensor
 from ..bench import PeakMemory
 from ..certify import Certified, certify
 from ..errors import IdemError
+from ..evaluation import known, measure
 from ..imageio import png_bytes, to_bytes, to_float
-from ..metrics.building import build
-from ..metrics.protocol import Case, ImageMetric
+from ..metrics.building import build, find
+from ..metrics.protocol import Case
 from ..noise import Noise, image_seed
 from ..pipeline import Bitstream, Codec, Decoder, finite
-from ..plugins import import_target
+from ..plugins import import_target, load_catalogue
 from ..protocols import Cell, Generator, InversionSolver, Solution
 from ..runs import Stopwatch
 from ..runtime import Runtime
@@ -94,8 +95,9 @@ class Worker:
     def __init__(self, device: str, precision: str, metrics: Sequence[str]) -> None:
         """Raises MissingError if the device is not there. Metrics that cannot be built here are noted in the rows."""
         self.runtime = Runtime.choose(device, precision)
-        built, self.missing = build(metrics, self.runtime)
-        self.metrics = [metric for metric in built if isinstance(metric, ImageMetric)]
+        catalogue = load_catalogue()
+        of_images = [name for name in metrics if find(catalogue, name)[0].kind == "image"]
+        self.metrics, self.missing = build(of_images, self.runtime, catalogue=catalogue)
         self._codecs, self._generators = Kept[Codec](CODECS), Kept[Generator](GENERATORS)
 
     def __call__(self, job: Job) -> list[Finished]:
@@ -130,7 +132,8 @@ class Worker:
 
     def _finish(self, job: Job, batch: Batch) -> list[Finished]:
         case = as_case(job, batch)
-        measured, plain = self._measure(case), self._measure(case.plain())
+        measured = [known(values) for values in measure(self.metrics, case)]
+        plain = [known(values) for values in measure(self.metrics, case.plain())]
         decoded, images = to_bytes(batch.cell.centre), batch.certified.image
         return [
             Finished(
@@ -153,11 +156,6 @@ class Worker:
             )
             for b, run in enumerate(job.runs)
         ]
-
-    def _measure(self, case: Case) -> list[dict[str, float | None]]:
-        """For each image, each metric's value; None where it is undefined."""
-        columns = {metric.name: metric.measure(case).tolist() for metric in self.metrics}
-        return [{name: _finite(column[b]) for name, column in columns.items()} for b in range(len(case))]
 
     def _load(self, configuration: Configuration) -> tuple[Codec, InversionSolver[Any], Generator | None]:
         facts, part, adapter = configuration.facts, configuration.generator, configuration.adapter
@@ -264,7 +262,3 @@ def _redecoded(codec: Codec, images: Tensor, bitstreams: Sequence[Bitstream]) ->
     with torch.no_grad():
         streams = codec.encoder.encode(to_float(images))
         return to_bytes(codec.encoder.decode(streams, bitstreams[0].contained_size))
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
