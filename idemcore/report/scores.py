@@ -50,18 +50,17 @@ class Scores:
     ) -> None:
         """Adds what is not known yet, one configuration after the other; tells the label of each.
 
-        Raises InputError for a picture that cannot be read.
+        The set is the first draw of each image, so that sets of several seeds compare with plain decodes and with one
+        another; a metric that is undefined there, such as diversity, gets all draws. Raises InputError for a picture
+        that cannot be read.
         """
-        from ..evaluation import score_sets
-
         for configuration in configurations:
             rows, plain = configuration.rows, configuration.plain
             mine = self._known.setdefault(key_of(rows, plain), {})
             wanted = [metric for metric in metrics if metric.name not in mine]
             if wanted:
                 told(configuration.label)
-                found = score_sets(wanted, _cases(self.store, rows, plain))
-                mine |= {name: _plain(score) for name, score in found.items()}
+                mine |= {name: _plain(score) for name, score in _scored(self.store, wanted, rows, plain).items()}
                 atomic_write(self.path, json.dumps(self._known, indent=1).encode())
 
 
@@ -87,12 +86,22 @@ def set_metrics(names: Sequence[str], runtime: Runtime) -> tuple[list[SetMetric]
     return [metric for metric in built if isinstance(metric, SetMetric)], missing
 
 
+def _scored(store: Path, metrics: Sequence[SetMetric], rows: Sequence[Row], plain: bool) -> dict[str, Score]:
+    from ..evaluation import score_sets
+
+    draws = sorted(rows, key=lambda row: (row["image"]["sha256"], row.get("seed") or 0))
+    first = list({row["image"]["sha256"]: row for row in reversed(draws)}.values())[::-1]
+    found = score_sets(metrics, _cases(store, first, plain))
+    undefined = [metric for metric in metrics if math.isnan(found[metric.name].value)]
+    return found | score_sets(undefined, _cases(store, draws, plain)) if len(first) < len(draws) else found
+
+
 def _cases(store: Path, rows: Sequence[Row], plain: bool) -> Iterator[Case]:
-    """One a picture, all draws of an image in a row."""
+    """One a picture, in the order of `rows`."""
     from ..imageio import read_bytes
     from ..metrics import Case
 
-    for row in sorted(rows, key=lambda row: (row["image"]["sha256"], row.get("seed") or 0)):
+    for row in rows:
         original = read_bytes(store / row["files"]["original"])
         shown = read_bytes(store / str(picture(row, plain)))
         yield Case(images=(row["image"]["sha256"],), reconstruction=shown, original=original)

@@ -171,6 +171,14 @@ def test_set_metrics_are_computed_once_and_kept_in_the_store(idem, store, tmp_pa
     assert "| Spectrum distance" in idem("report", store, "--format", "md").stdout
 
 
+def test_sets_hold_one_draw_an_image_but_for_what_needs_several(idem, store, tmp_path):
+    assert idem("report", store, "-o", tmp_path / "site", "--metrics", "spectrum,diversity").exit_code == 0
+    sets = json.loads((store / "scores.json").read_text()).values()
+    several = [scores for scores in sets if scores["diversity"]["value"] is not None]
+    assert (len(sets), len(several)) == (12, 4)  # only cell has two seeds
+    assert {scores["spectrum"]["count"] for scores in sets} == {3}
+
+
 def test_metrics_of_single_images_are_refused(idem, store, tmp_path):
     result = idem("report", store, "-o", tmp_path / "site", "--metrics", "psnr")
     assert (result.exit_code, "image by image" in result.stderr) == (2, True)

@@ -267,7 +267,7 @@ function sizes() {
 
 function layout() {
   const { across, down } = sizes(), wide = state.mode === "beside" ? (stage.clientWidth - 4) / 2 : stage.clientWidth;
-  stage.style.height = `${clamp(wide * down / across, 200, Math.max(260, innerHeight * 0.72))}px`;
+  stage.style.height = `${clamp(wide * down / across, 200, Math.max(260, innerHeight * 0.62))}px`;
   if (view.fitted) fit();
   else place();
 }
