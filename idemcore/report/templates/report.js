@@ -289,9 +289,10 @@ function place() {
   view.x = w <= width ? (width - w) / 2 : clamp(view.x, width - w, 0);
   view.y = h <= height ? (height - h) / 2 : clamp(view.y, height - h, 0);
   for (const layer of layers) {
-    layer.style.width = `${across}px`;
-    layer.style.height = `${down}px`;
-    layer.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    // Whole pixels: edges between pixels would be seen in the difference.
+    layer.style.width = `${Math.round(w)}px`;
+    layer.style.height = `${Math.round(h)}px`;
+    layer.style.transform = `translate(${Math.round(view.x)}px, ${Math.round(view.y)}px)`;
   }
   stage.classList.toggle("zoomed", canPan());
   stage.classList.toggle("sharp", view.scale * devicePixelRatio >= 1.9);
