@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_a_file_that_cannot_be_right_is_named(tmp_path: Path, text: str, told: s
         load_definition(path)
     assert str(path) in str(error.value)
     assert told in str(error.value)
+
+
+def test_the_file_of_the_documentation_is_a_sweep(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text()
+    (tmp_path / "sweep.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    definition = load_definition(tmp_path / "sweep.yaml")
+    assert (definition.images, definition.size, definition.limit) == (("photos",), 256, 100)
+    assert len(definition.points()) == 2 * (3 * 3 - 2) + 4 * 2
+    found, refused = resolve_all(load_catalogue(), definition.points())
+    assert (len(found), refused) == (22, [])
 
 
 def test_command_line_values_take_the_place_of_the_files() -> None:

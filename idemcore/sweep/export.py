@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,12 @@ def check_export(path: Path) -> None:
     """Raises UsageError for a suffix that is none of `WRITERS`, MissingError for Parquet without pyarrow."""
     if path.suffix not in WRITERS:
         raise UsageError(f"{path} is no {', '.join(WRITERS)} file.", f"Let its name say so, e.g. {path.stem}.csv.")
-    if path.suffix == ".parquet" and not find_spec("pyarrow"):
-        raise MissingError(
-            "Parquet files need the package pyarrow.", "`pip install pyarrow`, or export to .csv or .jsonl."
-        )
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            hint = "`pip install pyarrow`, or export to .csv or .jsonl."
+            raise MissingError(f"Parquet files need the package pyarrow: {error}.", hint) from error
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,12 +32,14 @@ class RayEngine(Engine):
 
     def _map(self, make: MakeWork[JobT, ResultT], jobs: Iterable[JobT]) -> Results[JobT, ResultT]:
         attempts = Attempts(jobs, self.config.retries)
-        start, room = self._workers()
+        gpus = self._gpus()
+        start: Any = ray.remote(num_cpus=self.config.cpus_per_worker, num_gpus=gpus)(_Worker)
         idle: list[Any] = []
         busy: dict[Any, tuple[Any, JobT, int]] = {}
         try:
             while True:
-                while len(busy) < room and (waiting := attempts.next()):
+                room = self._room(gpus)  # each time: machines come and go
+                while (idle or len(busy) < room) and (waiting := attempts.next()):
                     actor = idle.pop() if idle else start.remote(make)
                     busy[actor.run.remote(waiting[0])] = (actor, *waiting)
                 if not busy:
@@ -57,10 +59,13 @@ class RayEngine(Engine):
             for actor in [*idle, *(actor for actor, _, _ in busy.values())]:
                 ray.kill(actor)
 
-    def _workers(self) -> tuple[Any, int]:
-        """What starts an actor, and how many there may be."""
-        total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        gpus = self.config.gpus if self.config.gpus >= 0 else float(total.get("GPU", 0) > 0)
+    def _gpus(self) -> float:
+        """Of a worker."""
+        return self.config.gpus if self.config.gpus >= 0 else float(_resources().get("GPU", 0) > 0)
+
+    def _room(self, gpus: float) -> int:
+        """How many workers there may be. Raises MissingError if the cluster has no room for one."""
+        total = _resources()
         room = int(total.get("CPU", 0) // self.config.cpus_per_worker)
         if gpus:
             room = min(room, int(total.get("GPU", 0) / gpus))
@@ -68,8 +73,7 @@ class RayEngine(Engine):
             have = f"{total.get('CPU', 0):g} cores and {total.get('GPU', 0):g} GPUs"
             need = f"A worker needs {self.config.cpus_per_worker} cores and {gpus:g} GPUs; the cluster has {have}."
             raise MissingError(need, "See --set engine.cpus_per_worker and engine.gpus.")
-        start = ray.remote(num_cpus=self.config.cpus_per_worker, num_gpus=gpus)(_Worker)
-        return start, min(room, self.config.workers or room)
+        return min(room, self.config.workers or room)
 
 
 class _Worker:
@@ -81,6 +85,12 @@ class _Worker:
     def run(self, job: Any) -> Any:
         self._work = self._work or self._make()  # type: ignore[assignment]
         return self._work(job)  # type: ignore[misc]
+
+
+def _resources() -> dict[str, float]:
+    """Of all machines that are up."""
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found
 
 
 def _get(ready: Any) -> Any:
