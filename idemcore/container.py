@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import google_crc32c
 
 from .errors import BitstreamError
+from .limits import RAISE, too_large
 
 MAGIC = b"\x1dem"
 VERSION = 1
-MAX_PIXELS = 2**28
-"""Larger images are refused, so that a damaged or hostile header cannot ask for any amount of memory."""
 
 _HEAD = len(MAGIC) + 1 + 4
 _CRC = 4
-_VARINT = 5  # bytes of the longest side, MAX_PIXELS
+_VARINT = 5  # bytes of the longest side
+_LOOKED_BACK = 1 << 16  # bytes at the end of a damaged file among which the end of a whole one is sought
 _SHORTEST = _HEAD + 2 + _CRC
 
 
@@ -66,20 +66,22 @@ class Container:
         width, start = _read_varint(body, _HEAD, where)
         height, start = _read_varint(body, start, where)
         if fault := _size_fault(width, height):
-            raise BitstreamError(f"{where} has an impossible header: {fault}.")
+            hint = RAISE if width and height else "Fetch the file again."
+            raise BitstreamError(f"{where} has an impossible header: {fault}.", hint)
         return cls(body[_HEAD - 4 : _HEAD], width, height, body[start:])
 
 
 def _size_fault(width: int, height: int) -> str:
     if width < 1 or height < 1:
         return f"an image of {width}x{height} pixels is empty"
-    return f"{width}x{height} is more than {MAX_PIXELS} pixels" if width * height > MAX_PIXELS else ""
+    return too_large(height, width)
 
 
 def _damaged(data: bytes, where: str) -> BitstreamError:
     """The checksum is wrong: bytes follow the end of a whole container, or bytes changed, or bytes are missing."""
-    crc = google_crc32c.value(data[: _SHORTEST - _CRC])
-    for end in range(_SHORTEST, len(data)):
+    first = max(_SHORTEST, len(data) - _LOOKED_BACK)
+    crc = google_crc32c.value(data[: first - _CRC])
+    for end in range(first, len(data)):
         if data[end - _CRC : end] == crc.to_bytes(_CRC, "big"):
             return BitstreamError(f"{where} has {len(data) - end} bytes after its end.", f"Keep its first {end} bytes.")
         crc = google_crc32c.extend(crc, data[end - _CRC : end - _CRC + 1])

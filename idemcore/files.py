@@ -8,19 +8,46 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from .errors import IdemError, UsageError
+from .limits import max_file_bytes
 
 PATH_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
 """Errors of a path that cannot be right, by whatever was to be done with it."""
 
+_CHUNK = 1 << 24
 
-def read_file(path: Path) -> bytes:
-    """The file's bytes. Raises UsageError for a path that cannot be right, IdemError if the disk fails."""
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """The file's bytes, at most `limit`, else `limits.max_file_bytes()`: a device may have no end.
+
+    Raises UsageError for a path that cannot be right or a larger file, IdemError if the disk fails.
+    """
+    limit = max_file_bytes() if limit is None else limit
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > limit:
+                raise _too_long(path, limit)
+            return _read_up_to(file, path, limit)
     except OSError as error:
         raise _failed("read", path, error) from error
+
+
+def _read_up_to(file: IO[bytes], path: Path, limit: int) -> bytes:
+    parts, length = [], 0
+    while part := file.read(_CHUNK):
+        parts.append(part)
+        length += len(part)
+        if length > limit:
+            raise _too_long(path, limit)
+    return b"".join(parts)
+
+
+def _too_long(path: Path, limit: int) -> UsageError:
+    return UsageError(
+        f"{path} has more than {limit:,} bytes.", "Name another file: nothing that idem reads is so long."
+    )
 
 
 def atomic_write(path: Path, data: bytes) -> None:

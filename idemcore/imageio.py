@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from .errors import IdemError, InputError, UsageError
 from .files import atomic_write, read_file
+from .limits import RAISE, max_pixels, too_large
 
 Colour = tuple[int, int, int]
 
@@ -67,19 +70,29 @@ def decode_bytes(data: bytes, name: str | PathLike[str], background: Colour | No
     """As `read_bytes`, of a file's content; `name` is what errors call it."""
     path = Path(name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters of them is an error below
+        with pillow_limit():
             image = _open(data, path)
             image.load()
-        image = ImageOps.exif_transpose(image)
+            image = ImageOps.exif_transpose(image)
     except Image.DecompressionBombError as error:
-        limit = f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,}"
-        raise InputError(f"{path} is too large: more than {limit} pixels.", "Cut it into smaller images.") from error
+        raise InputError(f"{path} is too large: more than {max_pixels():,} pixels.", RAISE) from error
     except IdemError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their parsing meets
         raise InputError(f"{path} is damaged or cut short: {error}.", _FETCH) from error
     return _tensor(_in_srgb(image, path, background))
+
+
+@contextmanager
+def pillow_limit() -> Iterator[None]:
+    """Pillow refuses more pixels than `limits.max_pixels()`, and warns of nothing: what matters is an error."""
+    theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels() // 2  # it refuses twice as many
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = theirs
 
 
 def to_bytes(image: Tensor) -> Tensor:
@@ -128,6 +141,8 @@ def _open(data: bytes, path: Path) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise _unidentified(data, path) from error
+    if fault := too_large(image.height, image.width):
+        raise InputError(f"{path} is too large: {fault}.", RAISE)
     # MPO is the JPEG of phones: its first frame is the photograph, the others are previews and depth maps.
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         raise InputError(f"{path} is animated or has several pages ({frames}).", "Save one of them as a PNG.")

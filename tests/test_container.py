@@ -11,14 +11,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from idemcore.container import MAGIC, MAX_PIXELS, Container
-from idemcore.errors import BitstreamError
+from idemcore.container import MAGIC, Container
+from idemcore.errors import BitstreamError, UsageError
+from idemcore.limits import MAX_PIXELS
 
 
 @st.composite
 def containers(draw: st.DrawFn) -> Container:
-    width = draw(st.one_of(st.integers(1, 5000), st.integers(1, MAX_PIXELS)))
-    height = draw(st.integers(1, MAX_PIXELS // width))
+    width = draw(st.one_of(st.integers(1, 5000), st.integers(1, MAX_PIXELS // 64)))
+    height = draw(st.integers(1, MAX_PIXELS // max(width, 64)))
     return Container(draw(st.binary(min_size=4, max_size=4)), width, height, draw(st.binary(max_size=60)))
 
 
@@ -42,9 +43,9 @@ def test_unpack_is_the_inverse_of_pack(container: Container) -> None:
     assert 14 <= len(packed) - len(container.payload) <= 18
 
 
-@given(st.integers(0, 28))
+@given(st.integers(6, 21))
 def test_at_most_18_bytes_beside_the_payload(bits: int) -> None:
-    assert len(Container(b"abcd", 2**bits, 2 ** (28 - bits), b"").pack()) <= 18
+    assert len(Container(b"abcd", 2**bits, 2 ** (27 - bits), b"").pack()) <= 18
 
 
 @given(containers(), st.data())
@@ -94,7 +95,7 @@ FAULTS = {
     EXAMPLE.pack() + b"zz": "has 2 bytes after its end",
     EXAMPLE.pack()[:-1]: "is damaged or cut short",
     sealed(HEAD + b"\x00\x05"): "an image of 0x5 pixels is empty",
-    sealed(HEAD + b"\xff\xff\xff\xff\x0f\x01"): "4294967295x1 is more than 268435456 pixels",
+    sealed(HEAD + b"\xff\xff\xff\xff\x0f\x01"): "4294967295x1 pixels is more than the limit of 134,217,728",
     sealed(HEAD + b"\x85\x00\x05"): "not a canonical varint",
     sealed(HEAD + b"\x05\x85"): "ends within its header",
 }
@@ -111,6 +112,29 @@ def test_each_fault_has_its_own_message(data: bytes, reason: str) -> None:
 def test_what_cannot_be_unpacked_cannot_be_built(fields: tuple[bytes, int, int]) -> None:
     with pytest.raises(ValueError, match=r"4 bytes|empty|more than"):
         Container(*fields, b"")
+
+
+def test_the_end_of_a_long_damaged_file_is_not_sought_byte_by_byte() -> None:
+    packed = Container(b"abcd", 8, 8, bytes(50_000_000)).pack()
+    start = time.perf_counter()
+    with pytest.raises(BitstreamError, match="checksum does not match"):
+        Container.unpack(packed[:-1] + b"\0")
+    with pytest.raises(BitstreamError, match="has 3 bytes after its end"):
+        Container.unpack(packed + b"abc")
+    assert time.perf_counter() - start < 5
+
+
+def test_the_limit_on_pixels_can_be_raised_and_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = Container(b"abcd", 1000, 1000, b"").pack()
+    monkeypatch.setenv("IDEM_MAX_PIXELS", "999999")
+    with pytest.raises(BitstreamError, match="1000x1000 pixels is more than the limit of 999,999"):
+        Container.unpack(packed)
+    monkeypatch.setenv("IDEM_MAX_PIXELS", "3e8")
+    assert Container(b"abcd", 17000, 17000, b"").width == 17000
+    for wrong in ("many", "0", "inf"):
+        monkeypatch.setenv("IDEM_MAX_PIXELS", wrong)
+        with pytest.raises(UsageError, match="IDEM_MAX_PIXELS"):
+            Container.unpack(packed)
 
 
 def test_an_endless_varint_is_given_up_at_once() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,10 @@ from .tables import SCALE_MIN, Tables, gaussian_tables, on_grid, scale_indexes
 CHECKSUM = struct.Struct(">H")
 LARGEST = 2**24
 """Symbols beyond are refused: networks of float32 could not tell them apart."""
+
+LEAST_BITS, SURELY_SMALL = 4, 1024
+"""A stream has so many bits for each position of z beyond so many: 64x64 black pixels take 140 bits and more with the
+bundled weights. A short stream that claims a huge image is refused before anything is allocated for it."""
 
 Symbols = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
 """From group, mask [h,w], means and table indexes [B,C,positions] to the symbols there."""
@@ -93,12 +97,17 @@ class EntropyCoder:
             return symbols
 
         walk(self.model, z_symbols + self.medians, step)
-        return _checksum(written) + bytes(encoder.flush())
+        body = bytes(encoder.flush())
+        if not _plausible(body, z.shape[-2:]):
+            raise ValueError("it takes so few bits that no decoder would believe its size; cut it into smaller images.")
+        return _checksum(written) + body
 
     def decode(self, stream: bytes, hyper_size: tuple[int, int]) -> Latents:
         """The inverse of `encode`; `hyper_size` is (height, width) of z. Raises BitstreamError for anything else."""
         decoder, found = self.ans.RansDecoder(), list[Tensor]()
         body, count = stream[CHECKSUM.size :], hyper_size[0] * hyper_size[1]
+        if not _plausible(body, hyper_size):
+            raise BitstreamError("The bitstream is too short for the size that its file claims.", "Fetch it again.")
         shape = (1, self.medians.shape[1], *hyper_size)
         # The decoder does not look where its input ends: zeros behind it keep whatever it reads its own.
         decoder.set_stream(body + bytes(64 + 16 * len(body) + 8 * count * (shape[1] + 16 * self.model.latents)))
@@ -139,6 +148,10 @@ def walk(model: LatentModel, z_hat: Tensor, symbols: Symbols) -> Latents:
 def rounder(y: Tensor) -> Symbols:
     """The symbols that `walk` finds in y when it encodes."""
     return lambda group, mask, means, indexes: (y[:, group.channels][..., mask] - means).round()
+
+
+def _plausible(body: bytes, hyper_size: Sequence[int]) -> bool:
+    return 8 * len(body) >= LEAST_BITS * (hyper_size[0] * hyper_size[1] - SURELY_SMALL)
 
 
 def _checksum(symbols: list[Tensor]) -> bytes:

@@ -253,3 +253,21 @@ def test_no_stream_crashes_or_hangs_the_process() -> None:
         [sys.executable, "-c", ATTACK], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout) == (0, "survived\n"), done.stderr[-2000:]
+
+
+def test_a_short_stream_that_claims_a_huge_image_is_refused_before_anything_is_allocated(
+    codec: LearnedEncoder, stream: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec.coder, "_z_indexes", lambda shape: pytest.fail("allocated"))
+    with pytest.raises(BitstreamError, match="too short for the size"):
+        codec.coder.decode(stream, (30_000, 30_000))
+
+
+def test_what_a_decoder_would_not_believe_is_not_written(
+    codec: LearnedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, z = random_latents((2, 2), 1.0, 0)
+    monkeypatch.setattr("idemcore.learned.coding.SURELY_SMALL", 2)
+    monkeypatch.setattr("idemcore.learned.coding.LEAST_BITS", 10_000)
+    with pytest.raises(ValueError, match="smaller images"):
+        codec.coder.encode(y, z)

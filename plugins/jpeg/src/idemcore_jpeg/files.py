@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from idemcore.errors import BitstreamError, InputError
+from idemcore.imageio import pillow_limit
+from idemcore.limits import RAISE
 
 from .stream import BASELINE, Stream, parse
 
@@ -33,10 +35,10 @@ def encode_image(byte_image: Tensor, **options: object) -> bytes:
 def decode_image(data: bytes) -> Tensor:
     """libjpeg's decode, float32 [1,3,H,W] in [0,1]. Raises BitstreamError."""
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as picture:
+        with pillow_limit(), Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as picture:
             pixels = np.array(picture.convert("RGB"))
     except Image.DecompressionBombError as error:
-        raise InputError(f"The JPEG is too large: {error}", "Cut it into smaller images.") from error
+        raise InputError("The JPEG is too large: a part of it has more pixels than the limit.", RAISE) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise BitstreamError(f"The JPEG file is damaged or truncated: {error}.", "Fetch the file again.") from error
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255.0

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idemcore.errors import BitstreamError, InputError
+from idemcore.limits import RAISE, too_large
 
 ZIGZAG = np.array(
     sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8))), dtype=np.int64
@@ -186,6 +187,8 @@ def _frame(stream: Stream, marker: int, body: bytes) -> None:
     stream.height, stream.width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
     if not stream.height or not stream.width:
         raise BitstreamError("The JPEG file's frame header gives no image size.")
+    if fault := too_large(stream.height, stream.width):
+        raise InputError(f"The JPEG is too large: {fault}.", RAISE)
     stream.components = [
         Component(i, hv & 15, hv >> 4, table) for i, hv, table in zip(*(body[j::3] for j in (6, 7, 8)), strict=True)
     ]
