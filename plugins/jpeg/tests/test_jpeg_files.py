@@ -94,6 +94,7 @@ def test_describe_knows_quality_subsampling_and_coding(make, encoder) -> None:
 def test_enormous_size_without_data_is_refused_at_once(make, encoder, progressive: bool) -> None:
     data = bytearray(make.pillow_jpeg(make.natural(16, 24), progressive=progressive))
     frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
-    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
-    with pytest.raises(BitstreamError, match="too few data"):
-        encoder().cell([bytes(data)])
+    for size, reason in ((b"\x20\0\x20\0", "too few data"), (b"\xff\xff\xff\xff", "claims too much: 65535x65535")):
+        data[frame + 5 : frame + 9] = size
+        with pytest.raises(BitstreamError, match=reason):
+            encoder().cell([bytes(data)])

@@ -188,7 +188,7 @@ def _frame(stream: Stream, marker: int, body: bytes) -> None:
     if not stream.height or not stream.width:
         raise BitstreamError("The JPEG file's frame header gives no image size.")
     if fault := too_large(stream.height, stream.width):
-        raise InputError(f"The JPEG is too large: {fault}.", RAISE)
+        raise BitstreamError(f"The JPEG claims too much: {fault}.", RAISE)
     stream.components = [
         Component(i, hv & 15, hv >> 4, table) for i, hv, table in zip(*(body[j::3] for j in (6, 7, 8)), strict=True)
     ]
