@@ -81,6 +81,16 @@ class Catalogue:
 
     plugins: list[Plugin]
 
+    def plugin(self, name: str) -> Plugin:
+        """The plugin of that name; `jpeg` is short for `idemcore-jpeg`. Raises UsageError if it is not installed."""
+        wanted = _canonical(name)
+        found = {_canonical(plugin.name): plugin for plugin in self.plugins}
+        plugin = found.get(wanted) or found.get(f"idemcore-{wanted}")
+        if plugin is None:
+            guess = nearest(name, [plugin.name for plugin in self.plugins])
+            raise UsageError(f"No plugin named '{name}' is installed.", guess or "See `idem plugins list`.")
+        return plugin
+
     def specs(self, kind: str) -> list[tuple[str, Spec]]:
         """(distribution, Spec) of every plugin that is ok, sorted by the Spec's name."""
         found = [(p.name, spec) for p in self.plugins if p.state == "ok" for k, spec in p.specs if k == kind]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError, nearest
+from ..errors import EXIT_FAILED, EXIT_OK
 from .options import json_option
-from .output import print_json, print_record, print_table
+from .output import print_json, print_record, print_table, say
+
+if TYPE_CHECKING:
+    from ..testing import Result
 
 
 @click.group(invoke_without_command=True)
@@ -40,13 +44,7 @@ def info(name: str, as_json: bool) -> None:
     """One plugin: state, reason, and all that it provides."""
     from ..plugins import load_catalogue
 
-    found = {plugin.name: plugin for plugin in load_catalogue().plugins}
-    plugin = found.get(name) or found.get(f"idemcore-{name}")
-    if plugin is None:
-        raise UsageError(
-            f"No plugin named '{name}' is installed.", nearest(name, list(found)) or "See `idem plugins list`."
-        )
-    facts = _facts(plugin)
+    facts = _facts(load_catalogue().plugin(name))
     if as_json:
         print_json(facts)
         return
@@ -54,6 +52,69 @@ def info(name: str, as_json: bool) -> None:
     if facts["provides"]:
         click.echo()
         print_table(("kind", "name", "summary"), [(p["kind"], p["name"], p["summary"]) for p in facts["provides"]])
+
+
+@plugins.command("check")
+@click.argument("name")
+@click.option("--set", "overrides", multiple=True, metavar="KIND.KEY=VALUE", help="e.g. codec.quality=2; repeatable.")
+@json_option
+def check(name: str, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Try the laws of its kind on all that a plugin provides. Exit 0 if none is broken, else 1.
+
+    What is declared as an expected failure counts as no fault, unless it holds after all.
+    """
+    from ..config import parse_overrides
+    from ..testing import subjects_of
+    from ..testing.checking import checked
+    from ..testing.law import KINDS
+
+    subjects = subjects_of(name, parse_overrides(overrides, KINDS))
+    tell = _Teller(max(len(law.name) for subject in subjects for law in subject.laws))
+    results = []
+    for subject in subjects:
+        if not as_json:
+            click.echo(f"{subject}")
+        for result in checked(subject):
+            results.append(result)
+            if not as_json:
+                tell(result)
+    if as_json:
+        print_json([_result_facts(result) for result in results])
+    counts = Counter(result.outcome for result in results)
+    say(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    return EXIT_OK if all(result.ok for result in results) else EXIT_FAILED
+
+
+class _Teller:
+    """Prints results as they come; a sentence or reason that was just told is not told again."""
+
+    def __init__(self, width: int) -> None:
+        self.width, self.told = width, set[str]()
+
+    def __call__(self, result: Result) -> None:
+        parts = [result.law.sentence] if not result.ok or self._new(result.law.sentence) else []
+        if not result.ok:
+            parts.append(f"But: {result.message}")
+        elif result.message:
+            parts.append(result.message if self._new(result.message) else "See above.")
+        click.echo(f"  {result.outcome:<10}  {result.law.name:<{self.width}}  {' '.join(parts)}".rstrip())
+
+    def _new(self, text: str) -> bool:
+        new = text not in self.told
+        self.told.add(text)
+        return new
+
+
+def _result_facts(result: Result) -> dict[str, Any]:
+    return {
+        "kind": result.subject.kind,
+        "name": result.subject.spec.name,
+        "law": result.law.name,
+        "sentence": result.law.sentence,
+        "outcome": result.outcome,
+        "message": result.message,
+        "seconds": round(result.seconds, 3),
+    }
 
 
 def _facts(plugin: Any) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Laws tried on a subject, and what came of it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import MissingError
+from .law import Broken, Law, NotTried
+from .subject import Subject, subjects_of
+
+Outcome = Literal["holds", "broken", "not tried", "expected", "unexpected"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one law."""
+
+    subject: Subject
+    law: Law
+    outcome: Outcome
+    """`expected`: broken, as the plugin declares. `unexpected`: it holds, although the plugin declares otherwise."""
+    message: str
+    """What was found, or why it was not tried; empty if it holds."""
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """It is no fault: neither `broken` nor `unexpected`."""
+        return self.outcome not in ("broken", "unexpected")
+
+
+def check(subject: Subject, only: Iterable[Law] | None = None) -> list[Result]:
+    """Tries all laws of the subject's kind, or `only` some, on it."""
+    return list(checked(subject, only))
+
+
+def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Result]:
+    """Tries all laws on all that the installed plugin provides. Raises UsageError or MissingError if it is not ok."""
+    return [result for subject in subjects_of(name, settings) for result in checked(subject)]
+
+
+def checked(subject: Subject, only: Iterable[Law] | None = None) -> Iterator[Result]:
+    """As `check`, one after the other."""
+    from .trials import trial_of
+
+    trial = trial_of(subject)
+    for one in subject.laws if only is None else only:
+        yield _tried(subject, trial, one)
+
+
+def _tried(subject: Subject, trial: Any, one: Law) -> Result:
+    begin = time.perf_counter()
+    outcome, message = _outcome(subject, trial, one)
+    if (reason := subject.expected_failures.get(one.name)) is not None:
+        if outcome == "broken":
+            outcome, message = "expected", f"{reason} ({message})"
+        elif outcome == "holds":
+            outcome, message = "unexpected", f"declared as an expected failure ({reason}), but holds: remove that"
+    return Result(subject, one, outcome, message, time.perf_counter() - begin)
+
+
+def _outcome(subject: Subject, trial: Any, one: Law) -> tuple[Outcome, str]:
+    if lacking := one.needs - subject.capabilities:
+        return "not tried", f"{' and '.join(sorted(lacking))} not offered"
+    try:
+        one.run(trial)
+    except Broken as error:
+        return "broken", str(error)
+    except NotTried as error:
+        return "not tried", str(error)
+    except MissingError as error:
+        return "not tried", str(error)
+    except Exception as error:
+        return "broken", _raised(error)
+    return "holds", ""
+
+
+def _raised(error: Exception) -> str:
+    """What was raised, and the line of the plugin (or of the kit) where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())
+    return f"raised {type(error).__name__}: {text} (line {last.lineno} of {last.filename}, in {last.name})"

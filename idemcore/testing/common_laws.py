@@ -1,0 +1,149 @@
+"""Laws of several kinds: how a plugin describes itself, and what it must leave alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import torch
+
+from ..config import describe
+from ..plugins import import_target
+from .guard import offline, seeded, threads, unchanged
+from .law import Broken, NotTried, close, equal, law, require
+from .trials import Trial
+
+HEAVY = ("torch", "numpy", "PIL", "scipy", "torchvision", "ray", "matplotlib")
+"""Modules that take a tenth of a second or more to import."""
+
+_ALIKE = 1e-5
+"""How much results may differ between numbers of threads."""
+
+_DESCRIBE = """
+import json, sys
+from idemcore.plugins import load_catalogue, import_target
+plugin = next(p for p in load_catalogue().plugins if p.name == sys.argv[1])
+for kind, spec in plugin.specs:
+    spec.config and import_target(spec.config)
+    getattr(spec, "identify", "") and import_target(spec.identify)
+print("\\n" + json.dumps([m for m in sys.argv[2:] if m in sys.modules]))
+"""
+
+
+@law("codec", "generator", "solver", "metric", "engine")
+def described(trial: Trial) -> None:
+    """The summary is one line, and every setting has a comment behind it that says what it means."""
+    spec = trial.subject.spec
+    fits = spec.summary == spec.summary.strip() and spec.summary.isprintable() and 0 < len(spec.summary) <= 120
+    require(fits, f"the summary is {spec.summary!r}, not one line of up to 120 characters")
+    silent = [f.name for f in describe(import_target(spec.config)) if not f.help] if spec.config else []
+    require(not silent, f"no comment behind {', '.join(silent)} in {spec.config}")
+
+
+@law("codec", "generator", "solver", "metric", "engine")
+def light(trial: Trial) -> None:
+    """What describes the plugin and its settings imports nothing heavy and prints nothing."""
+    if not trial.subject.distribution:
+        raise NotTried("it is not an installed plugin")
+    if fault := _describing(trial.subject.distribution):
+        raise Broken(fault)
+
+
+@cache
+def _describing(name: str) -> str:
+    """What is wrong with how a plugin describes itself, seen from another process; empty if nothing is."""
+    command = [sys.executable, "-c", _DESCRIBE, name, *HEAVY]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "IDEM_PLUGINS": name})
+    if ran.returncode:
+        return f"it cannot be described: {' '.join(ran.stderr.split()[-20:])}"
+    *printed, heavy = ran.stdout.strip("\n").split("\n")
+    if found := json.loads(heavy):
+        return f"{', '.join(found)} imported; import them in the modules that run"
+    return f"it printed {printed[0]!r}" if any(printed) else ""
+
+
+@law("codec", "generator", "solver", "metric", "engine")
+def protocol(trial: Trial) -> None:
+    """The class that the spec names is one of its kind's protocol, and says what it is."""
+    wanted = _protocol(trial)
+    instance = trial.subject.instance
+    require(isinstance(instance, wanted), f"{type(instance).__name__} is no {wanted.__name__}")
+    require((type(instance).__doc__ or "").strip(), f"{type(instance).__name__} has no docstring")
+
+
+def _protocol(trial: Trial) -> type[Any]:
+    from ..metrics.protocol import ImageMetric, SetMetric
+    from ..protocols import DiffusionGenerator, Encoder, InversionSolver, LatentGenerator
+    from ..sweep.engine import Engine
+
+    spec = trial.subject.spec
+    if trial.subject.kind == "generator":
+        return DiffusionGenerator if trial.offers("diffusion") else LatentGenerator
+    if trial.subject.kind == "metric":
+        return SetMetric if getattr(spec, "kind", "image") == "set" else ImageMetric
+    return {"codec": Encoder, "solver": InversionSolver, "engine": Engine}[trial.subject.kind]
+
+
+@law("codec", "generator", "solver", "metric")
+def deterministic(trial: Trial) -> None:
+    """Two instances of the same settings give the same results, bit by bit, and so does one of them again."""
+    first, second = trial.subject.make(), trial.subject.make()
+    wanted = trial.exercise(first)
+    for instance, which in ((second, "another instance"), (first, "the same instance")):
+        for found, expected in zip(trial.exercise(instance), wanted, strict=True):
+            equal(found, expected, f"what {which} gives the second time")
+
+
+@law("codec", "generator", "solver", "metric")
+def global_random_numbers(trial: Trial) -> None:
+    """No result depends on the global random numbers of Python, NumPy or PyTorch."""
+    results = []
+    for seed in (1, 2):
+        with seeded(seed):
+            results.append(trial.exercise(trial.subject.make()))
+    for found, wanted in zip(*results, strict=True):
+        equal(found, wanted, "results with other global seeds")
+
+
+@law("codec", "generator", "solver", "metric", "engine")
+def global_state(trial: Trial) -> None:
+    """Building and using it leaves global state as it was: random numbers, threads, dtypes, flags, environment."""
+    with unchanged():
+        trial.exercise(trial.subject.make())
+
+
+@law("codec", "generator", "solver", "metric")
+def thread_count(trial: Trial) -> None:
+    """Results do not depend on the number of threads: bytes not at all, values by at most 1e-5."""
+    results = []
+    for count in (1, 2):
+        with threads(count):
+            results.append(trial.exercise(trial.subject.make()))
+    for found, wanted in zip(*results, strict=True):
+        if found.dtype == torch.uint8:
+            equal(found, wanted, "bytes with one thread and with two")
+        else:
+            close(found, wanted, _ALIKE, "results with one thread and with two")
+
+
+@law("codec", "generator", "solver", "metric")
+def no_network(trial: Trial) -> None:
+    """Building and using it asks no other machine for anything."""
+    with offline():
+        try:
+            trial.exercise(trial.subject.make())
+        except OSError as error:
+            raise Broken(f"it could not do without the network: {error}") from error
+
+
+@law("codec", "generator", "solver")
+def without_recording(trial: Trial) -> None:
+    """It works where gradients are not recorded, and where they are, with the same results."""
+    with torch.no_grad():
+        silent = trial.exercise(trial.subject.instance)
+    for found, wanted in zip(trial.exercise(trial.subject.instance), silent, strict=True):
+        equal(found, wanted, "results where gradients are recorded and where they are not")

@@ -1,0 +1,117 @@
+"""What a plugin must leave alone: the state of the process, and the network."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from .law import Broken, require
+
+
+class _Offline(OSError):
+    """Someone asked for the network."""
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Raises Broken if the block changes global state of Python, NumPy or PyTorch; what it changed stays changed."""
+    before = _state()
+    yield
+    after = _state()
+    changed = [name for name in before if before[name] != after[name]]
+    require(not changed, f"it changed {', '.join(changed)}; leave that as it was")
+
+
+def _state() -> dict[str, Any]:
+    import numpy as np
+    import torch
+
+    cudnn = torch.backends.cudnn
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "Python's global random numbers": random.getstate(),
+        "NumPy's global random numbers": (name, keys.tobytes(), *rest),  # type: ignore[union-attr]
+        "PyTorch's global random numbers": torch.get_rng_state().numpy().tobytes(),
+        "the number of PyTorch's threads": torch.get_num_threads(),
+        "PyTorch's default dtype": torch.get_default_dtype(),
+        "PyTorch's default device": torch.get_default_device(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+        "whether PyTorch is deterministic": torch.are_deterministic_algorithms_enabled(),
+        "the precision of matrix products": torch.get_float32_matmul_precision(),
+        "flags of cuDNN": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "the working directory": os.getcwd(),
+        "environment variables": dict(os.environ),
+        "filters of warnings": list(warnings.filters),
+        "the handler of Ctrl-C": signal.getsignal(signal.SIGINT),
+    }
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The block with global random numbers of Python, NumPy and PyTorch seeded; as they were afterwards."""
+    import numpy as np
+    import torch
+
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """The block with so many threads of PyTorch; as many as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Raises Broken if the block asks for another machine, by name or by address, even if it catches the refusal."""
+    asked: list[str] = []
+
+    def refuse(address: Any) -> NoReturn:
+        asked.append(str(address))
+        raise _Offline(f"there is no network here, and {address} was asked for")
+
+    def connect(self: socket.socket, address: Any) -> None:
+        return connects[0](self, address) if self.family == _LOCAL else refuse(address)
+
+    def connect_ex(self: socket.socket, address: Any) -> int:
+        return connects[1](self, address) if self.family == _LOCAL else refuse(address)
+
+    connects, lookup = (socket.socket.connect, socket.socket.connect_ex), socket.getaddrinfo
+    socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign,assignment]
+    socket.getaddrinfo = lambda host, *_, **__: refuse(host)
+    try:
+        yield
+    except _Offline:
+        pass
+    finally:
+        socket.socket.connect, socket.socket.connect_ex = connects  # type: ignore[method-assign]
+        socket.getaddrinfo = lookup
+    if asked:
+        raise Broken(f"it asked the network for {asked[0]}; what it needs must be brought before, by `idem models`")
+
+
+_LOCAL = getattr(socket, "AF_UNIX", None)
+"""Sockets of this machine alone."""

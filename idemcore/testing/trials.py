@@ -1,0 +1,239 @@
+"""What laws are given: the subject's instance, and things to try it on that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .law import NotTried, require
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..protocols import Cell, DiffusionGenerator, Encoder, Generator, InversionSolver, LatentGenerator
+
+Size = tuple[int, int]
+
+MAIN: Size = (32, 40)
+"""(H, W) that most laws are tried on."""
+ODD: tuple[Size, ...] = ((1, 1), (7, 5), (17, 35))
+"""No multiples of anything."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A subject and what it is tried on."""
+
+    subject: Subject
+
+    def offers(self, *capabilities: str) -> bool:
+        """Does the spec name them all?"""
+        return set(capabilities) <= self.subject.capabilities
+
+    @property
+    def size(self) -> Size:
+        return self.subject.size or MAIN
+
+    @property
+    def odd_sizes(self) -> tuple[Size, ...]:
+        if self.subject.size:
+            raise NotTried(f"it is checked on images of {self.subject.size[1]}x{self.subject.size[0]} only")
+        return ODD
+
+    def exercise(self, instance: Any) -> Sequence[Tensor]:
+        """What `instance` computes when all that is usual is asked of it: for laws about what that does beside."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class CodecTrial(Trial):
+    """A codec with two pictures, their streams and their cells."""
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.subject.instance
+
+    @cached_property
+    def image(self) -> Tensor:
+        """[2,3,H,W] of 8-bit levels."""
+        from .pictures import pictures
+
+        return pictures(2, *self.size)
+
+    @cached_property
+    def other(self) -> Tensor:
+        """[2,3,H,W] of 8-bit levels: other pictures."""
+        from .pictures import pictures
+
+        return pictures(2, *self.size, seed=10)
+
+    @cached_property
+    def streams(self) -> list[bytes]:
+        """Of `image`."""
+        return self.encode(self.image)
+
+    @cached_property
+    def cell(self) -> Cell:
+        """Of `streams`."""
+        import torch
+
+        with torch.no_grad():
+            return self.encoder.cell(self.streams, self.size)
+
+    def encode(self, image: Tensor, encoder: Encoder | None = None) -> list[bytes]:
+        """The streams of images, after a look at their type and number."""
+        import torch
+
+        with torch.no_grad():
+            streams = (encoder or self.encoder).encode(image)
+        kinds = {type(stream).__name__ for stream in streams}
+        require(isinstance(streams, list) and kinds == {"bytes"}, f"encode gave a {type(streams).__name__} of {kinds}")
+        require(len(streams) == len(image), f"encode gave {len(streams)} streams of {len(image)} images")
+        return streams
+
+    def decode(self, streams: Sequence[bytes], size: Size, encoder: Encoder | None = None) -> Tensor:
+        """g(y)."""
+        import torch
+
+        with torch.no_grad():
+            return (encoder or self.encoder).decode(streams, size)
+
+    def exercise(self, instance: Any) -> Sequence[Tensor]:
+        import torch
+
+        streams = self.encode(self.image, instance)
+        cell = instance.cell(streams, self.size)
+        done = [torch.frombuffer(bytearray(b"".join(streams)), dtype=torch.uint8)]
+        done += [self.decode(streams, self.size, instance), cell.centre, cell.distortion]
+        done += [getattr(cell, name)(self.other).detach() for name in ("measure", "position", "excess", "project")
+                 if self.offers(name)]  # fmt: skip
+        return [*done, cell.contains((self.other * 255).round().to(torch.uint8))]
+
+
+@dataclass(frozen=True)
+class GeneratorTrial(Trial):
+    """A generator of either family."""
+
+    @property
+    def generator(self) -> Generator:
+        return self.subject.instance
+
+    @property
+    def denoiser(self) -> DiffusionGenerator:
+        return self.subject.instance
+
+    @property
+    def latent(self) -> LatentGenerator:
+        return self.subject.instance
+
+    @property
+    def size(self) -> Size:
+        return self.generator.size or self.subject.size or MAIN
+
+    @property
+    def odd_sizes(self) -> tuple[Size, ...]:
+        if self.generator.size:
+            raise NotTried(f"it makes images of {self.generator.size[1]}x{self.generator.size[0]} only")
+        return super().odd_sizes
+
+    @cached_property
+    def levels(self) -> list[float]:
+        """Noise levels from the least to the largest, three between, evenly in log sigma."""
+        low, high = self.denoiser.sigma_min, self.denoiser.sigma_max
+        return [low * (high / low) ** (i / 4) for i in range(5)]
+
+    @cached_property
+    def image(self) -> Tensor:
+        """[2,3,H,W]: pictures, which the prior may find unlikely."""
+        from .pictures import pictures
+
+        return pictures(2, *self.size)
+
+    def exercise_level(self, sigma: float) -> Tensor:
+        """What `denoise` makes of `image` with noise of that level."""
+        import torch
+
+        with torch.no_grad():
+            return self.denoiser.denoise(self.noisy(sigma), sigma)
+
+    def noisy(self, sigma: float, seed: int = 20) -> Tensor:
+        """`image` with noise."""
+        from ..noise import Noise
+
+        return self.image + sigma * Noise([seed, seed + 1]).like(self.image)
+
+    def exercise(self, instance: Any) -> Sequence[Tensor]:
+        import torch
+
+        from ..noise import Noise
+
+        with torch.no_grad():
+            if instance.family == "diffusion":
+                return [instance.denoise(self.noisy(sigma), sigma) for sigma in self.levels[::2]]
+            z = instance.sample(Noise([1, 2]))
+            return [z, instance.synthesize(z)]
+
+
+@dataclass(frozen=True)
+class SolverTrial(Trial):
+    """A solver with worlds of the kit's own: it never sees a real codec or network."""
+
+    @property
+    def solver(self) -> InversionSolver[Any]:
+        return self.subject.instance
+
+    def exercise(self, instance: Any) -> Sequence[Tensor]:
+        from .worlds import solve, world_for
+
+        return [solve(instance, world_for(self.subject.spec)).image]
+
+
+@dataclass(frozen=True)
+class MetricTrial(Trial):
+    """A metric with cases, from a perfect reconstruction to a bad one."""
+
+    @property
+    def metric(self) -> Any:
+        return self.subject.instance
+
+    def exercise(self, instance: Any) -> Sequence[Tensor]:
+        from .cases import case, values
+
+        return [values(instance, case(0.1, self.size))]
+
+    @property
+    def size(self) -> Size:
+        return self.subject.size or (176, 176)
+
+
+@dataclass(frozen=True)
+class EngineTrial(Trial):
+    """An engine with small jobs."""
+
+    @property
+    def engine(self) -> Any:
+        return self.subject.instance
+
+    def exercise(self, instance: Any) -> Sequence[Tensor]:
+        import torch
+
+        from .jobs import make_square
+
+        return [torch.tensor(sorted(result for _, result in instance.map(make_square, range(5))))]
+
+
+_TRIALS: dict[str, type[Trial]] = {
+    "codec": CodecTrial,
+    "generator": GeneratorTrial,
+    "solver": SolverTrial,
+    "metric": MetricTrial,
+    "engine": EngineTrial,
+}
+
+
+def trial_of(subject: Subject) -> Any:
+    """The trial of the subject's kind."""
+    return _TRIALS[subject.kind](subject)
