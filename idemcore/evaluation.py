@@ -130,18 +130,12 @@ def _draws(
 ) -> Iterator[Case]:
     bitstream = codec.encode(to_float(original))
     watched = any(metric.spec.name == "peak-memory" for metric in metrics)
-    again = any(metric.spec.name == "recompression-psnr" for metric in metrics)
     for seed in seeds:
         memory = PeakMemory(bitstream.decoded.device) if watched else None
         with progress(name) as callback:
             result = decoder.reconstruct(bitstream, seed, callback=callback)
         peak = memory.above() if memory else None
-        redecoded = _redecoded(codec, result) if again and not result.exact else None
-        yield case_of(name, original, bitstream, result, redecoded, peak)
-
-
-def _redecoded(codec: Codec, result: Reconstruction) -> Tensor:
-    return to_bytes(codec.encode(to_float(result.image)).decoded)
+        yield case_of(name, original, bitstream, result, peak)
 
 
 def case_of(
@@ -149,17 +143,20 @@ def case_of(
     original: Tensor | None,
     bitstream: Bitstream,
     result: Reconstruction,
-    redecoded: Tensor | None = None,
     peak_bytes: int | None = None,
 ) -> Case:
     """All that is known of one reconstruction; images are uint8 [1,3,H,W]."""
-    decoded = to_bytes(bitstream.decoded)
+
+    def recode(image: Tensor) -> Tensor:
+        return to_bytes(bitstream.codec.encode(to_float(image)).decoded)
+
     return Case(
         images=(name,),
         reconstruction=result.image,
         original=None if original is None else original.to(result.image.device),
-        decoded=decoded,
-        redecoded=decoded if result.exact else redecoded,
+        decoded=to_bytes(bitstream.decoded),
+        recode=recode,
+        solution=result.solution,
         streams=(bitstream.stream,),
         file_bits=torch.tensor([8 * len(bitstream.data)]),
         cell=bitstream.cell,

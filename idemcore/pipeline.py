@@ -124,6 +124,8 @@ class Reconstruction:
     """Network passes backwards."""
     seconds: dict[str, float]
     """Wall time of `solve` and `certify`."""
+    solution: Tensor | None = None
+    """Float32 [1,3,H,W]: what was found, before certification; None of a plain decode."""
 
     @property
     def image(self) -> Tensor:
@@ -214,7 +216,7 @@ class Decoder:
         solved = time.perf_counter()
         certified = certify(bitstream.cell, blend)
         seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
-        return Reconstruction(certified, solution.nfe, solution.backwards, seconds)
+        return Reconstruction(certified, solution.nfe, solution.backwards, seconds, blend)
 
     def check(self, bitstream: Bitstream) -> None:
         """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only."""

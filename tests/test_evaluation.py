@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from idemcore import evaluation
 from idemcore.errors import UsageError
 from idemcore.evaluation import Images, evaluate, score_sets
-from idemcore.imageio import read_bytes
+from idemcore.imageio import read_bytes, to_float
 from idemcore.metrics import Case, Metric, build
 from idemcore.pipeline import Codec, Decoder
 from idemcore.runtime import Runtime
@@ -69,11 +70,26 @@ def test_recompression_is_measured_on_what_the_codec_makes_of_a_changed_image(fo
     result = decoder.reconstruct(bitstream)
     result.certified.exact[0] = False
     result.certified.image[:] = result.image.flip(2)
-    again = evaluation._redecoded(codec, result)
-    case = evaluation.case_of("0.png", None, bitstream, result, again)
+    case = evaluation.case_of("0.png", None, bitstream, result)
     (values,) = evaluation.measure(metrics("recompression-psnr", "psnr"), case)
     assert 0 < values["recompression-psnr"] < 40
     assert np.isnan(values["psnr"])
+
+
+def test_what_the_solver_gave_is_measured_before_certification(folder, toys):
+    codec, decoder = toys
+    bitstream = codec.encode(read_bytes(folder / "0.png") / torch.tensor(255.0))
+    solved = decoder.reconstruct(bitstream)
+    inside = replace(solved, solution=to_float(solved.image))
+    outside = replace(solved, solution=to_float(solved.image).flip(2))
+    asked = metrics("solver-exact", "solver-recompression-psnr", "exact", "recompression-psnr")
+    (kept,), (moved,) = (
+        evaluation.measure(asked, evaluation.case_of("0.png", None, bitstream, result)) for result in (inside, outside)
+    )
+    assert kept == {"solver-exact": 1, "solver-recompression-psnr": 100, "exact": 1, "recompression-psnr": 100}
+    assert moved["solver-exact"] == 0
+    assert 0 < moved["solver-recompression-psnr"] < 40
+    assert moved["recompression-psnr"] == 100
 
 
 def test_crops_are_from_the_middle(folder):

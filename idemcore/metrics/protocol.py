@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,8 +38,8 @@ class Case:
     original: Tensor | None = None
     decoded: Tensor | None = None
     """g(y) rounded to 8 bits: the plain decode."""
-    redecoded: Tensor | None = None
-    """g(f(reconstruction)) rounded to 8 bits: what the codec makes of the reconstruction."""
+    recode: Callable[[Tensor], Tensor] | None = None
+    """From byte images [B,3,H,W] to what the codec makes of them, g(f(x)) rounded to 8 bits."""
     solution: Tensor | None = None
     """float32 [B,3,H,W]: what the solver gave, before certification."""
     streams: tuple[bytes, ...] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..imageio import to_bytes
 from .protocol import Case, ImageMetric
 
 
@@ -51,6 +52,16 @@ class Exact(Fact):
     """1 if the image re-encodes to its bitstream, byte for byte, else 0: the mean is the share of exact images."""
 
     fact = "exact"
+
+
+class SolverExact(_Plain):
+    """1 if what the solver gave, rounded to 8 bits, re-encodes to its bitstream as it is, before certification."""
+
+    @torch.no_grad()
+    def measure(self, case: Case) -> Tensor:
+        if case.cell is None or case.solution is None:
+            return undefined(case)
+        return case.cell.contains(to_bytes(case.solution)).double().cpu()
 
 
 class DifferingSymbols(Fact):

@@ -32,6 +32,11 @@ RATES = (
         direction="higher", range="0 to 1", source="the real encoder on the 8-bit image",
     ),
     MetricSpec(
+        name="solver-exact", target=f"{_HERE}.rates:SolverExact",
+        summary="share of the solver's images that re-encode to the same bytes before certification",
+        direction="higher", range="0 to 1", source="the real encoder on the solver's image, rounded to 8 bits",
+    ),
+    MetricSpec(
         name="differing-symbols", target=f"{_HERE}.rates:DifferingSymbols",
         summary="quantised symbols that differ after re-encoding",
         direction="lower", range=">= 0", source="the real encoder on the 8-bit image",
@@ -64,6 +69,11 @@ FIDELITY = (
         name="recompression-psnr", target=f"{_HERE}.fidelity:RecompressionPsnr",
         summary="PSNR between the plain decode and that of the re-encoded reconstruction",
         direction="higher", range="0 to 100 dB; exact images count as 100", source="Xu et al. 2024, arXiv 2401.08920",
+    ),
+    MetricSpec(
+        name="solver-recompression-psnr", target=f"{_HERE}.fidelity:SolverRecompressionPsnr",
+        summary="the same of the solver's image, before certification",
+        direction="higher", range="0 to 100 dB", source="Xu et al. 2024, arXiv 2401.08920",
     ),
     MetricSpec(
         name="ms-ssim", target=f"{_HERE}.perceptual:MsSsim", summary="multi-scale structural similarity",

@@ -81,8 +81,8 @@ class Batch:
     cell: Cell
     solution: Solution
     certified: Certified
-    redecoded: Tensor | None
-    """What the codec makes of the reconstructions; None if all are exact."""
+    recode: Callable[[Tensor], Tensor]
+    """From byte images to what the codec makes of them."""
     seconds: dict[str, float]
     """Of an image: what the batch took, shared out."""
     peak_bytes: int | None
@@ -127,8 +127,8 @@ class Worker:
             certified = certify(cell, solution.image)
         peak = memory.above() if memory else None
         seconds = {stage: spent / len(job.runs) for stage, spent in clock.seconds.items()}
-        again = None if all(certified.exact) else _redecoded(codec, certified.image, bitstreams)
-        return Batch(to_bytes(images), bitstreams, cell, solution, certified, again, seconds, peak)
+        recode = partial(_recoded, codec, bitstreams[0].contained_size)
+        return Batch(to_bytes(images), bitstreams, cell, solution, certified, recode, seconds, peak)
 
     def _finish(self, job: Job, batch: Batch) -> list[Finished]:
         case = as_case(job, batch)
@@ -208,7 +208,7 @@ def as_case(job: Job, batch: Batch) -> Case:
         reconstruction=certified.image,
         original=batch.originals.to(certified.image.device),
         decoded=to_bytes(batch.cell.centre),
-        redecoded=batch.redecoded,
+        recode=batch.recode,
         solution=batch.solution.image,
         streams=tuple(bitstream.stream for bitstream in batch.bitstreams),
         file_bits=torch.tensor([8 * len(bitstream.data) for bitstream in batch.bitstreams]),
@@ -258,7 +258,7 @@ def _check_size(
         Decoder(*parts, generator, solver, configuration.adapter).check(bitstream)
 
 
-def _redecoded(codec: Codec, images: Tensor, bitstreams: Sequence[Bitstream]) -> Tensor:
+def _recoded(codec: Codec, size: tuple[int, int] | None, images: Tensor) -> Tensor:
+    """What the codec makes of byte images; `size` as its streams want it."""
     with torch.no_grad():
-        streams = codec.encoder.encode(to_float(images))
-        return to_bytes(codec.encoder.decode(streams, bitstreams[0].contained_size))
+        return to_bytes(codec.encoder.decode(codec.encoder.encode(to_float(images)), size))
