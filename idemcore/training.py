@@ -20,6 +20,7 @@ from torch import Tensor
 from .errors import IdemError, InputError
 from .files import atomic_write
 from .pictures import pictures
+from .runtime import Runtime
 
 LOG_STEPS = 20
 
@@ -74,6 +75,12 @@ def process_settings(threads: int) -> Iterator[None]:
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(before)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Computing in bfloat16 where the device is fast in it; where it is not, emulation takes many times as long."""
+    dtype = Runtime.choose(str(device)).dtype
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
 class Training(ABC):

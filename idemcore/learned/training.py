@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..files import atomic_write
-from ..training import Crops, Progress, Training, process_settings
+from ..training import Crops, Progress, Training, autocast, process_settings
 from .calibration import calibrate
 from .config import CodecTrainConfig
 from .klt import start_from_klt
@@ -118,7 +118,7 @@ class CodecTraining(Training):
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Bits per pixel and mean squared error of a batch."""
         model, density = self.model, self.model.entropy_bottleneck
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with autocast(self.device):
             y = model.g_a(x)
             z = model.hyper_analysis(y)
             z_hat = straight_through(z.float(), density.medians)

@@ -216,7 +216,7 @@ def test_a_schedule_that_does_not_exist_is_refused(images: Tensor, tmp_path: Pat
         {"minutes": math.nan},
         {"side": 48},
         {"side": 4},
-        {"channels": 48},
+        {"channels": 40},
         {"groups": 12},
         {"multipliers": ()},
         {"multipliers": (1, 1, 1, 1, 1, 1, 1, 1)},
@@ -229,3 +229,22 @@ def test_a_schedule_that_does_not_exist_is_refused(images: Tensor, tmp_path: Pat
 def test_settings_that_cannot_train_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         AdmTrainConfig(**values)
+
+
+def test_training_starts_from_given_weights(images: Tensor, tmp_path: Path) -> None:
+    first = AdmTraining(tmp_path / "first", replace(TINY, seed=1), CPU, images)
+    updates(first, 3)
+    weights = str(first.save())
+    training = AdmTraining(tmp_path / "second", replace(TINY, init=weights), CPU, images)
+    assert not training.resume()
+    for name, value in load_network(weights)[0].state_dict().items():
+        assert torch.equal(training.network.state_dict()[name], value)
+        assert torch.equal(training.ema[name], value)
+
+
+def test_weights_of_another_network_are_no_start(images: Tensor, tmp_path: Path) -> None:
+    weights = str(AdmTraining(tmp_path / "first", TINY, CPU, images).save())
+    other = replace(TINY, multipliers=(1, 2), init=weights)
+    with pytest.raises(InputError, match="another network") as caught:
+        AdmTraining(tmp_path / "second", other, CPU, images).resume()
+    assert "'train.multipliers=[1, 1]' --set train.blocks=1 --set 'train.attention=[2]'" in caught.value.hint

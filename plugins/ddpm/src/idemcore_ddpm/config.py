@@ -75,7 +75,7 @@ class AdmTrainConfig:
 
     minutes: float = 400.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
     side: int = 64  # width and height of the images, a power of two from 8 on, pixels
-    channels: int = 32  # a multiple of 32
+    channels: int = 32  # a multiple of 16 and of `groups`
     multipliers: tuple[int, ...] = (1, 1, 3, 5)  # widths in units of `channels`, from full resolution down by halves
     blocks: int = 1  # residual blocks of each width on the way down; one more on the way up
     attention: tuple[int, ...] = (4, 8)  # downsampling factors at which there is self-attention
@@ -86,6 +86,7 @@ class AdmTrainConfig:
     batch: int = 16  # images a step
     learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
     ema: float = 0.05  # share of the steps so far over which the weights are averaged
+    init: str = ""  # weights to start from if there is no checkpoint: `bundled`, or the path of a weights.safetensors
     seed: int = 0  # of the starting weights, images and noise
     threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 10.0  # minutes between checkpoints
@@ -95,8 +96,8 @@ class AdmTrainConfig:
             raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
         if self.side < 8 or self.side & (self.side - 1):
             raise ValueError(f"side must be a power of two from 8 on, not {self.side}")
-        if self.channels < 32 or self.channels % 32:
-            raise ValueError(f"channels must be a multiple of 32, not {self.channels}")
+        if self.channels < 16 or self.channels % 16:
+            raise ValueError(f"channels must be a multiple of 16, not {self.channels}")
         if self.groups < 1 or self.channels % self.groups:
             raise ValueError(f"groups must divide channels, not {self.groups}")
         if not self.multipliers or min(self.multipliers) < 1 or self.side % 2 ** (len(self.multipliers) - 1):

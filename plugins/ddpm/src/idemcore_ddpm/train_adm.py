@@ -11,17 +11,18 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from idemcore.errors import InputError
 from idemcore.files import atomic_write
 from idemcore.imageio import to_bytes, write_png
 from idemcore.pictures import squares
-from idemcore.runtime import Runtime
-from idemcore.training import Progress, Training, process_settings
+from idemcore.training import Progress, Training, autocast, process_settings
 
 from .adm import noise_schedule
 from .adm_unet import AdmUNet, AdmUNetConfig, AttentionBlock, ResBlock
 from .config import AdmTrainConfig
 from .photo_unet import zero
 from .recipes import grid, learning_rate
+from .weights import load_network
 
 SAMPLES, COLUMNS, SAMPLE_STEPS = 16, 8, 25
 """Of the picture of samples."""
@@ -114,12 +115,33 @@ class AdmTraining(Training):
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, (0.9, 0.99))
         self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.rng = torch.Generator(device).manual_seed(config.seed)
-        self.dtype = Runtime.choose(str(device)).dtype
         self.seen = 0
         """Images trained on."""
 
     def _new_network(self) -> AdmUNet:
         return AdmUNet(self.shape).to(self.device)
+
+    def resume(self) -> bool:
+        """As in the base class; without a checkpoint, starts from the weights `init` if the settings name some.
+
+        Raises MissingError or InputError if `init` is missing, unreadable or of another network.
+        """
+        resumed = super().resume()
+        if not resumed and self.config.init:
+            self._start_from(self.config.init)
+        return resumed
+
+    def _start_from(self, weights: str) -> None:
+        given = load_network(weights)[0]
+        if given.config != self.shape:
+            hint = (
+                f"Add --set train.channels={given.config.channels} "
+                f"--set 'train.multipliers={list(given.config.multipliers)}' --set train.blocks={given.config.blocks} "
+                f"--set 'train.attention={sorted(given.config.attention)}' --set train.groups={given.config.groups}."
+            )
+            raise InputError(f"train.init={weights} is of another network than the settings.", hint)
+        self.network.load_state_dict(given.state_dict())
+        self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
 
     def update(self) -> dict[str, float]:
         for group in self.optimizer.param_groups:
@@ -147,7 +169,7 @@ class AdmTraining(Training):
         t = self._timesteps(len(clean))
         noise = torch.randn(clean.shape, generator=self.rng, device=self.device)
         noisy = self.diffusion.noised(clean, noise, t)
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+        with autocast(self.device):
             predicted, v = self.network(noisy, t).chunk(2, dim=1)
         bound = self.diffusion.variance_bound(clean, noise, t, predicted.detach(), v)
         return F.mse_loss(predicted, noise), bound.mean()
@@ -201,7 +223,7 @@ class AdmTraining(Training):
         kept, clean = self.diffusion.kept.tolist(), x
         ladder = torch.linspace(self.diffusion.steps - 1, 0, SAMPLE_STEPS).round().long().tolist()
         for t, below in zip(ladder, [*(kept[k] for k in ladder[1:]), 1.0], strict=True):
-            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            with autocast(self.device):
                 noise = averaged(x, torch.full((SAMPLES,), t, device=self.device)).chunk(2, dim=1)[0]
             clean = ((x - (1 - kept[t]) ** 0.5 * noise) / kept[t] ** 0.5).clamp(-1, 1)
             x = below**0.5 * clean + ((1 - below) / (1 - kept[t])) ** 0.5 * (x - kept[t] ** 0.5 * clean)
@@ -212,7 +234,7 @@ def train(data: Path, out: Path, config: AdmTrainConfig, device: torch.device, p
     """Trains, or resumes from `out/checkpoint.pt`, until `config.minutes` of training; returns the weights' path.
 
     An interrupt is passed on after a last checkpoint. Raises InputError if `data` holds no usable image, or if the
-    checkpoint does not fit; UsageError if there is no such schedule; IdemError if the loss diverges.
+    checkpoint or `config.init` does not fit; UsageError if there is no such schedule; IdemError if the loss diverges.
     """
     with process_settings(config.threads):
         return AdmTraining(out, config, device, squares(data, config.side)).run(progress)

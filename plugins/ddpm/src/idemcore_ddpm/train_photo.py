@@ -14,7 +14,7 @@ from torch import Tensor
 from idemcore.errors import InputError
 from idemcore.files import atomic_write
 from idemcore.imageio import to_bytes, write_png
-from idemcore.training import Crops, Progress, Training, process_settings
+from idemcore.training import Crops, Progress, Training, autocast, process_settings
 
 from .config import TrainConfig
 from .photo import load_network
@@ -39,7 +39,7 @@ def sample(network: torch.nn.Module, count: int, side: int, seed: int, device: t
     sigmas = (20.0 ** (1 / 7) + ramp * (0.005 ** (1 / 7) - 20.0 ** (1 / 7))) ** 7
     x = (torch.randn(count, 3, side, side, generator=rng) * sigmas[0]).to(device)
     for sigma, lower in zip(sigmas, [*sigmas[1:].tolist(), 0.0], strict=True):
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with autocast(device):
             x0 = denoise(network, x, sigma.to(device).expand(count))
         x = x0 + (x - x0) * (lower / float(sigma))
     return (x.clamp(-1, 1) + 1) / 2
@@ -111,7 +111,7 @@ class PhotoTraining(Training):
         sigma = draw_sigma(len(clean), self.config, self.rng)
         noisy = clean + sigma[:, None, None, None] * torch.randn(clean.shape, generator=self.rng)
         clean, noisy, sigma = (x.to(self.device) for x in (clean, noisy, sigma))
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with autocast(self.device):
             error = denoise(self.network, noisy.contiguous(memory_format=torch.channels_last), sigma) - clean
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
         return weight * error.square().mean(dim=(1, 2, 3))
