@@ -9,7 +9,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test lint style types imports clean
+.PHONY: help run test lint style types imports docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -32,8 +32,11 @@ types: $(VENV)/installed-dev
 imports: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
-clean:  ## remove .venv and the results of `make run`
-	rm -rf $(VENV) runs/demo
+docs: $(VENV)/installed-docs  ## build the documentation, warnings are errors; open build/docs/index.html
+	$(BIN)/python -m sphinx -b html -c docs -W --keep-going -q . build/docs
+
+clean:  ## remove .venv, the results of `make run` and the built documentation
+	rm -rf $(VENV) runs/demo build/docs
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.10, 3.11 or 3.12 found; name one with make PYTHON=..."; exit 1; }
@@ -45,4 +48,8 @@ $(VENV)/installed: $(DECLARED) | $(VENV)/bin/python
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed-dev
+	$(INSTALL) -e '.[docs]'
 	@touch $@

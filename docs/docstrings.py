@@ -1,0 +1,61 @@
+"""Docstrings of this project, which are plain text, as the reStructuredText that Sphinx expects. A Sphinx extension.
+
+Plain text means: paragraphs, lists with `-`, names in single backticks, and drawings or code that is indented, or whose
+lines are aligned by runs of spaces.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+_CODE = re.compile(r"(`[^`]+`)")
+_SPECIAL = re.compile(r"([*|\\]|_(?=\W|$))")
+_ALIGNED = re.compile(r"\S {3,}\S")
+_ITEM = re.compile(r"(- |\d+\. )")
+
+
+def to_rst(lines: list[str]) -> list[str]:
+    """The same text with drawings as literal blocks, and nothing but backticks for markup."""
+    blocks = [list(block) for blank, block in groupby(lines, lambda line: not line.strip()) if not blank]
+    return [line for block in blocks for line in (*_block(block), "")]
+
+
+def _block(block: list[str]) -> Iterator[str]:
+    if _is_drawing(block):
+        yield from ("::", "", *textwrap.indent(textwrap.dedent("\n".join(block)), "    ").split("\n"))
+        return
+    before = ""
+    for line in block:
+        if _ITEM.match(line) and before and not (_ITEM.match(before) or before.startswith(" ")):
+            yield ""
+        yield _line(line)
+        before = line
+
+
+def _is_drawing(block: list[str]) -> bool:
+    """Indented from its first line, or aligned in columns."""
+    return block[0].startswith(" ") or any(_ALIGNED.search(line) for line in block)
+
+
+def _line(line: str) -> str:
+    parts = _CODE.split(line)
+    return "".join(_code(part) if part.startswith("`") else _SPECIAL.sub(r"\\\1", part) for part in parts)
+
+
+def _code(quoted: str) -> str:
+    """A role that links to names it knows; literal text where it is more than a name."""
+    return quoted if re.fullmatch(r"`[A-Za-z_][\w.]*`", quoted) else f"`{quoted}`"
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Called by Sphinx."""
+
+    def process(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+        lines[:] = to_rst(lines)
+
+    app.connect("autodoc-process-docstring", process)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
