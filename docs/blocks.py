@@ -1,13 +1,13 @@
 """The code blocks of README and docs, and what the tests do with each: `python docs/blocks.py` lists them.
 
-Python blocks run. Of shell blocks every command line is checked, and the block says in a comment before it whether it runs:
+Python blocks run. Of shell blocks every command line is checked, and a comment before the block says whether it runs:
 
     <!-- runs -->                 its `idem` lines, one after another, on small images
     <!-- runs, slow -->           the same among the slow tests
     <!-- not run: the reason -->  nothing runs; of a Python block it means the same
 
-All blocks of a page run in one folder and, if Python, in one namespace. A block whose first line is a comment that names a
-file, `# mycodec/plugin.py`, is written to that file, so that later blocks can import or name it.
+All blocks of a page run in one folder and, if Python, in one namespace. A block whose first line is a comment that
+names a file, `# mycodec/plugin.py`, is written to that file, so that later blocks can import or name it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[1]
 PATTERNS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "plugins/*/README.md", "benchmarks/README.md",
             "examples/README.md")  # fmt: skip
-PROGRAMS = frozenset("idem make pip python ray bash export curl cd git towncrier pytest unzip".split())
+PROGRAMS = frozenset({"idem", "make", "pip", "python", "ray", "bash", "export", "curl", "cd", "git", "pytest"})
 """First words by which an indented block is known to be a shell's."""
 
 _MARK = re.compile(r"<!-- (runs|runs, slow|not run: \S.*) -->")

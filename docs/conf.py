@@ -1,7 +1,7 @@
 """The site's settings: `make docs`.
 
-The source folder is the repository, not `docs/`, so that links between pages, READMEs and other files are the same on the
-site and on GitHub, and no page is there twice.
+The source folder is the repository, not `docs/`, so that links between pages, READMEs and other files are the same on
+the site and on GitHub, and no page is there twice.
 """
 
 from __future__ import annotations

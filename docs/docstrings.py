@@ -1,7 +1,7 @@
 """Docstrings of this project, which are plain text, as the reStructuredText that Sphinx expects. A Sphinx extension.
 
-Plain text means: paragraphs, lists with `-`, names in single backticks, and drawings or code that is indented, or whose
-lines are aligned by runs of spaces.
+Plain text means: paragraphs, lists with `-`, names in single backticks, *emphasis*, and drawings or code that is
+indented, or whose lines are aligned by runs of spaces.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-_CODE = re.compile(r"(`[^`]+`)")
+_KEPT = re.compile(r"(`[^`]+`|(?<![\w*])\*\w[\w -]*\*(?![\w*]))")
 _SPECIAL = re.compile(r"([*|\\]|_(?=\W|$))")
 _ALIGNED = re.compile(r"\S {3,}\S")
 _ITEM = re.compile(r"(- |\d+\. )")
@@ -42,13 +42,15 @@ def _is_drawing(block: list[str]) -> bool:
 
 
 def _line(line: str) -> str:
-    parts = _CODE.split(line)
-    return "".join(_code(part) if part.startswith("`") else _SPECIAL.sub(r"\\\1", part) for part in parts)
+    kept, plain = _KEPT.split(line)[1::2], _KEPT.split(line)[::2]
+    escaped = [_SPECIAL.sub(r"\\\1", text) for text in plain]
+    return escaped[0] + "".join(_code(markup) + text for markup, text in zip(kept, escaped[1:], strict=True))
 
 
-def _code(quoted: str) -> str:
-    """A role that links to names it knows; literal text where it is more than a name."""
-    return quoted if re.fullmatch(r"`[A-Za-z_][\w.]*`", quoted) else f"`{quoted}`"
+def _code(markup: str) -> str:
+    """A name in backticks is a link if Sphinx knows it; what is more than a name is literal text."""
+    literal = markup.startswith("`") and not re.fullmatch(r"`[A-Za-z_][\w.]*`", markup)
+    return f"`{markup}`" if literal else markup
 
 
 def setup(app: Any) -> dict[str, bool]:

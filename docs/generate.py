@@ -51,8 +51,8 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 def settings() -> str:
     """A table for each codec, generator, solver, metric, engine, recipe and adapter that has settings."""
     intro = (
-        "What `--set SCOPE.KEY=VALUE` and `--config FILE` can set, from the config dataclass of each plugin; `idem codecs\n"
-        "info NAME` and its kin print the same. What is not listed has no settings."
+        "What `--set SCOPE.KEY=VALUE` and `--config FILE` can set, from the config dataclass of each plugin;\n"
+        "`idem codecs info NAME` and its kin print the same. What is not listed has no settings."
     )
     catalogue = load_catalogue()
     sections = [_kind(catalogue, kind, scope) for kind, scope in SETTINGS.items()]
@@ -81,8 +81,8 @@ def _default(value: Any) -> str:
 def model_cards() -> str:
     """Every card of `registry/models`."""
     intro = (
-        "The networks that idem knows by name, from `registry/models/`. [Weights](../models.md) says how they are brought\n"
-        "and checked, and what the keys of a card mean."
+        "The networks that idem knows by name, from `registry/models/`. [Weights](../models.md) says how they are\n"
+        "brought and checked, and what the keys of a card mean."
     )
     return _page("Model cards", intro, map(_card, cards()))
 

@@ -1,4 +1,4 @@
-"""Code of README and docs runs, page by page, on small images: see docs/blocks.py for what a page says of its blocks."""
+"""Code of README and docs runs, page by page, on small images: docs/blocks.py tells how a page marks its blocks."""
 
 from __future__ import annotations
 
