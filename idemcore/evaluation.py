@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import torch
 from torch import Tensor
 
 from .bench import PeakMemory
-from .errors import IdemError, UsageError
-from .imageio import read_bytes, to_bytes, to_float
+from .errors import IdemError
+from .imageio import to_bytes, to_float
 from .metrics import Case, ImageMetric, Metric, Score, SetMetric, summarise
-from .pictures import IMAGE_SUFFIXES
+from .metrics.sketches import Draws
+from .pictures import WHOLE, Frame, Source, sources
 from .pipeline import Bitstream, Codec, Decoder, Reconstruction
 from .protocols import Callback
 
@@ -33,42 +35,26 @@ Progress = Callable[[str], AbstractContextManager[Callback | None]]
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a folder, read one by one when they are asked for."""
+    """The images of a folder or zip file, read one by one when they are asked for."""
 
-    folder: Path
-    crop: int | None = None
-    """Side of the centre crops, pixels; None: whole images."""
+    place: Path
+    """A folder or zip file."""
+    frame: Frame = WHOLE
     limit: int | None = None
     """The first so many by name."""
 
-    @property
-    def paths(self) -> list[Path]:
+    @cached_property
+    def sources(self) -> list[Source]:
         """By name. Raises UsageError if there are none."""
-        if not self.folder.is_dir():
-            raise UsageError(f"{self.folder} is not a folder.", "Name a folder of images.")
-        found = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[: self.limit]
-        if not found:
-            raise UsageError(f"{self.folder} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))}.")
-        return found
-
-    def read(self, path: Path) -> Tensor:
-        """Uint8 [1,3,H,W]. Raises InputError for a file that is no image or is smaller than the crop."""
-        image = read_bytes(path)
-        if self.crop is None:
-            return image
-        height, width = image.shape[-2:]
-        if min(height, width) < self.crop:
-            raise UsageError(f"{path} is {width}x{height}, smaller than --crop {self.crop}.", "Use a smaller crop.")
-        top, left = (height - self.crop) // 2, (width - self.crop) // 2
-        return image[..., top : top + self.crop, left : left + self.crop].contiguous()
+        return sources(self.place)[: self.limit]
 
     def facts(self) -> dict[str, Any]:
         """Which images these are, for the `meta` block of results; the hash is of all their files."""
         digest = hashlib.sha256()
-        for path in self.paths:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        crop = "whole images" if self.crop is None else f"centre {self.crop}x{self.crop}"
-        return {"dataset": self.folder.name, "count": len(self.paths), "crop": crop, "files_sha256": digest.hexdigest()}
+        for source in self.sources:
+            digest.update(hashlib.sha256(source.content()).digest())
+        count, sha256 = len(self.sources), digest.hexdigest()
+        return {"dataset": self.place.name, "count": count, "crop": self.frame.rule, "files_sha256": sha256}
 
 
 @dataclass(frozen=True)
@@ -103,11 +89,11 @@ def evaluate(
     rows, errors = list[Row](), dict[str, IdemError]()
 
     def cases() -> Iterator[Case]:
-        for path in images.paths:
-            name = path.relative_to(images.folder).as_posix()
+        for source in images.sources:
+            name = source.name
             try:
                 # All draws before any metric sees one, so that a failure leaves no half of an image in a score.
-                made = list(_draws(name, images.read(path), codec, decoder, seeds, metrics, progress))
+                made = list(_draws(name, images.frame.read(source), codec, decoder, seeds, metrics, progress))
             except IdemError as error:
                 errors[name] = error
                 continue
@@ -176,13 +162,19 @@ def measure(metrics: Iterable[Metric], case: Case) -> list[Values]:
 
 
 def score_sets(metrics: Iterable[Metric], cases: Iterable[Case]) -> dict[str, Score]:
-    """The set metrics among `metrics`, over all cases, which are used up one by one; draws of an image in a row."""
+    """The set metrics among `metrics`, over all cases, which are used up one by one; draws of an image in a row.
+
+    A set holds the first draw of each image, so that sets of one and of several draws, and plain decodes, compare; a
+    metric that is about several draws gets all.
+    """
     sets = [metric for metric in metrics if isinstance(metric, SetMetric)]
     for metric in sets:
         metric.reset()
+    draws = Draws()
     for case in cases:
+        first = case.take([k for k, draw in enumerate(draws.take(case.images)) if draw == 0])
         for metric in sets:
-            metric.update(case)
+            metric.update(case if metric.every_draw else first)
     return {metric.name: metric.result() for metric in sets}
 
 

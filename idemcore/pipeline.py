@@ -212,11 +212,11 @@ class Decoder:
         noise = Noise([image_seed(seed, bitstream.sha256, sample)])
         begin = time.perf_counter()
         solution = self.solver.solve(bitstream.cell, self.generator, noise, callback)
-        blend = solution.image if tradeoff == 1 else torch.lerp(bitstream.decoded, solution.image, tradeoff)
+        image = blend(bitstream.cell, solution.image, tradeoff)
         solved = time.perf_counter()
-        certified = certify(bitstream.cell, blend)
+        certified = certify(bitstream.cell, image)
         seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
-        return Reconstruction(certified, solution.nfe, solution.backwards, seconds, blend)
+        return Reconstruction(certified, solution.nfe, solution.backwards, seconds, image)
 
     def check(self, bitstream: Bitstream) -> None:
         """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only."""
@@ -229,6 +229,11 @@ class Decoder:
             f"{bitstream.where or 'the bitstream'} holds one of {wanted}.",
             f"Use --generator {DEFAULT_GENERATOR}, which takes any size, or encode an image of {made}.",
         )
+
+
+def blend(cell: Cell, image: Tensor, tradeoff: float) -> Tensor:
+    """(1 - A) g(y) + A x, [B,3,H,W]: as real as x with A = 1, with the least error of all images of y with A = 0."""
+    return image if tradeoff == 1 else torch.lerp(cell.centre, image, tradeoff)
 
 
 def plain_decode(bitstream: Bitstream) -> Reconstruction:

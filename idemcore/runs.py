@@ -82,6 +82,7 @@ def run_image(
     samples: int = 1,
     background: Colour | None = None,
     progress: Progress = lambda _: nullcontext(),
+    tradeoff: float = 1.0,
 ) -> Run:
     """Reads, encodes, decodes and certifies one image file; writes nothing."""
     image = read_image(path, background)
@@ -93,9 +94,10 @@ def run_image(
     results: list[Reconstruction] = []
     for sample in range(samples):
         with progress(sample) as callback:
-            results.append(decoder.reconstruct(bitstream, seed, sample, callback=callback))
+            results.append(decoder.reconstruct(bitstream, seed, sample, tradeoff, callback))
     reencoded = [codec.encode(to_float(result.image)) for result in results]
-    certificates = [certificate(bitstream, decoder, r, seed=seed, sample=n) for n, r in enumerate(results)]
+    asked = {"seed": seed, "tradeoff": tradeoff}
+    certificates = [certificate(bitstream, decoder, r, **asked, sample=n) for n, r in enumerate(results)]
     rows = [
         _row(tag, original, bitstream, result, again)
         for tag, result, again in zip(tags(samples), results, reencoded, strict=True)

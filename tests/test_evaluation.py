@@ -16,6 +16,7 @@ from idemcore.errors import UsageError
 from idemcore.evaluation import Images, evaluate, score_sets
 from idemcore.imageio import read_bytes, to_float
 from idemcore.metrics import Case, Metric, build
+from idemcore.pictures import Frame
 from idemcore.pipeline import Codec, Decoder
 from idemcore.runtime import Runtime
 
@@ -93,9 +94,9 @@ def test_what_the_solver_gave_is_measured_before_certification(folder, toys):
 
 
 def test_crops_are_from_the_middle(folder):
-    images = Images(folder, crop=8)
+    images = Images(folder, Frame(crop=8))
     whole = read_bytes(folder / "0.png")
-    assert torch.equal(images.read(images.paths[0]), whole[..., 6:14, 8:16])
+    assert torch.equal(images.frame.read(images.sources[0]), whole[..., 6:14, 8:16])
     assert images.facts() == {**Images(folder).facts(), "crop": "centre 8x8"}
     assert images.facts()["count"] == 3
 
@@ -111,7 +112,7 @@ def test_an_image_that_fails_stops_no_other_and_is_in_no_score(folder, toys):
 def test_a_folder_without_images_is_an_error(tmp_path):
     for place in (tmp_path, tmp_path / "absent"):
         with pytest.raises(UsageError):
-            _ = Images(place).paths
+            _ = Images(place).sources
 
 
 def test_no_more_than_one_image_is_held(toys):
@@ -131,6 +132,20 @@ def test_no_more_than_one_image_is_held(toys):
 
     score_sets(metrics("swd", "spectrum", "diversity"), cases())
     assert most <= 2
+
+
+def test_a_set_holds_one_draw_an_image_but_for_what_is_about_draws():
+    """Two draws of each of two images in one batch: the set is that of the first draws."""
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4, 3, 32, 32), generator=rng, dtype=torch.uint8)
+    both = Case(("a", "a", "b", "b"), images, images.flip(3))
+    first = Case(("a", "b"), images[[0, 2]], images[[0, 2]].flip(3))
+    found = score_sets(metrics("spectrum", "swd", "diversity"), [both])
+    alone = score_sets(metrics("spectrum", "swd", "diversity"), [first])
+    assert found["spectrum"] == alone["spectrum"]
+    assert found["swd"] == alone["swd"]
+    assert found["diversity"].count == 2
+    assert np.isnan(alone["diversity"].value)
 
 
 def test_eval_prints_a_table_with_intervals(idem, folder):

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 
 from idemcore.cli import main
-from idemcore.errors import IdemError
+from idemcore.errors import IdemError, MissingError
 from idemcore.imageio import read_bytes
 from idemcore.sweep.store import Store
 
@@ -46,7 +47,7 @@ def sweep(idem, photos: Path, tmp_path: Path):
     """`sweep("seed=0..1", store="a", ...)`: exit code, the summary, and the store."""
 
     def call(*arguments: object, store: str = "store", images: Path = photos):
-        result = idem(*SWEEP, *arguments, images, "--store", tmp_path / store, *QUICK)
+        result = idem(*SWEEP, images, "--store", tmp_path / store, *QUICK, *arguments)
         told = json.loads(result.stdout) if result.stdout else {}
         return result, told, Store(tmp_path / store)
 
@@ -66,7 +67,8 @@ def lines(store: Store) -> list[str]:
 def test_every_combination_has_a_row_with_images_that_are_there(sweep, photos: Path) -> None:
     result, told, store = sweep("quality=3,4", "solver=cell,mse", "seed=0..1")
     assert result.exit_code == 0
-    assert told == {"store": str(store.root), "runs": 32, "earlier": 0, "failed": 0, "refused": 0, "unreadable": 0}
+    none = dict.fromkeys(("earlier", "measured", "failed", "refused", "unreadable"), 0)
+    assert told == {"store": str(store.root), "runs": 32, **none}
     rows = store.rows()
     assert len(rows) == len({row["id"] for row in rows}) == 32
     shown = {(r["codec"]["quality"], r["solver"]["name"], r["seed"], r["image"]["name"]) for r in rows}
@@ -219,6 +221,88 @@ def test_what_cannot_be_right_is_told_before_anything_runs(
     assert result.exit_code == code
     assert told in result.stderr
     assert not Path("runs").exists()
+
+
+def test_a_trade_off_is_an_axis_between_the_plain_decode_and_the_solvers_image(
+    sweep, idem, tmp_path, monkeypatch
+) -> None:
+    _, _, store = sweep("quality=3", "solver=cell,mse", "tradeoff=0,0.5,1", "--limit", 1)
+    rows = {(row["solver"]["name"], row["tradeoff"]): row for row in store.rows()}
+    assert set(rows) == {("mse", 1), ("cell", 0), ("cell", 0.5), ("cell", 1)}
+    least, half, most = (
+        read_bytes(store.path(rows["cell", a]["files"]["reconstruction"])).float() for a in (0, 0.5, 1)
+    )
+    assert (half - (least + most) / 2).abs().mean() < 2
+    assert (most - least).abs().mean() > 4
+    monkeypatch.chdir(store.root)
+    row = rows["cell", 0.5]
+    report = json.loads(idem(*shlex.split(row["command"])[1:], "--out", tmp_path / "runs", "--json").stdout)
+    again = read_bytes(Path(report["folder"]) / "reconstruction.png")
+    assert torch.equal(again, read_bytes(store.path(row["files"]["reconstruction"])))
+
+
+def test_a_trade_off_that_nothing_draws_from_or_that_is_none_is_an_error(sweep, idem, photos: Path) -> None:
+    assert "no effect" in idem("sweep", "-m", "codec=toy", "solver=mse", "tradeoff=0.5", photos).stderr
+    assert "0 to 1" in sweep("solver=cell", "tradeoff=1.5")[0].stderr
+
+
+def test_rows_tell_how_symbols_fill_their_intervals(sweep) -> None:
+    _, _, store = sweep("quality=3", "solver=cell,mse", "--limit", 1)
+    drawn, plain = (row["positions"] for row in sorted(store.rows(), key=lambda row: row["solver"]["name"]))
+    assert sum(plain["counts"]) == sum(plain["original"]) == sum(drawn["counts"]) == 3 * 16 * 16
+    middle = slice(len(plain["counts"]) // 2 - 2, len(plain["counts"]) // 2 + 2)
+    assert sum(plain["counts"][middle]) > 0.9 * sum(plain["counts"]) > sum(drawn["counts"][middle])
+    assert drawn["outside"] == 0
+
+
+def test_metrics_are_added_to_rows_from_their_pictures(sweep, photos: Path) -> None:
+    _, _, store = sweep("quality=3", "solver=cell,mse", "seed=0..1")
+    before = comparable(store)
+    more = ("--metrics", "bpp,psnr,exact,occupancy,recompression-psnr,nfe,peak-memory")
+    _, told, _ = sweep("quality=3", "solver=cell,mse", "seed=0..1", *more)
+    assert (told["earlier"], told["measured"]) == (16, 16)
+    _, _, fresh = sweep("quality=3", "solver=cell,mse", "seed=0..1", *more, store="fresh")
+    expected = comparable(fresh)
+    for name, row in comparable(store).items():
+        undefined = {"peak-memory": None}
+        assert row["metrics"] == {**expected[name]["metrics"], **undefined}
+        assert row["decoded_metrics"] == expected[name]["decoded_metrics"]
+        assert {k: v for k, v in row.items() if "metrics" not in k} == {
+            k: v for k, v in before[name].items() if "metrics" not in k
+        }
+    assert sweep("quality=3", "solver=cell,mse", "seed=0..1", *more)[1]["measured"] == 0
+
+
+def test_a_metric_that_was_missing_is_tried_again_when_asked(sweep, tmp_path: Path, monkeypatch) -> None:
+    from idemcore.metrics.fidelity import Psnr
+
+    def lacking(self, config: object, runtime: object) -> None:
+        raise MissingError("No weights.", "Bring them.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Psnr, "__init__", lacking)
+        _, _, store = sweep("quality=3", "--limit", 1)
+        assert set(store.rows()[0]["missing_metrics"]) == {"psnr"}
+        assert sweep("quality=3", "--limit", 1, "--retry-failed")[1]["measured"] == 0
+    assert sweep("quality=3", "--limit", 1)[1]["measured"] == 0
+    assert sweep("quality=3", "--limit", 1, "--retry-failed")[1]["measured"] == 1
+    assert store.rows()[0]["metrics"]["psnr"] > 10
+    assert store.rows()[0]["missing_metrics"] == {}
+    assert len(lines(store)) == 2
+
+
+def test_images_of_a_zip_file_are_cropped_as_those_of_its_folder(sweep, photos: Path, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in photos.iterdir():
+            archive.write(path, f"inside/{path.name}")
+    _, _, zipped = sweep("quality=3", "--crop", 8, images=tmp_path / "photos.zip")
+    _, _, plain = sweep("quality=3", "--crop", 8, store="plain")
+    assert {row["id"] for row in zipped.rows()} == {row["id"] for row in plain.rows()}
+    assert {row["image"]["name"] for row in zipped.rows()} == {f"inside/{k}.png" for k in range(4)}
+    tall = read_bytes(plain.path(next(r for r in plain.rows() if r["image"]["name"] == "2.png")["files"]["original"]))
+    assert torch.equal(tall, read_bytes(photos / "2.png")[..., 8:16, 4:12])
+    assert "exclude each other" in sweep("quality=3", "--crop", 8, "--size", 8)[0].stderr
+    assert "smaller than the crop" in sweep("quality=3", "--crop", 20, store="none")[0].stderr
 
 
 def test_exports_have_a_line_a_run(sweep, idem, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from .options import (
     prior_options,
     runtime_options,
     settings_options,
+    tradeoff_option,
 )
 from .output import check_suffix, moved, print_json, print_record, yes
 from .recording import Recorder, recording_options
@@ -29,14 +30,7 @@ if TYPE_CHECKING:
 @output_option
 @prior_options
 @click.option("--mse", is_flag=True, help="The codec's own decode g(y), without a prior.")
-@click.option(
-    "--tradeoff",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    metavar="A",
-    help="(1-A) g(y) + A x: 0 has the least error, 1 the most realism.",
-)
+@tradeoff_option
 @recording_options
 @settings_options
 @runtime_options

@@ -15,7 +15,7 @@ from ..errors import EXIT_FAILED, EXIT_OK, UsageError
 from ..metrics.specs import DEFAULT_METRICS
 from ..selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
 from .group import tell
-from .options import gather_settings, json_option, runtime_options, settings_options
+from .options import gather_settings, images_options, json_option, runtime_options, settings_options
 from .output import print_json, print_table, say, solver_progress
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Watched = AbstractContextManager["Callback | None"]
 
 
 @click.command("eval")
-@click.argument("folder", metavar="DIR")
+@click.argument("place", metavar="IMAGES")
 @click.option("--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`.")
 @click.option("--quality", "qualities", metavar="A,B,...", help="Points of the curve, e.g. 1,2,3 or 1..4.")
 @click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
@@ -60,14 +60,13 @@ Watched = AbstractContextManager["Callback | None"]
     metavar="A,B,...",
     help=f"See `idem metrics list`.  [default: {', '.join(DEFAULT_METRICS)}]",
 )
-@click.option("--crop", type=click.IntRange(min=8), metavar="N", help="Centre crops of NxN; whole images without it.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N images by name.")
+@images_options
 @click.option("--out", metavar="FOLDER", help="Write a JSON file for each curve, in CompressAI's format.")
 @settings_options
 @runtime_options
 @json_option
 def evaluate_(
-    folder: str,
+    place: str,
     codec: str,
     qualities: str | None,
     generator: str,
@@ -75,6 +74,7 @@ def evaluate_(
     seeds: int,
     names: str,
     crop: int | None,
+    size: int | None,
     limit: int | None,
     out: str | None,
     overrides: tuple[str, ...],
@@ -83,11 +83,11 @@ def evaluate_(
     precision: str,
     as_json: bool,
 ) -> int:
-    """Encode the images of DIR, decode them with each solver, measure, and print a table: a row a solver and quality.
+    """Encode the images of a folder or zip file, decode them with each solver, measure, and print a table.
 
-    Values are means over images, with half of their 95 % interval. A metric whose weights are not here is left out,
-    and said so. --json prints a curve a line, as --out writes them: CompressAI's format, with `intervals`, `rows` of
-    single images, `missing` and `meta` beside. `idem compare` tells two of them apart.
+    It has a row for each solver and quality. Values are means over images, with half of their 95 % interval. A metric
+    whose weights are not here is left out, and said so. --json prints a curve a line, as --out writes them, in
+    CompressAI's format, with `intervals`, `rows` of single images, `missing` and `meta` beside.
     """
     from ..metrics.building import find
     from ..plugins import load_catalogue
@@ -101,11 +101,12 @@ def evaluate_(
 
     from ..evaluation import Images
     from ..metrics import build
+    from ..pictures import Frame
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision)
-    images = Images(Path(folder), crop, limit)
-    images.paths  # noqa: B018  # an empty folder is told before models are loaded
+    images = Images(Path(place), Frame(crop, size), limit)
+    images.sources  # noqa: B018  # an empty folder is told before models are loaded
     metrics, missing = build(wanted, runtime, catalogue=catalogue)
     for name, reason in missing.items():
         say(f"{name} is missing: {reason}")

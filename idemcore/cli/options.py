@@ -32,6 +32,14 @@ prior_options = together(
     click.option("--solver", default=DEFAULT_SOLVER, show_default=True, metavar="NAME", help="What draws from it."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise."),
 )
+tradeoff_option = click.option(
+    "--tradeoff",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    metavar="A",
+    help="(1-A) g(y) + A x: 0 has the least error, 1 the most realism.",
+)
 settings_options = together(
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=20; repeatable."),
     click.option("--config", "config_file", metavar="FILE", help="YAML with the same keys; --set wins over it."),
@@ -40,6 +48,11 @@ device_option = click.option("--device", default="auto", show_default=True, help
 runtime_options = together(
     device_option,
     click.option("--precision", default="auto", show_default=True, help="Of networks: auto, fp32 or bf16."),
+)
+images_options = together(
+    click.option("--crop", type=click.IntRange(min=8), metavar="N", help="Cut NxN pixels from the middle."),
+    click.option("--size", type=click.IntRange(min=8), metavar="N", help="Resize the middle square to NxN."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images by name."),
 )
 background_option = click.option("--background", metavar="COLOUR", help="Laid under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -21,6 +21,7 @@ from .options import (
     prior_options,
     runtime_options,
     settings_options,
+    tradeoff_option,
 )
 from .output import decibels, moved, print_json, print_record, print_table, say, yes
 from .recording import Recorder, recording_options
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @codec_options
 @prior_options
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws from the cell.")
+@tradeoff_option
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Results go to DIR/STEM/.")
 @recording_options
 @settings_options
@@ -49,6 +51,7 @@ def run(
     solver: str,
     seed: int,
     samples: int,
+    tradeoff: float,
     out: str,
     trace: bool,
     save_steps: int | None,
@@ -90,7 +93,7 @@ def run(
         def watched(sample: int) -> AbstractContextManager[Callback | None]:
             return recorder(image.name, decoder.name, tags(samples)[sample])
 
-        result = run_image(image, built, decoder, seed, samples, colour, watched)
+        result = run_image(image, built, decoder, seed, samples, colour, watched, tradeoff)
         result.write(folder, recorder.files)
         _show(result.report, folder, as_json, alone=len(folders) == 1)
         if require_exact and not result.report["exact"]:

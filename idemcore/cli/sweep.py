@@ -15,7 +15,7 @@ import click
 
 from ..errors import EXIT_CELLS, EXIT_OK, UsageError
 from ..metrics.specs import DEFAULT_METRICS
-from .options import json_option, runtime_options
+from .options import images_options, json_option, runtime_options
 from .output import print_json, print_record, say
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ _AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
 @click.option("-m", "axes", multiple=True, metavar="KEY=VALUES", help="An axis; more may follow without -m.")
 @click.option("--store", metavar="DIR", help="Where the runs go.  [default: runs/sweep, or runs/NAME of NAME.yaml]")
 @click.option("--metrics", metavar="A,B,...", help=f"[default: {','.join(DEFAULT_METRICS)}]; see `idem metrics list`.")
-@click.option("--size", type=click.IntRange(min=8), metavar="N", help="Crop to the middle square, resize to NxN.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
+@images_options
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Images solved together.")
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=8, engine.workers=2.")
@@ -48,6 +47,7 @@ def sweep(
     axes: tuple[str, ...],
     store: str | None,
     metrics: str | None,
+    crop: int | None,
     size: int | None,
     limit: int | None,
     batch: int,
@@ -59,7 +59,7 @@ def sweep(
     precision: str,
     as_json: bool,
 ) -> int:
-    """Run every combination of the axes on every IMAGE (a file or a folder), each once, and keep all results.
+    """Run every combination of the axes on every IMAGE (a file, a folder, a zip file), each once, and keep all results.
 
     \b
     idem sweep -m codec=jpeg,elic quality=1..4 solver=cell,mse seed=0..3 photos/
@@ -78,8 +78,9 @@ def sweep(
         return EXIT_OK
     definition = _definition(words, axes, overrides)
     chosen: dict[str, Any] = {"metrics": _split(metrics) or definition.metrics or DEFAULT_METRICS}
-    chosen |= {key: value for key, value in (("size", size), ("limit", limit)) if value is not None}
-    definition = replace(definition, **chosen)
+    if crop or size:
+        chosen |= {"crop": crop, "size": size}
+    definition = replace(definition, **chosen, limit=limit or definition.limit)
 
     from ..metrics.building import find
     from ..plugins import load_catalogue
@@ -143,11 +144,13 @@ def _execute(
 ) -> Counts:
     from ..sweep.run import execute, remaining
 
-    left = len(remaining(target, planned, retry_failed))
-    if earlier := len(planned.runs) - left:
+    left = remaining(target, planned, retry_failed)
+    if earlier := len(planned.runs) - len(left.runs):
         say(f"{earlier} of {len(planned.runs)} runs are in {target.root} already")
+    if left.rows:
+        say(f"{len(left.rows)} of them lack metrics, which are measured from their pictures")
     try:
-        with _progress(left) as advance:
+        with _progress(len(left.runs) + len(left.rows)) as advance:
             return execute(target, planned, engine, work, batch, retry_failed, advance)
     except KeyboardInterrupt:
         say(f"{target.root} keeps what is done; the same command goes on from there")
@@ -168,6 +171,7 @@ def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None
         "store": str(target.root),
         "runs": counts.planned,
         "earlier": counts.earlier,
+        "measured": counts.measured,
         "failed": counts.failed,
         "refused": len(planned.refused),
         "unreadable": len(planned.unreadable),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ..imageio import to_float
-from ..protocols import Unsupported
 from .protocol import Case, ImageMetric
 from .rates import undefined
+
+BINS = 20
+"""Of a quantisation interval, in histograms."""
 
 
 class Occupancy(ImageMetric):
@@ -21,12 +24,34 @@ class Occupancy(ImageMetric):
     def __init__(self, config: object, runtime: object) -> None:
         """There is nothing to set."""
 
-    @torch.no_grad()
     def measure(self, case: Case) -> Tensor:
-        if case.cell is None or case.original is None:
+        if case.positions is None:
             return undefined(case)
-        try:
-            found, true = (case.cell.position(to_float(x)).double() for x in (case.reconstruction, case.original))
-        except Unsupported:
-            return undefined(case)
-        return (found.sort(1).values - true.sort(1).values).abs().mean(1).cpu()
+        found, true = (positions.double().sort(1).values for positions in case.positions)
+        return (found - true).abs().mean(1).cpu()
+
+
+def histograms(case: Case) -> list[dict[str, Any] | None]:
+    """[B] how symbols fill their intervals, for people to look at; None where positions are not known.
+
+    `counts` of the reconstruction and `original`, in equal bins from `low` to `high` quantiser steps, and how many of
+    the reconstruction's lie `outside`.
+    """
+    if case.positions is None:
+        return [None] * len(case)
+    found, true = (positions.float().cpu() for positions in case.positions)
+    return [
+        {
+            "counts": _counts(mine),
+            "original": _counts(theirs),
+            "low": -0.5,
+            "high": 0.5,
+            "outside": int((mine.abs() > 0.5 + 1e-4).sum()),  # the original itself may miss a face by as much
+        }
+        for mine, theirs in zip(found, true, strict=True)
+    ]
+
+
+def _counts(positions: Tensor) -> list[int]:
+    inside = positions[positions.abs() <= 0.5 + 1e-4].clamp(-0.5, 0.5)
+    return [int(count) for count in torch.histc(inside, BINS, -0.5, 0.5)]

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from ..protocols import Unsupported
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -69,6 +72,34 @@ class Case:
         """H * W."""
         return int(self.reconstruction.shape[-2] * self.reconstruction.shape[-1])
 
+    @cached_property
+    def positions(self) -> tuple[Tensor, Tensor] | None:
+        """[B,K] of the reconstruction and of the original, see `Cell.position`; None where they are not known."""
+        if self.cell is None or self.original is None:
+            return None
+        import torch
+
+        from ..imageio import to_float
+
+        try:
+            with torch.no_grad():
+                return self.cell.position(to_float(self.reconstruction)), self.cell.position(to_float(self.original))
+        except Unsupported:
+            return None
+
+    def take(self, numbers: Sequence[int]) -> Case:
+        """These of its images, without the cells, which cannot be told apart; itself if they are all."""
+        if len(numbers) == len(self):
+            return self
+        picked: dict[str, Any] = {"cell": None}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple):
+                picked[field.name] = tuple(value[k] for k in numbers)
+            elif value is not None and field.name != "cell":
+                picked[field.name] = value[list(numbers)]
+        return replace(self, **picked)
+
     def plain(self) -> Case:
         """The plain decode in the reconstruction's place, with the rate but none of the reconstruction's facts."""
         if self.decoded is None:
@@ -110,9 +141,12 @@ class ImageMetric(Metric):
 class SetMetric(Metric):
     """One value a set of images, in memory that does not grow with their number.
 
-    All draws of an image follow one another. `merge` of the parts of a set gives what the whole set would, but for
-    the order of floating-point sums.
+    It is given the first draw of each image, or every draw, and then those of an image follow one another. `merge` of
+    the parts of a set gives what the whole set would, but for the order of floating-point sums.
     """
+
+    every_draw: ClassVar[bool] = False
+    """It is about the draws of an image, not about a set of images."""
 
     @abstractmethod
     def reset(self) -> None:

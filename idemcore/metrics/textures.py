@@ -153,6 +153,8 @@ class Diversity(SetMetric):
     Holds sums of the images whose draws are coming, and one number of each image before.
     """
 
+    every_draw = True
+
     def __init__(self, config: object, runtime: object) -> None:
         """There is nothing to set."""
         self.reset()

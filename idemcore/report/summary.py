@@ -26,7 +26,7 @@ class Configuration:
     index: int
     codec: Mapping[str, Any]
     decoder: Mapping[str, Any] | None
-    """`generator`, `solver` and `adapter` of the rows, those that they have, and the `precision`."""
+    """`generator`, `solver` and `adapter` of the rows, those that they have, `precision`, `tradeoff` if it is not 1."""
     rows: list[Row] = field(default_factory=list)
     label: str = ""
     curve_label: str = ""
@@ -145,6 +145,8 @@ def _configurations(rows: list[Row]) -> list[Configuration]:
     decoded: set[str] = set()
     for row in latest.values():
         decoder = {key: row[key] for key in ("generator", "solver", "adapter", "precision") if row.get(key)}
+        if row.get("tradeoff", 1.0) != 1:
+            decoder["tradeoff"] = row["tradeoff"]
         key, plain = _canonical(_identity(row)), _canonical([row["codec"], _codec_weights(row)])
         found.setdefault(key, Configuration(len(found), row["codec"], decoder)).rows.append(row)
         one = plain + row["image"]["sha256"]
@@ -156,7 +158,7 @@ def _configurations(rows: list[Row]) -> list[Configuration]:
 
 def _identity(row: Row) -> list[Any]:
     """What the rows of a configuration share."""
-    return [row.get(key) for key in ("codec", "generator", "solver", "adapter", "precision", "weights")]
+    return [row.get(key) for key in ("codec", "generator", "solver", "adapter", "precision", "weights", "tradeoff")]
 
 
 def _codec_weights(row: Row) -> Any:
@@ -209,7 +211,9 @@ def _name(configurations: list[Configuration]) -> None:
                 for k in kinds
                 if k in c.decoder and (k != "adapter" or decoders[k])
             ]
-            decoder = " + ".join([*names, *([str(c.decoder.get("precision"))] if len(precisions) > 1 else [])])
+            names += [str(c.decoder.get("precision"))] if len(precisions) > 1 else []
+            names += [f"tradeoff {c.decoder['tradeoff']:g}"] if "tradeoff" in c.decoder else []
+            decoder = " + ".join(names)
         c.label = f"{_described(c.codec, codecs)} · {decoder}"
         c.curve_label = f"{_described({k: v for k, v in c.codec.items() if not _number(v)}, codecs)} · {decoder}"
 

@@ -1,6 +1,7 @@
 """What a sweep spans: axes over names and settings, from `KEY=VALUES` or a YAML file. Imports no torch.
 
-A key is `codec`, `generator`, `solver`, `seed`, `quality` (short for `codec.quality`) or any `SCOPE.SETTING`.
+A key is `codec`, `generator`, `solver`, `seed`, `tradeoff`, `quality` (short for `codec.quality`) or any
+`SCOPE.SETTING`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from ..errors import UsageError, nearest
 from ..files import read_file
 
 NAMES = ("codec", "generator", "solver")
-PLAIN_KEYS = (*NAMES, "quality", "seed")
-GRID_KEYS, FILE_KEYS = ("axes", "base", "exclude"), ("title", "images", "size", "limit", "metrics")
+PLAIN_KEYS = (*NAMES, "quality", "tradeoff", "seed")
+GRID_KEYS, FILE_KEYS = ("axes", "base", "exclude"), ("title", "images", "crop", "size", "limit", "metrics")
 
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(\d+))?")
 
@@ -50,9 +51,11 @@ class Definition:
 
     grids: tuple[Grid, ...]
     images: tuple[str, ...] = ()
-    """Files and folders."""
+    """Files, folders and zip files."""
+    crop: int | None = None
+    """Side of the square cut from their middle, pixels."""
     size: int | None = None
-    """Side that images are cropped and resized to, pixels; None keeps them."""
+    """Side to which their middle square is resized, pixels."""
     limit: int | None = None
     """Most images."""
     metrics: tuple[str, ...] = ()
@@ -93,21 +96,44 @@ def parse_axes(items: Sequence[str]) -> dict[str, tuple[Any, ...]]:
 
 def load_definition(path: Path) -> Definition:
     """A YAML file with `axes` (a mapping, or a list of mappings whose grids are joined), `base`, `exclude`, `images`,
-    `size`, `limit`, `metrics` and `title`.
+    `crop`, `size`, `limit`, `metrics` and `title`.
 
     Each grid of a list may be `{axes: ..., base: ..., exclude: ...}` too. Raises UsageError naming file and key.
     """
+    try:
+        return parse_definition(load_yaml(path))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
+
+
+def load_yaml(path: Path) -> Any:
+    """Raises UsageError for a file that is none."""
     import yaml
     from omegaconf import OmegaConf  # unlike yaml, it takes 1e-3 for a number
 
     try:
-        content = OmegaConf.to_container(OmegaConf.create(quote_base_60(read_file(path).decode())))
+        return OmegaConf.to_container(OmegaConf.create(quote_base_60(read_file(path).decode())))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
-    try:
-        return _definition(content)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.message}", error.hint) from error
+
+
+def parse_definition(content: Any) -> Definition:
+    """Of the content of such a file. Raises UsageError naming the key."""
+    if not isinstance(content, dict):
+        raise UsageError("expected a mapping.", f"Its keys are {', '.join((*GRID_KEYS, *FILE_KEYS))}.")
+    _check_keys(content, (*GRID_KEYS, *FILE_KEYS))
+    axes = content.get("axes", {})
+    listed = [_mapping(part, "axes") for part in _listed(axes)]
+    parts = [part if "axes" in part else {"axes": part} for part in listed]
+    return Definition(
+        grids=tuple(_grid(part, content) for part in parts),
+        images=tuple(map(str, _listed(content.get("images", [])))),
+        crop=_count(content, "crop"),
+        size=_count(content, "size"),
+        limit=_count(content, "limit"),
+        metrics=tuple(map(str, _listed(content.get("metrics", [])))),
+        title=str(content.get("title", "")),
+    )
 
 
 def spread(values: Any, key: str) -> tuple[Any, ...]:
@@ -140,23 +166,6 @@ def _overlaid(grid: Grid, axes: Mapping[str, tuple[Any, ...]], base: Point) -> G
     kept = {key: values for key, values in grid.axes.items() if key not in base}
     fixed = {key: value for key, value in {**grid.base, **base}.items() if key not in axes}
     return Grid({**kept, **axes}, fixed, grid.exclude)
-
-
-def _definition(content: Any) -> Definition:
-    if not isinstance(content, dict):
-        raise UsageError("expected a mapping.", f"Its keys are {', '.join((*GRID_KEYS, *FILE_KEYS))}.")
-    _check_keys(content, (*GRID_KEYS, *FILE_KEYS))
-    axes = content.get("axes", {})
-    listed = [_mapping(part, "axes") for part in _listed(axes)]
-    parts = [part if "axes" in part else {"axes": part} for part in listed]
-    return Definition(
-        grids=tuple(_grid(part, content) for part in parts),
-        images=tuple(map(str, _listed(content.get("images", [])))),
-        size=_count(content, "size"),
-        limit=_count(content, "limit"),
-        metrics=tuple(map(str, _listed(content.get("metrics", [])))),
-        title=str(content.get("title", "")),
-    )
 
 
 def _grid(part: Mapping[str, Any], shared: Mapping[str, Any]) -> Grid:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..cards import ModelFile
 from ..config import SCOPES, describe
-from ..errors import MissingError, UnsupportedCombination
+from ..errors import MissingError, UnsupportedCombination, UsageError
 from ..families import AdapterSpec, adapter_for
 from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec, Spec
 from ..models import find, location, stored
@@ -50,6 +50,8 @@ class Configuration:
     adapter: Part[AdapterSpec] | None
     precision: str
     """auto, fp32 or bf16, as it was asked for."""
+    tradeoff: float = 1.0
+    """Between least error (0) and most realism (1), see `Decoder.reconstruct`."""
 
     @property
     def parts(self) -> dict[str, Part[Any]]:
@@ -69,6 +71,7 @@ class Configuration:
         return {
             **settings,
             "precision": self.precision,
+            "tradeoff": self.tradeoff,
             "versions": _versions(["idemcore", "torch", *(part.distribution for part in self.parts.values())]),
             "weights": {kind: found for kind, found in hashes.items() if found},
         }
@@ -76,17 +79,24 @@ class Configuration:
     @cached_property
     def key(self) -> str:
         """The same for equal configurations; those that share a generator, then a codec, stand together in order."""
-        kinds = ("generator", "codec", "solver", "adapter", "weights")
+        kinds = ("generator", "codec", "solver", "adapter", "weights", "tradeoff")
         return json.dumps([self.facts[kind] for kind in kinds], sort_keys=True)
 
+    @cached_property
+    def _digest(self) -> str:
+        return digest(self.facts)
+
+    @cached_property
+    def _codec_digest(self) -> str:
+        weights = self.facts["weights"].get("codec")
+        return digest([self.facts["codec"], weights, _versions(["idemcore", "torch", self.codec.distribution])])
+
     def run_id(self, image_sha256: str, seed: int) -> str:
-        return digest({**self.facts, "image": image_sha256, "seed": seed})
+        return digest([self._digest, image_sha256, seed])
 
     def decoded_id(self, image_sha256: str) -> str:
         """Of the plain decode, which is the same for every generator, solver and seed."""
-        weights = self.facts["weights"].get("codec")
-        versions = _versions(["idemcore", "torch", self.codec.distribution])
-        return digest({"codec": self.facts["codec"], "weights": weights, "versions": versions, "image": image_sha256})
+        return digest([self._codec_digest, image_sha256])
 
     def command(self, image: str, seed: int) -> str:
         """The `idem run` that repeats a run on its own, with the settings that are not defaults."""
@@ -96,6 +106,7 @@ class Configuration:
             for field in describe(type(part.config)):
                 if (value := getattr(part.config, field.name)) != field.default:
                     words += ["--set", f"{kind}.{field.name}={_word(value)}"]
+        words += [] if self.tradeoff == 1 else ["--tradeoff", f"{self.tradeoff:g}"]
         words += ["--seed", str(seed), *([] if self.precision == "auto" else ["--precision", self.precision])]
         return shlex.join(words)
 
@@ -118,7 +129,9 @@ def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tupl
     values = _settings(point, "adapter", adapter, used) if adapter else {}
     chosen = choose_adapter(generator.spec, solver.spec, values)
     needed = chosen or solver.spec.needs & generator.spec.offers
-    return Configuration(codec, generator if needed else None, solver, chosen, precision), used
+    if not needed:  # the solver finds the plain decode, of which there are no shades
+        return Configuration(codec, None, solver, chosen, precision), used
+    return Configuration(codec, generator, solver, chosen, precision, _tradeoff(point, used)), used
 
 
 def resolve_all(
@@ -172,11 +185,22 @@ def _settings(point: Point, kind: str, spec: Spec, used: set[str]) -> dict[str, 
     return settings
 
 
+def _tradeoff(point: Point, used: set[str]) -> float:
+    """The point's. Raises UsageError if it cannot be one."""
+    value = point.get("tradeoff", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UsageError(f"tradeoff is {value!r}, not a number from 0 to 1.", "0 is least error, 1 most realism.")
+    used.add("tradeoff")
+    return float(value)
+
+
 def _refuse_unknown(catalogue: Catalogue, points: Sequence[Point], key: str) -> None:
     """Raises UsageError for a setting that no part has, as the part of the first point would refuse it."""
     scope, _, name = ("codec.quality" if key == "quality" else key).partition(".")
     point = next(point for point in points if key in point)
     parts = {kind: choose(catalogue, kind, str(point.get(kind, DEFAULTS[kind]))) for kind in NAMES}
+    if not name:
+        raise UsageError(f"{key} has no effect: no solver of the sweep draws from a prior.", "Leave it out.")
     if scope == "adapter":
         choose_adapter(parts["generator"].spec, parts["solver"].spec, {name: point[key]})
     else:

@@ -6,23 +6,25 @@ Definition -> plan -> Plan -> jobs (batches) -> Engine.map(Worker) -> Store
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import torch
 
 from ..errors import IdemError, UnsupportedCombination
-from ..imageio import png_bytes
+from ..imageio import png_bytes, read_bytes
+from ..metrics.building import find
+from ..pictures import Frame
 from ..plugins import Catalogue
 from .engine import Engine, WorkerDied
 from .grid import Definition
 from .identity import Configuration, resolve_all
-from .images import Picture, Pixels, open_pictures
-from .store import Store
-from .worker import Finished, Job, Run, Worker, failed_row, told
+from .images import Picture, Pixels, as_pixels, open_pictures
+from .store import Row, Store
+from .worker import Earlier, Finished, Job, Run, Worker, failed_row, told, unmeasured
 
 BATCH = 4
 """Images solved together, unless the user says otherwise."""
@@ -42,6 +44,8 @@ class Plan:
     """Every run of a sweep once, in an order in which a worker rarely has to load another model."""
 
     runs: list[Planned]
+    metrics: tuple[str, ...] = ()
+    """Of single images, which rows hold."""
     refused: list[str] = field(default_factory=list)
     """Why combinations were left out that cannot work."""
     unreadable: list[IdemError] = field(default_factory=list)
@@ -53,12 +57,24 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Left:
+    """What a store lacks of a plan."""
+
+    runs: list[Planned]
+    """To be run."""
+    rows: list[tuple[Planned, Row]]
+    """Of runs that went well, but lack metrics."""
+
+
+@dataclass(frozen=True)
 class Counts:
     """What became of the runs of a plan."""
 
     planned: int
     earlier: int
     """Were in the store already, and were not repeated."""
+    measured: int
+    """Of the earlier ones, those to whose rows metrics were added."""
     failed: int
     """Of all planned runs, those whose row says so, earlier ones too."""
     missing: dict[str, str]
@@ -71,13 +87,14 @@ def plan(definition: Definition, catalogue: Catalogue, precision: str = "auto") 
     configured, refused = resolve_all(catalogue, definition.points(), precision)
     if not configured:
         raise UnsupportedCombination(f"No combination of the sweep can work. {' '.join(refused)}".strip())
-    pictures, unreadable = open_pictures(definition.images, definition.size, definition.limit)
+    metrics = tuple(name for name in definition.metrics if find(catalogue, name)[0].kind == "image")
+    pictures, unreadable = open_pictures(definition.images, Frame(definition.crop, definition.size), definition.limit)
     runs: dict[str, Planned] = {}
     for configuration, point in configured:
         for picture in pictures:
             run = _run(configuration, picture, int(point.get("seed", 0)))
             runs.setdefault(run.id, Planned(run, configuration, picture))
-    return Plan(sorted(runs.values(), key=_order), refused, unreadable)
+    return Plan(sorted(runs.values(), key=_order), metrics, refused, unreadable)
 
 
 def execute(
@@ -89,36 +106,52 @@ def execute(
     retry_failed: bool = False,
     progress: Callable[[int], None] = lambda runs: None,
 ) -> Counts:
-    """Runs what the store does not have, and records each run as soon as it is done.
+    """Runs and measures what the store does not have, and records each run as soon as it is done.
 
-    The caller holds `store.writing`. `progress` is told how many runs were recorded. Whatever ends it, Ctrl-C too, what
-    was recorded stays, and no worker outlives it.
+    The caller holds `store.writing`. `progress` is told how many runs were recorded or measured. Whatever ends it,
+    Ctrl-C too, what was recorded stays, and no worker outlives it.
     """
     left = remaining(store, plan, retry_failed)
     missing: dict[str, str] = {}
+    known, measured = {row["id"]: row for _, row in left.rows}, 0
     with closing(_results(store, engine, work, left, batch)) as results:
         for finished in results:
             for one in finished:
-                _record(store, one)
+                if one.row != known.get(one.row["id"]):
+                    _record(store, one)
+                    measured += one.row["id"] in known
                 missing |= one.row.get("missing_metrics", {})
             progress(len(finished))
     failed = len(plan.ids & store.ids("failed"))
-    return Counts(len(plan.runs), len(plan.runs) - len(left), failed, missing)
+    return Counts(len(plan.runs), len(plan.runs) - len(left.runs), measured, failed, missing)
 
 
-def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> list[Planned]:
-    """The runs of the plan that `execute` would run."""
-    present = store.ids("ok" if retry_failed else "")
-    return [planned for planned in plan.runs if planned.run.id not in present]
+def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> Left:
+    """What `execute` would run and measure; `retry_failed`: what failed or could not be measured once, too."""
+    present, lacking = set[str](), dict[str, Row]()
+    for row in store.scan():
+        name = row["id"]
+        if retry_failed and row["status"] == "failed":
+            present.discard(name)
+            continue
+        present.add(name)
+        lacking.pop(name, None)
+        if unmeasured(row, plan.metrics, retry_failed) and store.path(row["files"]["reconstruction"]).is_file():
+            lacking[name] = row
+    runs = [planned for planned in plan.runs if planned.run.id not in present]
+    return Left(runs, [(p, lacking[p.run.id]) for p in plan.runs if p.run.id in lacking])
 
 
 def _results(
-    store: Store, engine: Engine, work: Callable[[], Worker], left: list[Planned], batch: int
+    store: Store, engine: Engine, work: Callable[[], Worker], left: Left, batch: int
 ) -> Generator[list[Finished], None, None]:
     unreadable: list[Finished] = []
-    with closing(engine.map(work, _jobs(store, left, batch, unreadable))) as outcomes:
+    jobs = chain(_jobs(store, left.runs, batch, unreadable), _measuring_jobs(store, left.rows, batch))
+    with closing(engine.map(work, jobs)) as outcomes:
         for job, result in outcomes:
-            if isinstance(result, WorkerDied):
+            if isinstance(result, WorkerDied) and job.earlier:
+                yield [Finished(one.row, {}) for one in job.earlier]
+            elif isinstance(result, WorkerDied):
                 reason = f"{result.reason} Try a smaller --batch, with --retry-failed."
                 yield [Finished(failed_row(job.configuration, run, reason), {}) for run in job.runs]
             else:
@@ -128,7 +161,7 @@ def _results(
 
 def _jobs(store: Store, left: list[Planned], batch: int, unreadable: list[Finished]) -> Iterator[Job]:
     """Reads images as they are asked for, and stores each original before any row refers to it."""
-    for _, group in groupby(left, key=lambda one: (one.configuration.key, one.picture.width, one.picture.height)):
+    for _, group in groupby(left, key=_order):
         while some := list(islice(group, batch)):
             read = [(planned, _pixels(planned, unreadable)) for planned in some]
             whole = [(planned, pixels) for planned, pixels in read if pixels is not None]
@@ -137,6 +170,21 @@ def _jobs(store: Store, left: list[Planned], batch: int, unreadable: list[Finish
             if whole:
                 runs, images = tuple(planned.run for planned, _ in whole), tuple(pixels for _, pixels in whole)
                 yield Job(some[0].configuration, runs, images)
+
+
+def _measuring_jobs(store: Store, rows: list[tuple[Planned, Row]], batch: int) -> Iterator[Job]:
+    """Of runs in the store whose pictures can be read."""
+    for _, group in groupby(rows, key=lambda pair: _order(pair[0])):
+        while some := list(islice(group, batch)):
+            runs, images, earlier = [], [], []
+            for planned, row in some:
+                with suppress(IdemError):
+                    shown = as_pixels(read_bytes(store.path(row["files"]["reconstruction"])))
+                    images.append(planned.picture.pixels())
+                    runs.append(planned.run)
+                    earlier.append(Earlier(row, shown))
+            if runs:
+                yield Job(some[0][0].configuration, tuple(runs), tuple(images), tuple(earlier))
 
 
 def _pixels(planned: Planned, unreadable: list[Finished]) -> Pixels | None:

@@ -46,27 +46,35 @@ class Store:
         return self.root / name
 
     def rows(self) -> list[Row]:
-        """Every run once, in the order in which it was first recorded; the torn line of a killed writer is left out.
+        """Every run once, in the order in which it was first recorded. Raises what `scan` raises."""
+        return list({row["id"]: row for row in self.scan()}.values())
+
+    def scan(self) -> Iterator[Row]:
+        """The lines one by one, a run's last one last; the torn line of a killed writer is left out.
 
         Raises IntegrityError for a line that no writer of ours left.
         """
         if not self.path(ROWS).is_file():
-            return []
-        found: dict[str, Row] = {}
-        for number, line in enumerate(read_file(self.path(ROWS)).split(b"\n")[:-1], 1):
-            try:
-                row = json.loads(line)
-                found[row["id"]] = row
-            except (ValueError, KeyError, TypeError) as error:
-                where = f"{self.path(ROWS)}, line {number}"
-                raise IntegrityError(
-                    f"{where} is damaged: {error!r}.", "Delete that line: its run is repeated."
-                ) from error
-        return list(found.values())
+            return
+        with open(self.path(ROWS), "rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                yield self._parsed(line, number)
+
+    def _parsed(self, line: bytes, number: int) -> Row:
+        try:
+            row: Row = json.loads(line)
+            row["id"], row["status"]
+        except (ValueError, KeyError, TypeError) as error:
+            where = f"{self.path(ROWS)}, line {number}"
+            raise IntegrityError(f"{where} is damaged: {error!r}.", "Delete that line: its run is repeated.") from error
+        return row
 
     def ids(self, status: str = "") -> set[str]:
         """Of the runs that are here; with `status`, of those alone: `ok` or `failed`."""
-        return {row["id"] for row in self.rows() if status in ("", row["status"])}
+        found = {row["id"]: row["status"] for row in self.scan()}
+        return {name for name, its in found.items() if status in ("", its)}
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a run, or takes the place of the one with its id. It is on the disk when this returns.

@@ -21,9 +21,10 @@ from ..errors import IdemError
 from ..evaluation import known, measure
 from ..imageio import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find
-from ..metrics.protocol import Case
+from ..metrics.occupancy import histograms
+from ..metrics.protocol import Case, Metric
 from ..noise import Noise, image_seed
-from ..pipeline import Bitstream, Codec, Decoder, finite
+from ..pipeline import Bitstream, Codec, Decoder, blend, finite
 from ..plugins import import_target, load_catalogue
 from ..protocols import Cell, Generator, InversionSolver, Solution
 from ..runs import Stopwatch
@@ -36,6 +37,8 @@ CODECS, GENERATORS = 4, 2
 """How many of each a worker keeps loaded."""
 
 T = TypeVar("T")
+Measured = dict[str, float | None]
+"""By metric; None where undefined."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What the store has of a run."""
+
+    row: Row
+    reconstruction: Pixels
+
+
+@dataclass(frozen=True)
 class Job:
     """Runs of one configuration on images of one size, solved as one batch."""
 
@@ -58,10 +69,15 @@ class Job:
     runs: tuple[Run, ...]
     pixels: tuple[Pixels, ...]
     """One a run."""
+    earlier: tuple[Earlier, ...] = ()
+    """One a run where runs are there already, and only lack metrics."""
 
     def singly(self) -> list[Job]:
         """The same as jobs of one run each."""
-        return [replace(self, runs=(run,), pixels=(one,)) for run, one in zip(self.runs, self.pixels, strict=True)]
+        return [
+            replace(self, runs=self.runs[k : k + 1], pixels=self.pixels[k : k + 1], earlier=self.earlier[k : k + 1])
+            for k in range(len(self.runs))
+        ]
 
 
 @dataclass(frozen=True)
@@ -103,16 +119,20 @@ class Worker:
     def __call__(self, job: Job) -> list[Finished]:
         """One for each run. A batch that fails is tried run by run; a run that fails has a row that says why."""
         try:
-            return self._finish(job, self._solve(job))
+            return self._measure_again(job) if job.earlier else self._finish(job, self._solve(job))
         except Exception as error:
             if len(job.runs) > 1:
                 return [finished for one in job.singly() for finished in self(one)]
+            if job.earlier:  # what is known of a run that went well is not given up
+                row, reason = job.earlier[0].row, told(error)
+                missing = {m.name: reason for m in self.metrics if m.name not in row["metrics"]}
+                return [Finished({**row, "missing_metrics": {**self._missing(row), **missing}}, {})]
             return [Finished(failed_row(job.configuration, job.runs[0], told(error)), {})]
 
     def _solve(self, job: Job) -> Batch:
         codec, solver, generator = self._load(job.configuration)
         clock = Stopwatch()
-        images = to_float(torch.from_numpy(np.stack(job.pixels)).permute(0, 3, 1, 2).contiguous())
+        images = to_float(as_bytes(job.pixels))
         with clock("encode"):
             bitstreams = [codec.encode(image[None]) for image in images]
         with clock("decode"), torch.no_grad():
@@ -122,6 +142,7 @@ class Worker:
         memory = PeakMemory(self.runtime.device) if self._asked("peak-memory") else None
         with clock("solve"):
             solution = solver.solve(cell, generator, noise)
+            solution = replace(solution, image=blend(cell, solution.image, job.configuration.tradeoff))
             self._wait()
         with clock("certify"):
             certified = certify(cell, solution.image)
@@ -132,19 +153,20 @@ class Worker:
 
     def _finish(self, job: Job, batch: Batch) -> list[Finished]:
         case = as_case(job, batch)
-        measured = [known(values) for values in measure(self.metrics, case)]
-        plain = [known(values) for values in measure(self.metrics, case.plain())]
+        measured, plain = self._measure(self.metrics, case)
+        positions = histograms(case)
         decoded, images = to_bytes(batch.cell.centre), batch.certified.image
         return [
             Finished(
                 {
                     **_row(job.configuration, run),
                     "metrics": measured[b],
-                    "decoded_metrics": {name: value for name, value in plain[b].items() if value is not None},
+                    "decoded_metrics": plain[b],
                     "missing_metrics": self.missing,
                     "exact": batch.certified.exact[b],
                     "differing_symbols": batch.certified.differing_symbols[b],
                     "psnr_moved": finite(batch.certified.psnr_moved[b]),
+                    "positions": positions[b],
                     "bytes": len(batch.bitstreams[b].data),
                     "nfe": batch.solution.nfe,
                     "backwards": batch.solution.backwards,
@@ -157,12 +179,52 @@ class Worker:
             for b, run in enumerate(job.runs)
         ]
 
-    def _load(self, configuration: Configuration) -> tuple[Codec, InversionSolver[Any], Generator | None]:
-        facts, part, adapter = configuration.facts, configuration.generator, configuration.adapter
-        codec = self._codecs(
+    def _measure(self, metrics: Sequence[Metric], case: Case) -> tuple[list[Measured], list[Measured]]:
+        """Of each reconstruction, and what is defined of each plain decode."""
+        of_each = [known(values) for values in measure(metrics, case)]
+        of_plain = [known(values) for values in measure(metrics, case.plain())]
+        return of_each, [{name: v for name, v in values.items() if v is not None} for values in of_plain]
+
+    def _measure_again(self, job: Job) -> list[Finished]:
+        """Adds metrics to rows, from their pictures and the bitstream of the original; no image is solved again.
+
+        What only the solver knew, such as the peak of memory, is undefined now.
+        """
+        known = set[str].intersection(*(set(one.row["metrics"]) for one in job.earlier))
+        lacking = [metric for metric in self.metrics if metric.name not in known]
+        if not lacking:
+            return [Finished({**one.row, "missing_metrics": self._missing(one.row)}, {}) for one in job.earlier]
+        codec = self._codec(job.configuration)
+        measured, plain = self._measure(lacking, case_again(job, codec))
+        return [
+            Finished(
+                {
+                    **one.row,
+                    "metrics": {**new, **one.row["metrics"]},
+                    "decoded_metrics": {**new_plain, **one.row["decoded_metrics"]},
+                    "missing_metrics": self._missing(one.row),
+                },
+                {},
+            )
+            for one, new, new_plain in zip(job.earlier, measured, plain, strict=True)
+        ]
+
+    def _missing(self, row: Row) -> dict[str, str]:
+        """What the row still lacks, once all metrics that are here are measured."""
+        here = {metric.name for metric in self.metrics}
+        earlier = {name: why for name, why in row["missing_metrics"].items() if name not in here}
+        return {**earlier, **self.missing}
+
+    def _codec(self, configuration: Configuration) -> Codec:
+        facts = configuration.facts
+        return self._codecs(
             digest([facts["codec"], facts["weights"].get("codec")]),
             lambda: Codec.build(configuration.codec, self.runtime),
         )
+
+    def _load(self, configuration: Configuration) -> tuple[Codec, InversionSolver[Any], Generator | None]:
+        facts, part, adapter = configuration.facts, configuration.generator, configuration.adapter
+        codec = self._codec(configuration)
         generator = (
             None
             if part is None
@@ -220,6 +282,49 @@ def as_case(job: Job, batch: Batch) -> Case:
         seconds=torch.full((count,), spent, dtype=torch.float64),
         peak_bytes=None if batch.peak_bytes is None else torch.full((count,), batch.peak_bytes),
     )
+
+
+def case_again(job: Job, codec: Codec) -> Case:
+    """What metrics are asked about, of runs that are in the store."""
+    originals, shown = as_bytes(job.pixels), as_bytes([one.reconstruction for one in job.earlier])
+    bitstreams = [codec.encode(to_float(image[None])) for image in originals]
+    device = bitstreams[0].decoded.device
+    with torch.no_grad():
+        cell = codec.encoder.cell([b.stream for b in bitstreams], bitstreams[0].contained_size)
+    rows = [one.row for one in job.earlier]
+    exact = torch.tensor([bool(row["exact"]) for row in rows])
+    shown = shown.to(device)
+    return Case(
+        images=tuple(str(run.image["sha256"]) for run in job.runs),
+        reconstruction=shown,
+        original=originals.to(device),
+        decoded=to_bytes(cell.centre),
+        recode=partial(_recoded, codec, bitstreams[0].contained_size),
+        streams=tuple(bitstream.stream for bitstream in bitstreams),
+        file_bits=torch.tensor([8 * len(bitstream.data) for bitstream in bitstreams]),
+        cell=cell,
+        exact=exact,
+        differing_symbols=torch.tensor([row["differing_symbols"] for row in rows]),
+        nfe=torch.tensor([row["nfe"] for row in rows]),
+        backwards=torch.tensor([row["backwards"] for row in rows]),
+        seconds=torch.tensor([row["seconds"]["solve"] + row["seconds"]["certify"] for row in rows]).double(),
+    )
+
+
+def unmeasured(row: Row, metrics: Sequence[str], missing_too: bool) -> bool:
+    """One of these was not asked for when the row was written, or (`missing_too`) could not be measured then.
+
+    A null in the row is measured, but undefined.
+    """
+    if row["status"] != "ok":
+        return False
+    known = row["metrics"].keys() | (set() if missing_too else row.get("missing_metrics", {}).keys())
+    return not known.issuperset(metrics)
+
+
+def as_bytes(pixels: Sequence[Pixels]) -> Tensor:
+    """Uint8 [B,3,H,W]."""
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
 
 
 def failed_row(configuration: Configuration, run: Run, error: str) -> Row:

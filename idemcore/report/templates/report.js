@@ -512,17 +512,19 @@ function command(text) {
   return element("div", { class: "command" }, code, button);
 }
 
-/** Histogram over the quantisation interval; the dashed line is a uniform filling. */
-function occupancy({ counts, low = -0.5, high = 0.5 }) {
-  const most = Math.max(...counts), total = counts.reduce((sum, count) => sum + count, 0), step = 400 / counts.length;
-  const bars = counts.map((count, index) => drawing("rect", { x: 20 + index * step, width: Math.max(step - 1, 0.5), y: 120 - 110 * count / most, height: 110 * count / most }));
-  const level = 120 - 110 * total / counts.length / most;
+/** Histogram over the quantisation interval; the dashed line is the original's, or a uniform filling. */
+function occupancy({ counts, original, low = -0.5, high = 0.5 }) {
+  const total = counts.reduce((sum, count) => sum + count, 0), step = 400 / counts.length;
+  const line = original || counts.map(() => total / counts.length), most = Math.max(...counts, ...line, 1);
+  const height = (count) => 110 * count / most;
+  const bars = counts.map((count, index) => drawing("rect", { x: 20 + index * step, width: Math.max(step - 1, 0.5), y: 120 - height(count), height: height(count) }));
+  const steps = line.map((count, index) => `${index ? "V" : `M20 `}${120 - height(count)}H${20 + (index + 1) * step}`).join("");
   const label = (x, text, anchor) => drawing("text", { x, y: 138, "text-anchor": anchor }, text);
   const name = "Histogram of the positions of symbols in their quantisation intervals";
   return drawing("svg", { class: "chart occupancy", viewBox: "0 0 440 162", role: "img", "aria-label": name }, ...bars,
-    drawing("path", { class: "level", d: `M20 ${level}H420` }), drawing("path", { class: "axis", d: "M20 120.5H420" }),
+    drawing("path", { class: "level", d: steps }), drawing("path", { class: "axis", d: "M20 120.5H420" }),
     label(20, number(low, 1), "start"), label(220, number((low + high) / 2, 1), "middle"), label(420, number(high, 1), "end"),
-    drawing("text", { x: 220, y: 157, "text-anchor": "middle" }, "position [quantiser steps]; dashed: uniform"));
+    drawing("text", { x: 220, y: 157, "text-anchor": "middle" }, `position [quantiser steps]; dashed: ${original ? "the original" : "uniform"}`));
 }
 
 /* Start */
