@@ -88,15 +88,15 @@ class Case:
             return None
 
     def take(self, numbers: Sequence[int]) -> Case:
-        """These of its images, without the cells, which cannot be told apart; itself if they are all."""
+        """These of its images, without the cells and the codec; itself if they are all."""
         if len(numbers) == len(self):
             return self
-        picked: dict[str, Any] = {"cell": None}
+        picked: dict[str, Any] = {"cell": None, "recode": None}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, tuple):
                 picked[field.name] = tuple(value[k] for k in numbers)
-            elif value is not None and field.name != "cell":
+            elif value is not None and field.name not in picked:
                 picked[field.name] = value[list(numbers)]
         return replace(self, **picked)
 
