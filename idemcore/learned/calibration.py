@@ -1,4 +1,4 @@
-"""After training: scales of the latents as rounding, not noise, leaves them."""
+"""After training: scales of the latents as rounding, not noise, leaves them, and how far off the decoded images are."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ def calibrate(model: LatentModel, crops: Tensor) -> None:
     y_hat, means, scales = (torch.cat(part) for part in zip(*parts, strict=True))
     bits = torch.stack([_bits(y_hat, means, gain * scales) for gain in GAINS.to(scales)])
     model.widen(GAINS.to(scales)[bits.argmin(dim=0)])
+
+
+@torch.no_grad()
+def error_ratio(model: LatentModel, crops: Tensor) -> float:
+    """Rms error of g(y), over `crops` [B,3,H,W], in units of rms(g_s(y_hat + u) - g(y)), u uniform in the cell.
+
+    Above 1, as a codec also loses what no latent holds. A decoder, which knows the second, so learns of the first.
+    """
+    lost = within = 0.0
+    for x in crops.split(16):
+        y_hat = _gaussians(model, x)[0]
+        decoded = model.g_s(y_hat).clamp(0, 1)
+        lost += float((x - decoded).square().sum())
+        within += float((model.g_s(y_hat + rounding_noise(y_hat)).clamp(0, 1) - decoded).square().sum())
+    return (lost / max(within, 1e-12)) ** 0.5
+
+
+def rounding_noise(y_hat: Tensor) -> Tensor:
+    """Uniform in (-1/2, 1/2), of one image's shape, and the same whenever asked."""
+    noise = torch.rand(y_hat.shape[1:], generator=torch.Generator().manual_seed(0)) - 0.5
+    return noise.to(y_hat)
 
 
 def _gaussians(model: LatentModel, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

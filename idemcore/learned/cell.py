@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..imageio import to_bytes
 from ..protocols import Cell
+from .calibration import rounding_noise
 
 if TYPE_CHECKING:
     from .encoder import LearnedEncoder
@@ -29,11 +30,6 @@ SNAP_MARGINS = (0.02, 0.04, 0.08)
 """Quantiser steps inside the cell that `snap` aims at in turn. What re-encodes with room to spare does so anywhere."""
 SAFE = 1e-3
 """`snap` wants every symbol this far inside, in quantiser steps: more than float noise moves it."""
-ERROR_RATIO = 1.9
-"""Rms error of g(y) over rms(g_s(y_hat + u) - g(y)), u uniform in the cell: the codec also loses what no latent holds.
-
-Between 1.2 at the lowest and 2.7 at the highest rate of the bundled codecs.
-"""
 
 
 class LatentCell(Cell):
@@ -46,9 +42,9 @@ class LatentCell(Cell):
         self.y_hat = latents.y_hat.to(encoder.device, torch.float32)
         self.z_hat = latents.z_hat.to(encoder.device, torch.float32)
         self.centre = self._decoded(self.y_hat)
-        noise = torch.rand(self.y_hat.shape[1:], generator=torch.Generator().manual_seed(0)).to(encoder.device) - 0.5
-        within = self._decoded(self.y_hat + noise) - self.centre
-        self.distortion = ERROR_RATIO * within.square().mean(dim=(1, 2, 3)).sqrt().clamp(min=1e-4)
+        within = self._decoded(self.y_hat + rounding_noise(self.y_hat)) - self.centre
+        # The codec also loses what no latent holds, in a share that its training measured.
+        self.distortion = encoder.error_ratio * within.square().mean(dim=(1, 2, 3)).sqrt().clamp(min=1e-4)
 
     def contains(self, byte_image: Tensor) -> Tensor:
         """Bool [B]: the real encoder gives the same bytes."""

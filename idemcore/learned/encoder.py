@@ -17,6 +17,7 @@ from .cell import LatentCell
 from .coding import EntropyCoder, Latents, RangeCoder
 from .config import LearnedConfig
 from .model import STRIDE, LatentModel
+from .weights import ERROR_RATIO
 
 
 class LearnedEncoder(Encoder):
@@ -27,9 +28,16 @@ class LearnedEncoder(Encoder):
     """
 
     def __init__(
-        self, model: LatentModel, model_id: bytes, ans: RangeCoder, runtime: Runtime, config: LearnedConfig
+        self,
+        model: LatentModel,
+        model_id: bytes,
+        ans: RangeCoder,
+        runtime: Runtime,
+        config: LearnedConfig,
+        error_ratio: float = ERROR_RATIO,
     ) -> None:
-        self.config, self.device, self.model_id = config, runtime.device, model_id
+        """`model_id` and `error_ratio` as `Library.load` gives them."""
+        self.config, self.device, self.model_id, self.error_ratio = config, runtime.device, model_id, error_ratio
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.coder = EntropyCoder(model, ans)
         self.model = model.to(self.device).eval().requires_grad_(False)

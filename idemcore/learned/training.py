@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..files import atomic_write
 from ..training import Crops, Progress, Training, autocast, process_settings
-from .calibration import calibrate
+from .calibration import calibrate, error_ratio
 from .config import CodecTrainConfig
 from .klt import start_from_klt
 from .model import LatentModel, bounded, gaussian_likelihood
@@ -22,6 +22,8 @@ KLT_CROPS = 256
 """Crops whose transform training starts from."""
 CALIBRATION_CROPS = 128
 """Of these, those that scales are calibrated on."""
+RATIO_CROPS = 32
+"""Of these, those that the error ratio is measured on."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,13 @@ class CodecTraining(Training):
         self.model.load_state_dict(current)
         return averaged
 
+    def _error_ratio(self, state: dict[str, Tensor]) -> float:
+        current = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(state)
+        ratio = error_ratio(self.model, self.calibration[:RATIO_CROPS])
+        self.model.load_state_dict(current)
+        return ratio
+
     def state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
@@ -178,6 +187,7 @@ class CodecTraining(Training):
         """`NAME-QUALITY.safetensors` of every quality so far; returns the folder."""
         for quality, state in {**self.finished, self.phase.quality: self.averaged()}.items():
             note = {"quality": str(quality), "lambda": f"{self.config.lambdas[quality - 1]:g}"}
+            note["error_ratio"] = f"{self._error_ratio(state):.3f}"
             atomic_write(self.out / f"{self.name}-{quality}.safetensors", codec_file(state, self.name, note))
         return self.out
 

@@ -23,6 +23,8 @@ from ..models import cache_folder, find, stored
 from .model import LatentModel
 
 ID_BYTES = 4
+ERROR_RATIO = 1.9
+"""`calibration.error_ratio` of weights that do not say it: between those of the bundled codecs' rates."""
 
 Model = TypeVar("Model", bound=LatentModel)
 
@@ -86,8 +88,8 @@ class Library:
                 return {"weights": weights, "quality": quality}
         return None
 
-    def load(self, path: Path, build: Callable[[Mapping[str, Tensor]], Model]) -> tuple[Model, bytes]:
-        """The network that `build` makes for these weights, filled and frozen, and its model id.
+    def load(self, path: Path, build: Callable[[Mapping[str, Tensor]], Model]) -> tuple[Model, bytes, float]:
+        """The network that `build` makes for these weights, filled and frozen, its model id and its error ratio.
 
         Raises InputError if they are no weights of this codec, IntegrityError if they changed since they were written.
         """
@@ -102,7 +104,7 @@ class Library:
         except (KeyError, IndexError) as error:
             raise InputError(f"{path} does not fit the codec '{self.name}': {error} is missing.") from error
         fill(network, state, path)
-        return network, found
+        return network, found, _error_ratio(told, path)
 
     def _of_folder(self, folder: Path, quality: int) -> Path:
         path = folder / f"{self.name}-{quality}.safetensors"
@@ -132,6 +134,16 @@ def _by_quality(folder: Path, name: str) -> list[tuple[int, Path]]:
     """The files `NAME-QUALITY.safetensors` of a folder."""
     ends = {path.stem.removeprefix(f"{name}-"): path for path in folder.glob(f"{name}-*.safetensors")}
     return sorted((int(end), path) for end, path in ends.items() if end.isdecimal())
+
+
+def _error_ratio(told: Mapping[str, str], path: Path) -> float:
+    try:
+        ratio = float(told.get("error_ratio", ERROR_RATIO))
+    except ValueError:
+        ratio = 0.0
+    if not 0 < ratio < 1000:
+        raise InputError(f"{path} has no usable error_ratio in its metadata: {told['error_ratio']!r}.")
+    return ratio
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from idemcore.learned.calibration import GAINS, calibrate
+from idemcore.learned.calibration import GAINS, calibrate, error_ratio
 from idemcore.learned.coding import EntropyCoder
 from idemcore_elic.rans import range_coder
 
@@ -62,3 +62,12 @@ def test_any_number_of_crops_will_do(make: SimpleNamespace, count: int) -> None:
     model = make.model()
     calibrate(model, make.real(make.picture(count)))
     assert bool((model.gains > 0).all())
+
+
+def test_the_error_ratio_is_of_the_decoded_image(make: SimpleNamespace) -> None:
+    encoder, x = make.codec(), make.real(make.picture(3))
+    ratio = error_ratio(encoder.model, x)
+    cell = encoder.cell(encoder.encode(x), (64, 64))
+    within = cell.distortion / encoder.error_ratio
+    lost = (cell.centre - x).square().mean().sqrt()
+    assert ratio == pytest.approx(float(lost / within.square().mean().sqrt()), rel=1e-3)

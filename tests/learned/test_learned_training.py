@@ -124,13 +124,14 @@ def test_every_quality_is_written_and_loads(make: SimpleNamespace, photos: Path,
     ids = set()
     for quality, rate in ((1, "0.005"), (2, "0.02")):
         path = library.locate(str(folder), quality)
-        network, model_id = library.load(path, lambda state: make.model())
+        network, model_id, ratio = library.load(path, lambda state: make.model())
         with safe_open(path, framework="pt") as file:
             told = file.metadata()
         assert (told["quality"], told["lambda"], told["model_id"]) == (str(quality), rate, model_id.hex())
         density = network.entropy_bottleneck
         middle = density.logits(density.quantiles)[..., 1]
         assert float(middle.abs().max()) < 0.05, "the medians are those of the averaged density"
+        assert ratio == float(told["error_ratio"]) > 0
         ids.add(model_id)
     assert len(ids) == 2
 

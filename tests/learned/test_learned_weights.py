@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from idemcore import cards, models
 from idemcore.checkpoints import read_safetensors
 from idemcore.errors import InputError, IntegrityError, MissingError, UsageError
-from idemcore.learned.weights import Library, codec_file, model_id
+from idemcore.learned.weights import ERROR_RATIO, Library, codec_file, model_id
 
 State = dict[str, torch.Tensor]
 
@@ -60,7 +60,7 @@ def store(cache: Path, state: State, quality: int) -> Path:
 
 
 def network(make: SimpleNamespace, path: Path, library: Library) -> tuple[torch.nn.Module, bytes]:
-    return library.load(path, lambda state: make.model())
+    return library.load(path, lambda state: make.model())[:2]
 
 
 def test_the_model_id_is_of_names_shapes_and_values() -> None:
@@ -220,3 +220,14 @@ def test_a_layout_that_the_network_has_not_is_refused_by_key(library: Library, m
     path.write_bytes(codec_file(state, "small", {"quality": "1"}))
     with pytest.raises(InputError, match=r"does not fit the codec 'small': 'absent\.weight' is missing"):
         library.load(path, builder)
+
+
+def test_the_error_ratio_is_read_from_the_weights(make: SimpleNamespace, tmp_path: Path) -> None:
+    library, path = Library("small", tmp_path, {}), tmp_path / "small-1.safetensors"
+    for told, expected in (({}, ERROR_RATIO), ({"error_ratio": "2.5"}, 2.5)):
+        path.write_bytes(codec_file(make.model().state_dict(), "small", told))
+        assert library.load(path, lambda state: make.model())[2] == expected
+    for wrong in ("much", "nan", "-1"):
+        path.write_bytes(codec_file(make.model().state_dict(), "small", {"error_ratio": wrong}))
+        with pytest.raises(InputError, match=rf"small-1.*error_ratio.*{wrong}"):
+            library.load(path, lambda state: make.model())

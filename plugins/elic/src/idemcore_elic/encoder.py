@@ -24,8 +24,8 @@ class ElicEncoder(LearnedEncoder):
     def __init__(self, config: ElicConfig, runtime: Runtime) -> None:
         """Raises UsageError, MissingError or InputError if the weights are not here or not ELIC's."""
         path = LIBRARY.locate(config.weights, config.quality)
-        model, model_id = LIBRARY.load(path, build)
-        super().__init__(model, model_id, range_coder(), runtime, config)
+        model, model_id, error_ratio = LIBRARY.load(path, build)
+        super().__init__(model, model_id, range_coder(), runtime, config, error_ratio)
 
 
 def build(state: Mapping[str, Tensor]) -> Elic:

@@ -21,8 +21,8 @@ class HyperpriorEncoder(LearnedEncoder):
     def __init__(self, config: HyperpriorConfig, runtime: Runtime) -> None:
         """Raises UsageError, MissingError or InputError if the weights are not here or not a hyperprior model's."""
         path = LIBRARY.locate(config.weights, config.quality)
-        model, model_id = LIBRARY.load(path, network_for)
-        super().__init__(model, model_id, ans, runtime, config)
+        model, model_id, error_ratio = LIBRARY.load(path, network_for)
+        super().__init__(model, model_id, ans, runtime, config, error_ratio)
 
 
 train = partial(train_codec, "hyperprior", Hyperprior)
