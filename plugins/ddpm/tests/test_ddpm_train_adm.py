@@ -232,10 +232,10 @@ def test_settings_that_cannot_train_are_refused(values: dict[str, Any]) -> None:
 
 
 def test_training_starts_from_given_weights(images: Tensor, tmp_path: Path) -> None:
-    first = AdmTraining(tmp_path / "first", replace(TINY, seed=1), CPU, images)
+    first = AdmTraining(tmp_path, replace(TINY, seed=1), CPU, images)
     updates(first, 3)
-    weights = str(first.save())
-    training = AdmTraining(tmp_path / "second", replace(TINY, init=weights), CPU, images)
+    weights = str(first.write_weights())
+    training = AdmTraining(tmp_path, replace(TINY, init=weights), CPU, images)
     assert not training.resume()
     for name, value in load_network(weights)[0].state_dict().items():
         assert torch.equal(training.network.state_dict()[name], value)
@@ -243,8 +243,8 @@ def test_training_starts_from_given_weights(images: Tensor, tmp_path: Path) -> N
 
 
 def test_weights_of_another_network_are_no_start(images: Tensor, tmp_path: Path) -> None:
-    weights = str(AdmTraining(tmp_path / "first", TINY, CPU, images).save())
+    weights = str(AdmTraining(tmp_path, TINY, CPU, images).write_weights())
     other = replace(TINY, multipliers=(1, 2), init=weights)
     with pytest.raises(InputError, match="another network") as caught:
-        AdmTraining(tmp_path / "second", other, CPU, images).resume()
+        AdmTraining(tmp_path, other, CPU, images).resume()
     assert "'train.multipliers=[1, 1]' --set train.blocks=1 --set 'train.attention=[2]'" in caught.value.hint
