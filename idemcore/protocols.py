@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .metadata import Metadata
     from .noise import Noise
 
 
@@ -49,6 +50,16 @@ class Encoder(ABC):
     def describe(self, stream: bytes) -> dict[str, str | int | float]:
         """What `idem inspect` tells of a stream beside codec, size and bytes, such as its quality."""
         return {}
+
+    def metadata(self, stream: bytes) -> Metadata:
+        """What a stream says of its picture beside the pixels: which way up it is, its colour profile."""
+        from .metadata import Metadata
+
+        return Metadata()
+
+    def rewrite(self, stream: bytes, byte_image: Tensor) -> bytes:
+        """The file of uint8 [1,3,H,W] with the settings and metadata of `stream`'s own file, another program's say."""
+        raise Unsupported("this codec's streams have no file format of their own")
 
 
 class Cell(ABC):

@@ -61,7 +61,7 @@ def test_project_moves_no_further_than_the_original(make, image_and_cell) -> Non
     candidate = near(cell)
 
     def distance(a: torch.Tensor) -> torch.Tensor:
-        return torch.einsum("ij,bjhw->bihw", cell.box.to_ycc, a - make.real(image)).square().mean()
+        return torch.einsum("ij,bjhw->bihw", cell.box.forward, a - make.real(image)).square().mean()
 
     assert distance(cell.project(candidate)) < distance(candidate)
 
@@ -195,5 +195,5 @@ def test_grey_file_has_a_cell(make, encoder) -> None:
 
 def test_batch_of_different_samplings_is_refused(make, encoder) -> None:
     streams = [encoder(subsampling=s).encode(make.real(make.natural(32, 32)))[0] for s in ("4:4:4", "4:2:0")]
-    with pytest.raises(InputError, match="subsampling"):
+    with pytest.raises(InputError, match="sampling"):
         encoder().cell(streams)

@@ -1,6 +1,6 @@
 """The quantisation cell of a JPEG as a box of DCT coefficients, in real numbers and batched.
 
-With c = DCT(C x) the coefficients of an image x (C: RGB to YCbCr, chroma averaged), s the symbols and q the table,
+With c = DCT(C x) the coefficients of an image x (C: RGB to YCbCr, averaged as sampled), s the symbols and q the table,
 
     cell = {x in [0,1] : |c / q - s| < 1/2}
 
@@ -17,8 +17,6 @@ from torch import Tensor
 
 from .layout import Layout, TileMap, dct_matrix
 
-RGB_TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-YCC_TO_RGB = torch.tensor([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
 SLACK = 0.01
 """Quantiser steps by which `project` overshoots, so that alternating ends; and the violation that is forgiven."""
 
@@ -59,7 +57,9 @@ class Box:
     def __init__(self, layout: Layout, symbols: Tensor, tables: Tensor) -> None:
         self.layout, self.symbols, self.tables = layout, symbols, tables
         self.steps = tables.float()
-        self.to_ycc, self.to_rgb = RGB_TO_YCC.to(symbols.device), YCC_TO_RGB.to(symbols.device)
+        colours = layout.colours
+        self.forward, self.inverse = colours.forward.to(symbols.device), colours.inverse.to(symbols.device)
+        self.centre = colours.centre.to(symbols.device)
 
     def coefficients(self, image: Tensor) -> Tensor:
         """[B,3,H,W] in [0,1] -> orthonormal coefficients [B,M,N,K,64] in grey levels, of blocks outside the image 0."""
@@ -91,7 +91,7 @@ class Box:
 
     def _alternate(self, tiles: Tensor, walls: Walls, rounds: int, where: TileMap | None = None) -> Tensor:
         """Of all tiles [3,B,M,N,P], or of listed ones of one map [3,T,P]: the list gets shorter as tiles arrive."""
-        projected = live = tiles.clamp(0, 255)
+        projected = live = self.colourless(tiles.clamp(0, 255))
         index = torch.arange(tiles.shape[1], device=tiles.device)
         for _ in range(rounds):
             change, outside = walls.change(self._analyse(live, where))
@@ -103,49 +103,58 @@ class Box:
             projected[:, index] = live
         return projected
 
-    def pixels(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Inverse transform: luma [B,1,H,W] about 0 and chroma [B,2 or 0,h,w], at their own resolutions, cropped."""
-        blocks = coefficients @ dct_matrix().to(coefficients)
-        luma = blocks[..., : self.layout.luma_blocks, :]
-        chroma = blocks[..., self.layout.luma_blocks :, :]
-        return self._plane(luma, self.layout.v, self.layout.h), self._plane(chroma, 1, 1)
+    def colourless(self, tiles: Tensor) -> Tensor:
+        """Tiles [3,...] of grey files as their luma: a file without colours stands for an image without."""
+        if not self.layout.grey:
+            return tiles
+        return torch.tensordot(self.forward[0], tiles, 1).expand(tiles.shape).clone()
 
-    def _plane(self, blocks: Tensor, v: int, h: int) -> Tensor:
-        """[B,M,N,C*v*h,64] -> [B,C,M*v*8,N*h*8], cropped to the component's size."""
-        layout, (m, n) = self.layout, self.layout.grid
-        shaped = blocks.reshape(blocks.shape[0], m, n, blocks.shape[3] // (v * h), v, h, 8, 8).permute(
-            0, 3, 1, 4, 6, 2, 5, 7
-        )
-        plane = shaped.reshape(shaped.shape[0], shaped.shape[1], m * v * 8, n * h * 8)
+    def planes(self, coefficients: Tensor) -> list[Tensor]:
+        """Inverse transform: each component [B,h,w], about 0, at its own resolution, cropped."""
+        blocks = coefficients @ dct_matrix().to(coefficients)
+        return [self._plane(blocks[..., part, :], number) for number, part in enumerate(self.layout.component_blocks())]
+
+    def _plane(self, blocks: Tensor, component: int) -> Tensor:
+        """[B,M,N,v*h,64] -> [B,M*v*8,N*h*8], cropped to the component's size."""
+        layout, (m, n), (v, h) = self.layout, self.layout.grid, self.layout.sampling.factors[component]
+        shaped = blocks.reshape(-1, m, n, v, h, 8, 8).permute(0, 1, 3, 5, 2, 4, 6)
+        plane = shaped.reshape(-1, m * v * 8, n * h * 8)
         return plane[..., : -(-layout.height * v // layout.v), : -(-layout.width * h // layout.h)]
 
     def _colour(self, matrix: Tensor, planes: Tensor) -> Tensor:
+        if self.layout.sampling.colours == "RGB":
+            return planes
         return (matrix @ planes.reshape(3, -1)).reshape(planes.shape)
 
     def _analyse(self, tiles: Tensor, where: TileMap | None = None) -> Tensor:
         """Coefficients of all tiles, or of listed ones of one map."""
-        ycc = self._colour(self.to_ycc, tiles)
+        planes = self._colour(self.forward, tiles)
         if where is not None:
-            return self._analyse_part(ycc, where)
-        parts = [self._analyse_part(ycc[:, :, where.rows, where.columns], where) for where in self.layout.maps]
+            return self._analyse_part(planes, where)
+        parts = [self._analyse_part(planes[:, :, where.rows, where.columns], where) for where in self.layout.maps]
         return self.layout.assemble(parts, 1)
 
     def _analyse_part(self, part: Tensor, where: TileMap) -> Tensor:
-        blocks = [((part[0] - 128.0) @ where.luma.T).unflatten(-1, (-1, 64))]
-        if not self.layout.grey:
-            blocks.append((part[1:] @ where.chroma.T).movedim(0, -2))
+        blocks = []
+        for samples in where.samples:
+            members = samples.group.components
+            centre = self.centre[members].reshape(-1, *[1] * (part.ndim - 1))
+            found = ((part[members] - centre) @ samples.analyse.T).unflatten(-1, (-1, 64))
+            blocks.append(found.movedim(0, -3).flatten(-3, -2))
         return torch.cat(blocks, -2)
 
     def _synthesise(self, change: Tensor, where: TileMap | None = None) -> Tensor:
         """Smallest change of the tiles, in RGB, that makes a change of coefficients."""
         if where is not None:
-            return self._colour(self.to_rgb, self._synthesise_part(change, where))
+            return self._colour(self.inverse, self._synthesise_part(change, where))
         parts = [self._synthesise_part(change[:, where.rows, where.columns], where) for where in self.layout.maps]
-        return self._colour(self.to_rgb, self.layout.assemble(parts, 2))
+        return self._colour(self.inverse, self.layout.assemble(parts, 2))
 
     def _synthesise_part(self, change: Tensor, where: TileMap) -> Tensor:
-        split = self.layout.luma_blocks
-        luma = change[..., :split, :].flatten(-2) @ where.luma_inverse.T
+        planes = []
+        for samples in where.samples:
+            blocks = change[..., samples.group.blocks, :].unflatten(-2, (samples.group.count, -1))
+            planes.append(blocks.movedim(-3, 0).flatten(-2) @ samples.invert.T)
         if self.layout.grey:
-            return torch.stack([luma, torch.zeros_like(luma), torch.zeros_like(luma)])
-        return torch.cat([luma[None], change[..., split:, :].movedim(-2, 0) @ where.chroma_inverse.T])
+            planes.append(torch.zeros_like(planes[0]).expand(2, *planes[0].shape[1:]))
+        return torch.cat(planes)

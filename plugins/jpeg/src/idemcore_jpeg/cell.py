@@ -26,8 +26,9 @@ from .upsample import upsample
 class JpegCell(Cell):
     """{x : f(x) = y} of JPEG files of one size and subsampling, known from their bytes alone.
 
-    A file that this encoder wrote (`own_bytes`) is matched byte for byte. A file of another encoder has headers,
-    Huffman tables or scans that ours never writes: there, the quantised coefficients and the tables must be equal.
+    An image is inside if the real encoder, with y's quantisation tables and sampling, makes y's quantised coefficients
+    of it. Where this encoder wrote y (`own_bytes`), that gives the same bytes; a file of another encoder has headers,
+    Huffman tables or scans that ours never writes.
     """
 
     def __init__(
@@ -41,31 +42,27 @@ class JpegCell(Cell):
         self.rounds, self.search_work = rounds, search_work
         self.parsed = [parse(data) for data in self.streams]
         first = self.parsed[0]
-        kinds = {(s.height, s.width, s.subsampling) for s in self.parsed}
+        kinds = {(s.height, s.width, s.sampling) for s in self.parsed}
         if len(kinds) > 1:
-            raise InputError("JPEGs of different sizes or subsampling cannot share a batch.", "Decode them singly.")
-        layout = Layout(first.height, first.width, first.subsampling, self.device)
+            raise InputError(
+                "JPEGs of different size, sampling or colours cannot share a batch.", "Decode them singly."
+            )
+        layout = Layout(first.height, first.width, first.sampling, self.device)
         symbols = torch.stack([pack_symbols(s, layout) for s in self.parsed]).to(self.device)
         tables = torch.stack([pack_tables(s, layout) for s in self.parsed]).to(self.device)
         self.box = Box(layout, symbols, tables)
         self.centre = torch.cat([decode_image(data) for data in self.streams]).to(self.device)
         self.distortion = expected_rms(self.box)
         self.own_bytes = torch.tensor([written_here(s) for s in self.parsed])
-        """Bool [B]: files of this encoder, which `contains` compares byte for byte."""
+        """Bool [B]: files of this encoder, for which equal coefficients are equal bytes."""
 
     def contains(self, byte_image: Tensor) -> Tensor:
-        """Bool [B]: the real encoder gives the same bytes or, unless `own_bytes`, the same coefficients and tables."""
-        rewritten = [encode_like(s, one) for s, one in zip(self.parsed, byte_image, strict=True)]
-        same = [new == old for new, old in zip(rewritten, self.streams, strict=True)]
-        for b, own in enumerate(self.own_bytes.tolist()):
-            if not own:
-                same[b] = self._differing(b, rewritten[b]) == 0
-        return torch.tensor(same, dtype=torch.bool, device=self.device)
+        """Bool [B]: the real encoder gives y's coefficients with y's tables, and if `own_bytes`, y's bytes."""
+        return self.differing_symbols(byte_image) == 0
 
     def differing_symbols(self, byte_image: Tensor) -> Tensor:
-        """Int64 [B]: coefficients of the real encoder's file that differ from those of y."""
-        rewritten = [encode_like(s, one) for s, one in zip(self.parsed, byte_image, strict=True)]
-        counts = [0 if new == self.streams[b] else self._differing(b, new) for b, new in enumerate(rewritten)]
+        """Int64 [B]: coefficients that the real encoder gives and that differ from those of y."""
+        counts = [self._differing(b, one) for b, one in enumerate(byte_image)]
         return torch.tensor(counts, device=self.device)
 
     def measure(self, x: Tensor) -> Tensor:
@@ -86,34 +83,50 @@ class JpegCell(Cell):
         """Uint8 [B,3,H,W]: a byte image of the cell near x, by the integer model of the encoder (see `snap.py`)."""
         return snap(self.box, x, self.centre, self.search_work)
 
-    def _differing(self, b: int, data: bytes) -> int:
-        found, wanted = parse(data), self.parsed[b]
-        if not np.array_equal(found.component_tables(), wanted.component_tables()):
-            return int(self.box.layout.valid.sum()) * 64
-        symbols = pack_symbols(found, self.box.layout).to(self.device)
-        return int(((symbols != self.box.symbols[b]) & self.box.layout.valid[..., None]).sum())
+    def _differing(self, b: int, byte_image: Tensor) -> int:
+        rewritten = encode_like(self.parsed[b], byte_image)
+        if rewritten == self.streams[b]:
+            return 0
+        found = encoded_symbols(self.parsed[b], byte_image.to(self.device), self.box.layout, rewritten)
+        return int(((found != self.box.symbols[b]) & self.box.layout.valid[..., None]).sum())
 
     def _render(self, unquantised: Tensor) -> Tensor:
-        layout = self.box.layout
-        luma, chroma = self.box.pixels(unquantised)
-        luma = (luma + 128.0).clamp(0, 255)
+        layout, planes = self.box.layout, []
+        for plane, (v, h), centre in zip(
+            self.box.planes(unquantised), layout.sampling.factors, self.box.centre, strict=True
+        ):
+            shown = (plane + 128.0).clamp(0, 255) - 128.0 + centre
+            planes.append(upsample(shown, (layout.v // v, layout.h // h), (layout.height, layout.width)))
         if layout.grey:
-            return luma.expand(-1, 3, -1, -1) / 255.0
-        chroma = chroma.clamp(-128, 127)
-        chroma = upsample(chroma, -2, layout.height) if layout.v == 2 else chroma
-        chroma = upsample(chroma, -1, layout.width) if layout.h == 2 else chroma
-        ycc = torch.cat([luma, chroma], 1)
-        return torch.einsum("ij,bjhw->bihw", self.box.to_rgb, ycc).clamp(0, 255) / 255.0
+            return planes[0][:, None].expand(-1, 3, -1, -1) / 255.0
+        return torch.einsum("ij,bjhw->bihw", self.box.inverse, torch.stack(planes, 1)).clamp(0, 255) / 255.0
+
+
+def encoded_symbols(stream: Stream, byte_image: Tensor, layout: Layout, rewritten: bytes | None) -> Tensor:
+    """Int32 [M,N,K,64]: what the encoder makes of uint8 [3,H,W] with a file's tables and sampling.
+
+    That is what the real encoder has `rewritten`; where Pillow cannot write such a file, what the integer model gives.
+    """
+    if rewritten is None:
+        return quantise(coefficients(byte_image[None], layout), pack_tables(stream, layout).to(byte_image.device))[0]
+    found = parse(rewritten)
+    if not np.array_equal(found.component_tables(), stream.component_tables()):
+        raise AssertionError("libjpeg wrote other quantisation tables than it was given")
+    return pack_symbols(found, layout).to(byte_image.device)
 
 
 def pack_symbols(stream: Stream, layout: Layout) -> Tensor:
-    """Int32 [M,N,K,64]: the quantised coefficients of a file, MCU by MCU."""
-    planes = [torch.from_numpy(plane.astype(np.int32)) for plane in read_coefficients(stream)]
-    luma = planes[0].reshape(layout.grid[0], layout.v, layout.grid[1], layout.h, 64).transpose(1, 2).flatten(2, 3)
-    return torch.cat([luma, *(plane[:, :, None] for plane in planes[1:])], 2)
+    """Int32 [M,N,K,64]: the quantised coefficients of a file, MCU by MCU; 0 in blocks that do not exist."""
+    (m, n), packed = layout.grid, []
+    for number, ((v, h), plane) in enumerate(zip(layout.sampling.factors, read_coefficients(stream), strict=True)):
+        rows, columns = layout.component_shape(number)
+        whole = np.zeros((m * v, n * h, 64), np.int32)
+        whole[:rows, :columns] = plane[:rows, :columns]
+        packed.append(torch.from_numpy(whole).reshape(m, v, n, h, 64).transpose(1, 2).flatten(2, 3))
+    return torch.cat(packed, 2)
 
 
 def pack_tables(stream: Stream, layout: Layout) -> Tensor:
     """Int32 [1,1,K,64]: the quantisation table of each block of an MCU."""
     tables = torch.from_numpy(stream.component_tables())
-    return torch.cat([tables[:1].expand(layout.luma_blocks, 64), tables[1:]])[None, None]
+    return tables.repeat_interleave(torch.tensor([v * h for v, h in layout.sampling.factors]), 0)[None, None]

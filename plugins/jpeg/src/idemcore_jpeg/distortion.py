@@ -21,14 +21,13 @@ FADE = (-6.0, -1.5)
 
 def expected_rms(box: Box) -> Tensor:
     """[B] float32: the expected rms error of g(y) over RGB, in [0,1] units; within about 30 % on photographs."""
-    split = box.layout.luma_blocks
-    y, y_variance = _errors(box, slice(0, split), None)
-    if box.layout.grey:
-        return y.sqrt() / 255
-    cb, _ = _errors(box, slice(split, split + 1), y_variance)
-    cr, _ = _errors(box, slice(split + 1, split + 2), y_variance)
-    _, from_cb, from_cr = box.to_rgb.square().mean(0)
-    rms: Tensor = (y + from_cb * cb + from_cr * cr).sqrt() / 255
+    total, luma_variance = torch.zeros((), device=box.steps.device), None
+    weights = box.inverse.square().mean(0)
+    for number, blocks in enumerate(box.layout.component_blocks()):
+        error, variance = _errors(box, blocks, luma_variance)
+        total = total + weights[number] * error
+        luma_variance = variance if number == 0 and box.layout.sampling.colours == "YCbCr" else luma_variance
+    rms: Tensor = total.sqrt() / 255
     return rms
 
 

@@ -9,14 +9,17 @@ from torch import Tensor
 
 from idemcore.errors import BitstreamError
 from idemcore.imageio import to_bytes
+from idemcore.metadata import Metadata
 from idemcore.protocols import Encoder
 from idemcore.runtime import Runtime
 
-from .cell import JpegCell
+from .cell import JpegCell, encoded_symbols
 from .config import JpegConfig
 from .entropy import read_coefficients
-from .files import decode_image, encode_image, quality_of, written_here
-from .stream import PROGRESSIVE, parse
+from .files import decode_image, encode_image, encode_like, quality_of, writable, written_here
+from .layout import Layout
+from .stream import APP1, APP2, PROGRESSIVE, Stream, parse
+from .writer import write
 
 
 class JpegEncoder(Encoder):
@@ -43,14 +46,41 @@ class JpegEncoder(Encoder):
 
     def describe(self, stream: bytes) -> dict[str, str | int | float]:
         """Coding, quality (if the file has libjpeg's standard tables), subsampling, and what makes an image exact."""
-        found = parse(stream)
+        found, metadata = parse(stream), self.metadata(stream)
         return {
             "coding": "progressive" if found.frame == PROGRESSIVE else "baseline",
             "quality": quality_of(found) or "not libjpeg's tables",
             "subsampling": found.subsampling,
+            **({"colours": "RGB"} if found.sampling.colours == "RGB" else {}),
+            **({"orientation": metadata.orientation} if metadata.orientation > 1 else {}),
             "compared": "bytes" if written_here(found) else "coefficients and tables",
+            **({} if writable(found) else {"encoder": "integer model of libjpeg"}),
         }
+
+    def metadata(self, stream: bytes) -> Metadata:
+        """EXIF and colour profile; a profile that lacks a part is left out."""
+        found = parse(stream)
+        exif = next(iter(found.payloads(APP1, b"Exif\0")), b"")[1:]
+        return Metadata(exif, _profile(found))
+
+    def rewrite(self, stream: bytes, byte_image: Tensor) -> bytes:
+        """The file that `byte_image` gives with the tables, sampling and metadata of another."""
+        found = parse(stream)
+        rewritten = encode_like(found, byte_image[0])
+        if rewritten is not None and written_here(found):
+            return rewritten
+        layout = Layout(found.height, found.width, found.sampling)
+        symbols = encoded_symbols(found, byte_image[0].cpu(), layout, rewritten)
+        return write(found, symbols.numpy(), layout)
 
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> JpegCell:
         """The quantisation cells of JPEG files of one size and subsampling."""
         return JpegCell(streams, self.device)
+
+
+def _profile(stream: Stream) -> bytes:
+    """Put together from its numbered parts."""
+    parts = {body[0]: body[2:] for body in stream.payloads(APP2, b"ICC_PROFILE\0") if len(body) > 2}
+    total = {body[1] for body in stream.payloads(APP2, b"ICC_PROFILE\0") if len(body) > 2}
+    complete = total == {len(parts)} and sorted(parts) == list(range(1, len(parts) + 1))
+    return b"".join(parts[number] for number in sorted(parts)) if complete else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import operator
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from idemcore.limits import RAISE
 from .stream import BASELINE, Stream, parse
 
 PILLOW_SAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2, "grey": -1}
+"""What Pillow's encoder can write; of the others, the integer model has the last word."""
+
+LARGEST_STEP = 8191
+"""Eight times this is the largest divisor of libjpeg's 16-bit integers."""
 
 
 def encode_image(byte_image: Tensor, **options: object) -> bytes:
@@ -44,21 +49,38 @@ def decode_image(data: bytes) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255.0
 
 
-def encode_like(stream: Stream, byte_image: Tensor) -> bytes:
-    """Encodes with the tables and subsampling of another file, and with its kind of Huffman tables."""
-    tables = stream.component_tables().tolist()
-    if len(tables) == 3 and tables[1] == tables[2]:
-        tables = tables[:2]
-    sampling, grey = PILLOW_SAMPLING[stream.subsampling], stream.subsampling == "grey"
-    optimize = stream.huffman != standard_huffman(grey)
-    return encode_image(byte_image, qtables=tables, subsampling=sampling, optimize=optimize, grey=grey)
+def encode_like(stream: Stream, byte_image: Tensor) -> bytes | None:
+    """Encodes with another file's tables, sampling and kind of Huffman tables; None if Pillow cannot write such."""
+    options = _pillow_options(stream)
+    return None if options is None else encode_image(byte_image, **options)
+
+
+def writable(stream: Stream) -> bool:
+    """Whether Pillow can write a file with these tables and this sampling."""
+    return _pillow_options(stream) is not None
+
+
+def _pillow_options(stream: Stream) -> dict[str, object] | None:
+    sampling, tables = stream.sampling, stream.component_tables()
+    rgb, grey = sampling.colours == "RGB", sampling.colours == "grey"
+    if sampling.name not in PILLOW_SAMPLING or (rgb and sampling.name != "4:4:4") or tables.max() > LARGEST_STEP:
+        return None
+    # The last table serves all further components.
+    short = 1 if (tables == tables[0]).all() and rgb else 2 if (tables[1:] == tables[-1]).all() else 3
+    kind = {"subsampling": PILLOW_SAMPLING[sampling.name], "grey": grey, "keep_rgb": rgb}
+    optimize = stream.huffman != parse(encode_image(torch.zeros(3, 8, 8, dtype=torch.uint8), **kind)).huffman
+    return {**kind, "qtables": tables[:short].tolist(), "optimize": optimize}
 
 
 def written_here(stream: Stream) -> bool:
-    """Whether the file has the headers this encoder writes, so that the same coefficients give the same bytes."""
-    blank = torch.zeros(3, stream.height, stream.width, dtype=torch.uint8)
+    """Whether the file has the segments this encoder writes, so that the same coefficients give the same bytes."""
     usual = stream.frame == BASELINE and len(stream.scans) == 1 and not stream.trailing
-    return usual and parse(encode_like(stream, blank)).header == stream.header
+    again = encode_like(stream, torch.zeros(3, stream.height, stream.width, dtype=torch.uint8)) if usual else None
+    if again is None:
+        return False
+    found = parse(again)
+    tables = ([body[:1] for _, body in one.huffman] for one in (found, stream))
+    return found.header == stream.header and operator.eq(*tables)
 
 
 def quality_of(stream: Stream) -> int:
@@ -70,8 +92,3 @@ def quality_of(stream: Stream) -> int:
         if np.array_equal(tables, ((standard * scale + 50) // 100).clip(1, 255)[: len(tables)]):
             return quality
     return 0
-
-
-def standard_huffman(grey: bool) -> bytes:
-    """The Huffman segments of a file that does not fit them to the image."""
-    return parse(encode_image(torch.zeros(3, 8, 8, dtype=torch.uint8), grey=grey)).huffman

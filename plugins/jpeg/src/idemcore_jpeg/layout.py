@@ -1,27 +1,28 @@
-"""How libjpeg cuts an image into MCUs, blocks and chroma samples, as index maps and as matrices.
+"""How libjpeg cuts an image into MCUs, blocks and samples, as index maps and as matrices.
 
-A *tile* is the pixel area of one MCU: 8x8 (4:4:4, grey), 8x16 (4:2:2) or 16x16 (4:2:0). What an MCU's coefficients are
-depends on its own tile only, at the image's edges too, where libjpeg repeats the last pixels:
+A *tile* is the pixel area of one MCU: 8x8 (4:4:4, grey), 8x16 (4:2:2), 16x16 (4:2:0) and so on. What an MCU's
+coefficients are depends on its own tile only, at the image's edges too, where libjpeg repeats the last pixels:
 
-    rgb tile -> y cb cr -> luma_index   -> blocks of 8x8 -> DCT -> 64 coefficients each
-                        -> chroma_index -> mean of 1, 2 or 4 pixels -> DCT
+    rgb tile -> components -> index -> each sample the mean of 1 to 16 pixels -> blocks of 8x8 -> DCT -> coefficients
 
 Tiles are stored [3,B,M,N,P]: channel, image, MCU row, MCU column, pixel (row by row). Coefficients are stored
-[B,M,N,K,64]: K blocks an MCU (luma row by row, then Cb, Cr), natural order, orthonormal scale.
+[B,M,N,K,64]: K blocks an MCU (component by component, each row by row), natural order, orthonormal scale.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FACTORS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2), "grey": (1, 1)}
-"""Rows and columns of luma blocks in an MCU."""
+from .colour import COLOURS
+from .sampling import Factors, Sampling
 
 
 @functools.lru_cache(maxsize=1)
@@ -34,23 +35,47 @@ def dct_matrix() -> Tensor:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Neighbouring components of equal factors, which are sampled alike."""
+
+    components: slice
+    blocks: slice
+    """Of an MCU."""
+    factors: Factors
+
+    @property
+    def count(self) -> int:
+        """Components."""
+        return int(self.components.stop - self.components.start)
+
+    @property
+    def blocks_each(self) -> int:
+        return self.factors[0] * self.factors[1]
+
+
+@dataclass(frozen=True)
+class SampleMap:
+    """Which pixels of a tile make the samples of a group's components, n blocks each."""
+
+    group: Group
+    index: Tensor
+    """Int64 [n*64,S]: the S pixels averaged into each sample, block by block."""
+    bias: Tensor
+    """Int32 [n*64]: what libjpeg adds to the sum of them before it divides."""
+    analyse: Tensor
+    """Float32 [n*64,P]: from a component's values of a tile to coefficients; rows of blocks outside the image are 0."""
+    invert: Tensor
+    """Float32 [P,n*64]: pseudo-inverse, the smallest change of a tile that makes a change of coefficients."""
+
+
+@dataclass(frozen=True)
 class TileMap:
-    """Which pixels of a tile make which samples: one map for inner tiles, others for the right and bottom edges."""
+    """What all tiles of some rows and columns have in common: one for inner tiles, others for the edges."""
 
     rows: slice
     columns: slice
-    luma_index: Tensor
-    """Int64 [L*64]: pixel of each luma sample, block by block."""
-    chroma_index: Tensor
-    """Int64 [64,S]: the S pixels averaged into each chroma sample."""
-    luma: Tensor
-    """Float32 [L*64,P]: from the luma of a tile to its coefficients; rows of blocks outside the image are 0."""
-    chroma: Tensor
-    """Float32 [64,P]."""
-    luma_inverse: Tensor
-    """Float32 [P,L*64]: pseudo-inverse, the smallest change of a tile that makes a change of coefficients."""
-    chroma_inverse: Tensor
-    """Float32 [P,64]."""
+    samples: list[SampleMap]
+    """Of each group."""
     real: Tensor
     """Bool [P]: pixels inside the image."""
 
@@ -61,18 +86,21 @@ class TileMap:
 
 
 class Layout:
-    """Geometry of all images of one size and subsampling."""
+    """Geometry of all images of one size and sampling."""
 
-    def __init__(self, height: int, width: int, subsampling: str, device: torch.device | str = "cpu") -> None:
-        self.height, self.width, self.subsampling = height, width, subsampling
-        self.grey = subsampling == "grey"
-        self.v, self.h = FACTORS[subsampling]
+    def __init__(self, height: int, width: int, sampling: Sampling | str, device: torch.device | str = "cpu") -> None:
+        """`sampling` may be a name, such as 4:2:0."""
+        self.height, self.width = height, width
+        self.sampling = Sampling.named(sampling) if isinstance(sampling, str) else sampling
+        self.colours = COLOURS[self.sampling.colours]
+        self.grey = self.sampling.colours == "grey"
+        self.v, self.h = self.sampling.mcu
         self.tile = (8 * self.v, 8 * self.h)
         self.grid = (math.ceil(height / self.tile[0]), math.ceil(width / self.tile[1]))
-        self.luma_blocks = self.v * self.h
-        self.blocks = self.luma_blocks + (0 if self.grey else 2)
+        self.groups = list(_groups(self.sampling.factors))
+        self.blocks = self.groups[-1].blocks.stop
         self.valid = self._valid().to(device)
-        """Bool [M,N,K]: blocks that exist; libjpeg fills MCUs at the edges with empty luma blocks."""
+        """Bool [M,N,K]: blocks that exist; libjpeg fills MCUs at the edges with empty ones."""
         self.maps = [self._map(r, c, device) for r in self._spans(0) for c in self._spans(1)]
 
     def tiles(self, image: Tensor) -> Tensor:
@@ -94,9 +122,15 @@ class Layout:
         width = len(self._spans(1))
         return torch.cat([torch.cat(parts[i : i + width], axis + 1) for i in range(0, len(parts), width)], axis)
 
+    def component_blocks(self) -> Iterator[slice]:
+        """For each component, its blocks in an MCU."""
+        for group in self.groups:
+            for first in range(group.blocks.start, group.blocks.stop, group.blocks_each):
+                yield slice(first, first + group.blocks_each)
+
     def component_shape(self, component: int) -> tuple[int, int]:
         """Rows and columns of blocks that a component stores."""
-        v, h = (self.v, self.h) if component == 0 else (1, 1)
+        v, h = self.sampling.factors[component]
         return math.ceil(self.height * v / self.tile[0]), math.ceil(self.width * h / self.tile[1])
 
     def _spans(self, axis: int) -> list[tuple[slice, int]]:
@@ -106,37 +140,59 @@ class Layout:
         return [(slice(0, whole), tile)] * bool(whole) + [(slice(whole, count), rest)] * bool(rest)
 
     def _valid(self) -> Tensor:
-        valid = torch.ones(*self.grid, self.blocks, dtype=torch.bool)
-        rows, columns = self.component_shape(0)
-        row = torch.arange(self.grid[0])[:, None] * self.v + torch.arange(self.v)
-        column = torch.arange(self.grid[1])[:, None] * self.h + torch.arange(self.h)
-        inside = (row < rows)[:, None, :, None] & (column < columns)[None, :, None, :]
-        valid[..., : self.luma_blocks] = inside.flatten(2)
-        return valid
+        inside = []
+        for component, (v, h) in enumerate(self.sampling.factors):
+            rows, columns = self.component_shape(component)
+            row = torch.arange(self.grid[0])[:, None] * v + torch.arange(v) < rows
+            column = torch.arange(self.grid[1])[:, None] * h + torch.arange(h) < columns
+            inside.append((row[:, None, :, None] & column[None, :, None, :]).flatten(2))
+        return torch.cat(inside, 2)
 
     def _map(self, row: tuple[slice, int], column: tuple[slice, int], device: torch.device | str) -> TileMap:
         (rows, real_rows), (columns, real_columns) = row, column
-        pixel = torch.arange(self.tile[0] * self.tile[1]).reshape(self.tile)
         real = torch.zeros(self.tile, dtype=torch.bool)
         real[:real_rows, :real_columns] = True
-        luma_rows = torch.arange(self.tile[0]).clamp(max=real_rows - 1)
-        all_columns = torch.arange(self.tile[1]).clamp(max=real_columns - 1)
-        by_block = pixel[luma_rows][:, all_columns].reshape(self.v, 8, self.h, 8).transpose(1, 2).reshape(-1)
-        # libjpeg repeats columns before it averages chroma, but repeats rows of the averages.
-        last = math.ceil(real_rows / self.v) - 1
-        chroma_rows = (torch.arange(8).clamp(max=last)[:, None] * self.v + torch.arange(self.v)).flatten()
-        sampled = pixel[chroma_rows.clamp(max=real_rows - 1)][:, all_columns]
-        averaged = sampled.reshape(8, self.v, 8, self.h).transpose(1, 2).reshape(64, -1)
-        used = self.valid[rows, columns][0, 0, : self.luma_blocks].cpu().repeat_interleave(64)
-        luma = torch.block_diag(*[dct_matrix()] * self.luma_blocks) @ _selection(by_block[:, None], pixel.numel())
-        luma = luma * used[:, None]
-        chroma = dct_matrix() @ _selection(averaged, pixel.numel())
-        both = (luma, chroma, torch.linalg.pinv(luma), torch.linalg.pinv(chroma))
-        analyse, analyse_chroma, invert, invert_chroma = (matrix.float().to(device) for matrix in both)
-        where = (by_block.to(device), averaged.to(device))
-        return TileMap(rows, columns, *where, analyse, analyse_chroma, invert, invert_chroma, real.flatten().to(device))
+        used = self.valid[rows, columns][0, 0].cpu()
+        samples = [self._samples(group, real_rows, real_columns, used, device) for group in self.groups]
+        return TileMap(rows, columns, samples, real.flatten().to(device))
+
+    def _samples(
+        self, group: Group, real_rows: int, real_columns: int, used: Tensor, device: torch.device | str
+    ) -> SampleMap:
+        (v, h), pixel = group.factors, torch.arange(self.tile[0] * self.tile[1]).reshape(self.tile)
+        tall, wide = self.v // v, self.h // h
+        # libjpeg repeats columns, and rows up to a whole `self.v`, before it averages; other rows after that.
+        last = math.ceil(real_rows / self.v) * v - 1
+        sampled = torch.arange(8 * v).clamp(max=last)[:, None] * tall + torch.arange(tall)
+        from_rows = sampled.flatten().clamp(max=real_rows - 1)
+        from_columns = torch.arange(self.tile[1]).clamp(max=real_columns - 1)
+        averaged = pixel[from_rows][:, from_columns].reshape(v, 8, tall, h, 8, wide)
+        index = averaged.permute(0, 3, 1, 4, 2, 5).reshape(v * h * 64, tall * wide)
+        exists = used[group.blocks][: group.blocks_each].repeat_interleave(64)
+        dct = torch.block_diag(*[dct_matrix()] * group.blocks_each)
+        analyse = dct @ _selection(index, pixel.numel()) * exists[:, None]
+        matrices = (matrix.float().to(device) for matrix in (analyse, torch.linalg.pinv(analyse)))
+        bias = averaging_bias(tall, wide).repeat(group.blocks_each)
+        return SampleMap(group, index.to(device), bias.to(device), *matrices)
+
+
+def averaging_bias(tall: int, wide: int) -> Tensor:
+    """Int32 [64]: added to the sum of tall x wide pixels before it is divided; alternates along a row (jcsample.c)."""
+    alternating = {(1, 1): (0, 0), (1, 2): (0, 1), (2, 2): (1, 2)}
+    even, odd = alternating.get((tall, wide), (tall * wide // 2, tall * wide // 2))
+    return torch.tensor([even, odd], dtype=torch.int32).repeat(32)
+
+
+def _groups(factors: tuple[Factors, ...]) -> Iterator[Group]:
+    component = block = 0
+    for pair, members in groupby(factors):
+        count = len(list(members))
+        size = count * pair[0] * pair[1]
+        yield Group(slice(component, component + count), slice(block, block + size), pair)
+        component, block = component + count, block + size
 
 
 def _selection(index: Tensor, pixels: int) -> Tensor:
     """Float64 [samples,P]: each sample is the mean of the pixels it lists."""
-    return F.one_hot(index, pixels).double().mean(1)
+    matrix = torch.zeros(len(index), pixels, dtype=torch.float64)
+    return matrix.scatter_add_(1, index, torch.full(index.shape, 1 / index.shape[1], dtype=torch.float64))

@@ -1,6 +1,6 @@
 """libjpeg-turbo's encoder up to the quantised coefficients, in integers and bit for bit, over batches of tiles.
 
-Colour conversion, chroma averaging, the accurate integer DCT ("islow", Loeffler, Ligtenberg and Moschytz 1989) and
+Colour conversion, averaging, the accurate integer DCT ("islow", Loeffler, Ligtenberg and Moschytz 1989) and
 quantisation, as in jccolor.c, jcsample.c, jfdctint.c and jcdctmgr.c. Unscaled coefficients are 8 times the orthonormal
 DCT.
 """
@@ -10,44 +10,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .colour import Colours
 from .layout import Layout, TileMap
-
-HALF = 1 << 15
-COLOUR = torch.tensor([[19595, 38470, 7471], [-11059, -21709, 32768], [32768, -27439, -5329]], dtype=torch.int32)
-"""Rows Y, Cb, Cr in 16-bit fixed point; columns R, G, B."""
-OFFSET = torch.tensor([HALF, (128 << 16) + HALF - 1, (128 << 16) + HALF - 1], dtype=torch.int32)
 
 F_0_298, F_0_390, F_0_541, F_0_765, F_0_899, F_1_175 = 2446, 3196, 4433, 6270, 7373, 9633
 F_1_501, F_1_847, F_1_961, F_2_053, F_2_562, F_3_072 = 12299, 15137, 16069, 16819, 20995, 25172
 
 
-def fixed_point_ycc(rgb: Tensor) -> Tensor:
-    """Int32 [3,...] 0..255 -> int32 [3,...]: Y, Cb, Cr before the shift by 16 bits that rounds them."""
-    r, g, b = rgb.int()
-    rows = [r * int(c[0]) + g * int(c[1]) + b * int(c[2]) + int(o) for c, o in zip(COLOUR, OFFSET, strict=True)]
-    return torch.stack(rows)
+def average(pixels: Tensor, bias: Tensor) -> Tensor:
+    """Int32 [...,N,S] of pixels, and the [N] of `SampleMap.bias` -> samples [...,N]."""
+    count = pixels.shape[-1]
+    return divide(pixels.sum(-1, dtype=torch.int32) + bias, count) if count > 1 else pixels[..., 0]
 
 
-def averaging_bias(samples: int, device: torch.device) -> Tensor:
-    """Int32 [64]: what libjpeg adds before it divides a sum of 1, 2 or 4 pixels; alternates along a row."""
-    first = {1: 0, 2: 0, 4: 1}[samples]
-    odd = torch.arange(64, device=device, dtype=torch.int32) & 1
-    return first + odd * (samples > 1)
+def divide(total: Tensor, count: int) -> Tensor:
+    """Int32, rounded downwards."""
+    if count & (count - 1):
+        return total.div(count, rounding_mode="floor")
+    return total >> (count.bit_length() - 1)
 
 
-def average(samples: Tensor) -> Tensor:
-    """Int32 [...,64,S] of pixels -> [...,64] chroma samples."""
-    count = samples.shape[-1]
-    return (samples.sum(-1, dtype=torch.int32) + averaging_bias(count, samples.device)) >> (count.bit_length() - 1)
-
-
-def tile_coefficients(rgb: Tensor, where: TileMap, grey: bool = False) -> Tensor:
+def tile_coefficients(rgb: Tensor, where: TileMap, colours: Colours) -> Tensor:
     """Byte tiles, int32 [3,T,P] -> unscaled coefficients, int32 [T,K,64]."""
-    ycc = fixed_point_ycc(rgb) >> 16
-    samples = [ycc[0][:, where.luma_index].unflatten(-1, (-1, 64))]
-    if not grey:
-        samples += [average(plane[:, where.chroma_index])[:, None] for plane in ycc[1:]]
-    return forward_dct(torch.cat(samples, 1) - 128)
+    planes = colours.integers(rgb) >> 16
+    blocks = []
+    for samples in where.samples:
+        averages = average(planes[samples.group.components][..., samples.index], samples.bias)
+        blocks += [component.unflatten(-1, (-1, 64)) for component in averages]
+    return forward_dct(torch.cat(blocks, 1) - 128)
 
 
 def coefficients(byte_image: Tensor, layout: Layout) -> Tensor:
@@ -56,7 +46,7 @@ def coefficients(byte_image: Tensor, layout: Layout) -> Tensor:
     out = torch.zeros(*tiles.shape[1:4], layout.blocks, 64, dtype=torch.int32, device=tiles.device)
     for where in layout.maps:
         part = tiles[:, :, where.rows, where.columns]
-        values = tile_coefficients(part.flatten(1, 3), where, layout.grey)
+        values = tile_coefficients(part.flatten(1, 3), where, layout.colours)
         out[:, where.rows, where.columns] = values.unflatten(0, part.shape[1:4])
     return out
 

@@ -1,12 +1,13 @@
 """Tabu search (Glover 1989) for byte tiles whose coefficients, by libjpeg's integers, fall into given intervals.
 
-A step adds -1, 0 or +1 to each channel of one pixel. The objective, in grey levels of an orthonormal DCT, is
+A step adds -1, 0 or +1 to each channel of one pixel, to all three at once if the file is grey. The objective, in grey
+levels of an orthonormal DCT, is
 
     F = 1/2 sum_k w_k max(0, distance of coefficient k outside its interval)^2
 
 with intervals narrowed a little, and weights w_k that grow while coefficient k is outside, so that what keeps failing
-comes to matter most. What every step at every pixel does to F is known at once: it changes the pixel's Y, Cb and Cr by
--1, 0 or +1, these act on different blocks, and a sample moves the coefficients of its block along a column of the DCT.
+comes to matter most. What every step at every pixel does to F is known at once (`gains.py`): it changes the pixel's Y,
+Cb and Cr (or R, G and B) by -1, 0 or +1, and these act on different blocks.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import itertools
 import torch
 from torch import Tensor
 
-from .layout import TileMap, dct_matrix
-from .model import COLOUR, average, averaging_bias, fixed_point_ycc, tile_coefficients
+from .colour import Colours
+from .gains import SIGNS, Gains
+from .layout import TileMap
+from .model import tile_coefficients
 
 STEPS = torch.tensor(list(itertools.product((-1, 0, 1), repeat=3)), dtype=torch.int32)
-REACH = 0.26
-"""A sample's step of 1 moves a coefficient by less: those further inside their interval need no look."""
+GREY_STEPS = SIGNS[:, None].expand(3, 3)
 INNER, INNER_LIMIT = 0.3, 0.5
 """By how much intervals are narrowed: a share of their half width, and at most so many grey levels."""
 GROWTH = 0.1
@@ -37,31 +39,18 @@ TENURE = (3, 10)
 class Search:
     """Searches many tiles of one map side by side; each tile's path depends on nothing but that tile."""
 
-    def __init__(self, where: TileMap, grey: bool, iterations: int, seed: int) -> None:
+    def __init__(self, where: TileMap, colours: Colours, iterations: int, seed: int) -> None:
         device = where.real.device
-        self.where, self.grey, self.iterations, self.seed = where, grey, iterations, seed
-        self.basis = dct_matrix().float().to(device)
-        self.steps = STEPS.to(device)
-        self.shifts = (STEPS @ COLOUR.T).to(device)
-        """Int32 [steps,3]: what a step adds to Y, Cb and Cr in fixed point."""
-        pixels = where.real.numel()
-        self.block = self._first(where.luma_index, pixels) // 64
-        """Int64 [P]: luma block of each pixel."""
-        self.members = [(self.block == k).nonzero()[:, 0] for k in self.block.unique()]
-        """Pixels of each luma block."""
-        self.samples = where.chroma_index.shape[1]
-        self.shift = self.samples.bit_length() - 1
-        self.weights = torch.zeros(pixels, 64, dtype=torch.int32, device=device)
-        """Int32 [P,64]: times that a pixel counts in each chroma sample."""
-        for column in where.chroma_index.T:
-            self.weights[column, torch.arange(64, device=device)] += 1
-        self.chroma_sample = self.weights.argmax(1)
-
-    @staticmethod
-    def _first(index: Tensor, pixels: int) -> Tensor:
-        """For each pixel, the first sample made of it."""
-        first = torch.full((pixels,), len(index) - 1, device=index.device)
-        return first.scatter_reduce(0, index, torch.arange(len(index), device=index.device), "amin")
+        self.where, self.colours, self.iterations, self.seed = where, colours, iterations, seed
+        grey = len(colours.fixed) == 1
+        self.steps = (GREY_STEPS if grey else STEPS).to(device)
+        """Int32 [steps,3]."""
+        self.shifts = (self.steps.cpu() @ colours.fixed.T).to(device)
+        """Int32 [steps,C]: what a step adds to each component in fixed point."""
+        self.gains = [Gains(samples, where) for samples in where.samples]
+        densest = max(self.gains, key=lambda gains: gains.samples.group.blocks_each).block
+        self.members = [(densest == k).nonzero()[:, 0] for k in densest.unique()]
+        """Pixels of each block of the densest component."""
 
     def run(self, start: Tensor, wanted: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Byte tiles int32 [3,T,P], tiles wanted, bounds int32 [T,K,64] -> the best tiles found and their F [T]."""
@@ -91,7 +80,7 @@ class Search:
         return best, best_penalty
 
     def _step(self, tiles: Tensor, score: Tensor, tabu: Tensor, until: int) -> None:
-        """Takes the best step of each tile, and the best of every other luma block where it lowers F."""
+        """Takes the best step of each tile, and the best of every other block of `members` where it lowers F."""
         overall = score.flatten(1).min(1).values
         for members in self.members:
             value, chosen = score[..., members].flatten(1).min(1)
@@ -102,20 +91,18 @@ class Search:
 
     def _outside(self, tiles: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Distances below and above the intervals [T,K,64], negative inside."""
-        found = tile_coefficients(tiles, self.where, self.grey)
+        found = tile_coefficients(tiles, self.where, self.colours)
         return (low - found) / 8.0, (found - high) / 8.0
 
     def scores(self, tiles: Tensor, wanted: Tensor, below: Tensor, above: Tensor, weight: Tensor) -> Tensor:
         """[T,steps,P]: change of F, and a little of the distance to `wanted`; inf for steps without effect."""
-        fixed = fixed_point_ycc(tiles)
-        gains = [self._luma_gains(below, above, weight)]
-        if not self.grey:
-            chroma = zip(fixed[1:] >> 16, *(t[:, -2:].unbind(1) for t in (below, above, weight)), strict=True)
-            gains += [self._chroma_gains(*planes_and_bounds) for planes_and_bounds in chroma]
+        fixed = self.colours.integers(tiles)
+        planes = fixed >> 16
+        gains = [gain for group in self.gains for gain in group(planes, below, above, weight)]
         score = self._cost(tiles, wanted)
         idle = torch.ones(score.shape, dtype=torch.bool, device=tiles.device)
         for channel, gain in enumerate(gains):
-            # Carries out of the 16 fractional bits: what each step adds to the rounded Y, Cb or Cr.
+            # Carries out of the 16 fractional bits: what each step adds to the rounded component.
             change = ((fixed[channel] & 0xFFFF)[:, None] + self.shifts[:, channel, None]) >> 16
             minus, plus = gain[:, :1], gain[:, 2:]
             score += change * ((plus - minus) / 2 + change * ((plus + minus) / 2))
@@ -124,58 +111,12 @@ class Search:
 
     def _cost(self, tiles: Tensor, wanted: Tensor) -> Tensor:
         """[T,steps,P]: STILL times the change of the squared distance to `wanted`; inf where a step cannot be."""
-        sign = torch.tensor([-1, 0, 1], device=tiles.device)[:, None]
+        sign = SIGNS.to(tiles.device)[:, None]
         moved = tiles[:, :, None] + sign
         away = (tiles - wanted).clamp(-FAR, FAR)[:, :, None]
         cost = STILL * (2 * sign * away + sign.square())
         red, green, blue = cost.masked_fill_((moved < 0) | (moved > 255) | ~self.where.real, torch.inf)
+        if len(self.steps) == 3:
+            return red + green + blue
         total: Tensor = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
         return total.flatten(1, 3)
-
-    def _luma_gains(self, below: Tensor, above: Tensor, weight: Tensor) -> Tensor:
-        """[T,3,P]: change of F if a pixel's luma changes by -1, 0, +1."""
-        blocks = below.shape[1] if self.grey else below.shape[1] - 2
-        if self.where.inner:
-            gains = self._sample_gains(below[:, :blocks], above[:, :blocks], weight[:, :blocks])
-            return gains.transpose(1, 2).flatten(2)[..., self._first(self.where.luma_index, len(self.block))]
-        pattern = self.where.luma.unflatten(0, (-1, 64))[self.block, :, torch.arange(len(self.block))]
-        return self._pattern_gains(below[:, self.block], above[:, self.block], weight[:, self.block], -pattern, pattern)
-
-    def _chroma_gains(self, plane: Tensor, below: Tensor, above: Tensor, weight: Tensor) -> Tensor:
-        """The same for a chroma plane [T,P], rounded averages included; bounds [T,64]."""
-        pixels = plane[:, self.where.chroma_index]
-        if not self.where.inner:
-            return self._edge_chroma_gains(pixels, below, above, weight)
-        rest = (pixels.sum(-1, dtype=torch.int32) + averaging_bias(self.samples, plane.device)) & (self.samples - 1)
-        signs = torch.tensor([-1, 0, 1], dtype=torch.int32, device=plane.device)[:, None]
-        change = (rest[:, None] + signs) >> self.shift
-        gains = self._sample_gains(below[:, None], above[:, None], weight[:, None])[:, 0].gather(1, (change + 1).long())
-        return gains[..., self.chroma_sample]
-
-    def _edge_chroma_gains(self, pixels: Tensor, below: Tensor, above: Tensor, weight: Tensor) -> Tensor:
-        """Where a pixel counts in several samples: encodes the chroma of every changed tile."""
-        total = pixels.sum(-1, dtype=torch.int32) + averaging_bias(self.samples, pixels.device)
-        now = average(pixels)[:, None]
-        minus, plus = (((total[:, None] + sign * self.weights) >> self.shift) - now for sign in (-1, 1))
-        patterns = [delta.float() @ self.basis.T for delta in (minus, plus)]
-        return self._pattern_gains(below[:, None], above[:, None], weight[:, None], *patterns)
-
-    def _sample_gains(self, below: Tensor, above: Tensor, weight: Tensor) -> Tensor:
-        """[T,K,64] -> [T,K,3,64]: change of F if a sample changes by -1, 0, +1."""
-        near = torch.maximum(below, above)
-        count = max(1, int((near > -REACH).sum(-1).max()))
-        near, index = near.topk(count, -1)
-        below, above = below.gather(-1, index)[..., None], above.gather(-1, index)[..., None]
-        weight = weight.gather(-1, index)[..., None]
-        pattern = self.basis[index]
-        minus = torch.maximum(below + pattern, above - pattern).clamp_(min=0).square_().mul_(weight).sum(-2)
-        plus = torch.maximum(below - pattern, above + pattern).clamp_(min=0).square_().mul_(weight).sum(-2)
-        now = (near.clamp(min=0).square() * weight[..., 0]).sum(-1, keepdim=True)
-        return torch.stack([minus - now, torch.zeros_like(plus), plus - now], -2) / 2
-
-    @staticmethod
-    def _pattern_gains(below: Tensor, above: Tensor, weight: Tensor, minus: Tensor, plus: Tensor) -> Tensor:
-        """The same, given the changes of coefficients [..,P,64] of each pixel's -1 and +1; bounds [T,P or 1,64]."""
-        now = (torch.maximum(below, above).clamp(min=0).square() * weight).sum(-1)
-        moved = [torch.maximum(below - p, above + p).clamp(min=0).square().mul(weight).sum(-1) for p in (minus, plus)]
-        return torch.stack([moved[0] - now, torch.zeros_like(moved[0]), moved[1] - now], 1) / 2

@@ -64,7 +64,7 @@ def snap(box: Box, image: Tensor, centre: Tensor, work: int = WORK) -> Tensor:
 
 
 def _snap_one(box: Box, image: Tensor, centre: Tensor, work: int) -> Tensor:
-    wanted, middle = box.layout.tiles(image * 255.0), box.layout.tiles(centre * 255.0)
+    wanted, middle = (box.colourless(box.layout.tiles(one * 255.0)) for one in (image, centre))
     best = BestTiles(box, wanted, work)
     for seed, attempt in enumerate(ATTEMPTS):
         if best.missing:
@@ -103,7 +103,7 @@ class BestTiles:
         """Looks for better tiles than those that miss, of which there is one at least, starting from `origin`."""
         iterations = max(1, min(attempt.iterations, self.work // self.missing))
         for where in self.box.layout.maps:
-            search = Search(where, self.box.layout.grey, iterations, seed)
+            search = Search(where, self.box.layout.colours, iterations, seed)
             for at in self._missing_in(where):
                 self._improve_tiles(at, self._start(attempt, origin, where, at), search)
 
@@ -116,7 +116,7 @@ class BestTiles:
     def _start(self, attempt: Attempt, origin: Tensor, where: TileMap, at: tuple[Tensor, ...]) -> Tensor:
         """Byte tiles [3,T,P] that the search starts from."""
         image, row, column = at
-        start = origin[:, image, row, column].clamp(0, 255)
+        start = self.box.colourless(origin[:, image, row, column].clamp(0, 255))
         if attempt.limit:
             margin = (attempt.margin / self.box.steps[image, 0, 0]).clamp(max=attempt.limit)
             start = self.box.project_tiles(start, where, at, margin, ROUNDS)
