@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 from .errors import InputError, nearest
 from .registry import registry_folder
+from .yamltext import read_text, safe_load
 
 Kind = Literal["codec", "generator"]
 
@@ -118,11 +119,9 @@ def _read_cards(folder: Path) -> tuple[Card, ...]:
 
 def read_card(path: Path) -> Card:
     """The card of a YAML file. Raises InputError naming the key that is wrong."""
-    import yaml
-
     try:
-        return _card(yaml.safe_load(path.read_text(encoding="utf-8")), path.stem)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return _card(safe_load(read_text(path)), path.stem)
+    except ValueError as error:
         raise InputError(f"The model card {path} is not YAML: {error}.") from error
     except _Wrong as error:
         raise InputError(f"The model card {path} is wrong: {error}.") from error

@@ -62,7 +62,22 @@ def read_state_dict(path: Path, hint: str = "") -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise InputError(f"{path} holds no state dict: its entry {name!r} is a {type(value).__name__}.", hint)
+    check_dense(state, path, hint)
     return {name: value.detach() for name, value in state.items()}
+
+
+def check_dense(state: Mapping[str, Tensor], path: Path, hint: str = "") -> None:
+    """Raises InputError for a tensor that holds less than its shape claims: a few bytes can claim any size."""
+    for name, value in state.items():
+        if fault := _unusable(value):
+            raise InputError(f"{path} holds no weights: {name!r} {fault}.", hint)
+
+
+def _unusable(value: Tensor) -> str:
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_nested:
+        return "is no dense tensor with values"
+    held = value.untyped_storage().nbytes()
+    return "is larger than what the file holds of it" if value.numel() * value.element_size() > held else ""
 
 
 def read_pytorch(path: Path, hint: str = "") -> Any:

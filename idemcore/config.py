@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import IdemError, UsageError, nearest
-from .files import read_file
+from .yamltext import TooMuch, compose, read_text, too_much
 
 SCOPES = ("codec", "generator", "solver", "adapter")
 REQUIRED = "???"
 """Default of a field that has none, as OmegaConf writes it."""
+
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What PyYAML and OmegaConf raise, beside their own errors, for values such as `!!int ''`, `9...9` or `${a}`."""
 
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 
@@ -55,8 +58,9 @@ def parse_overrides(items: Sequence[str], scopes: Sequence[str] = SCOPES) -> Val
     for item in items:
         key, _, text = item.partition("=")
         try:
+            compose(text)
             merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([f"{key}={quote_base_60(text)}"]))
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
+        except (OmegaConfBaseException, yaml.YAMLError, *UNREADABLE) as error:
             raise UsageError(f"--set {item}: {_first_line(error)}.", "Quote a value that is not plain YAML.") from error
     return _plain(merged)
 
@@ -68,19 +72,21 @@ def load_config_file(path: str | PathLike[str], scopes: Sequence[str] = SCOPES) 
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        text = read_file(Path(path)).decode()
-        root = yaml.compose(text, yaml.SafeLoader)
+        text = read_text(Path(path))
+        root = compose(text)
         if root is not None:
             _check_scopes(root, path, scopes)
         return _plain(OmegaConf.create(quote_base_60(text))) if root is not None else {}
+    except TooMuch as error:
+        raise too_much(Path(path), error) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         reason = (error.problem or "not YAML").rstrip(".")
         raise UsageError(f"{path}, line {line}: {reason}.", "The file must be YAML.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a text file in YAML: {_first_line(error)}.") from error
-    except OmegaConfBaseException as error:
-        raise UsageError(f"{path}, {getattr(error, 'full_key', '')}: {_first_line(error)}.") from error
+    except (OmegaConfBaseException, *UNREADABLE) as error:
+        raise UsageError(f"{path}, {getattr(error, 'full_key', '') or 'a value'}: {_first_line(error)}.") from error
 
 
 def build_config(config_class: type[T], values: Mapping[str, Any], scope: str) -> T:
@@ -99,7 +105,7 @@ def build_config(config_class: type[T], values: Mapping[str, Any], scope: str) -
             raise _unknown_key(str(key), list(types), scope)
         try:
             config = OmegaConf.merge(config, {key: value})
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, *UNREADABLE) as error:
             where = f"{scope}.{getattr(error, 'full_key', None) or key}"
             message = f"{where}: {value!r} is not of type {types[key]}: {_first_line(error)}."
             raise UsageError(message, f"Default: {_shown(config, key)}.") from error
@@ -109,7 +115,7 @@ def build_config(config_class: type[T], values: Mapping[str, Any], scope: str) -
         raise
     except OmegaConfBaseException as error:
         raise UsageError(f"{scope}.{getattr(error, 'full_key', '')}: {_first_line(error)}.") from error
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{scope}: {error}.".replace("..", ".")) from error
 
 
@@ -168,9 +174,11 @@ def quote_base_60(text: str) -> str:
     import yaml
 
     found = [t for t in yaml.scan(text) if isinstance(t, yaml.ScalarToken) and t.plain and _BASE_60.fullmatch(t.value)]
-    for token in reversed(found):
-        text = f"{text[: token.start_mark.index]}'{token.value}'{text[token.end_mark.index :]}"
-    return text
+    parts, end = list[str](), 0
+    for token in found:
+        parts += [text[end : token.start_mark.index], f"'{token.value}'"]
+        end = token.end_mark.index
+    return "".join([*parts, text[end:]])
 
 
 def _plain(config: Any) -> Values:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, MissingError, UsageError, nearest
-from .files import atomic_write, read_file
+from .files import atomic_write, parse_json, read_file
 from .metrics.protocol import Score, mean_score
 from .registry import registry_folder
 
@@ -44,22 +44,25 @@ class Curve:
     def read(cls, path: Path) -> Curve:
         """Of a JSON file. Raises InputError if it is no curve, UsageError for a path that cannot be read."""
         try:
-            content = json.loads(read_file(path))
+            content = parse_json(read_file(path))
             return cls.of(content, path.stem)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             reason = f"{path} is no result in CompressAI's format: {error}."
             raise InputError(reason, "`idem eval DIR --out FOLDER` writes such files.") from error
 
     @classmethod
     def of(cls, content: Mapping[str, Any], name: str = "") -> Curve:
-        """Of a file's content; raises ValueError, TypeError or KeyError if it is none."""
-        results = {key: list(values) for key, values in content.get("results", content).items()}
+        """Of a file's content; raises ValueError, TypeError, KeyError or OverflowError if it is none."""
+        results = {key: [_number(v) for v in values] for key, values in content.get("results", content).items()}
         if RATE not in results or len({len(values) for values in results.values()}) > 1:
             raise ValueError("'results' must hold lists of one length, 'bpp' among them")
         own = {key: content[key] for key in ("description", "rows", "missing", "meta") if key in content}
-        intervals = {key: [tuple(pair) if pair else None for pair in pairs]
+        intervals = {key: [_pair(pair) if pair else None for pair in pairs]
                      for key, pairs in content.get("intervals", {}).items()}  # fmt: skip
-        return cls(content.get("name", name), results, intervals=intervals, **own)
+        made = cls(str(content.get("name", name)), results, intervals=intervals, **own)
+        for row in made.rows:
+            _check_row(row, made.meta)
+        return made
 
     def content(self) -> dict[str, Any]:
         """The file's, for `of`."""
@@ -80,6 +83,26 @@ class Curve:
         """(bpp, value), by rate, where both are known."""
         pairs = zip(self.results[RATE], self.results[self.key(metric)], strict=True)
         return sorted((rate, value) for rate, value in pairs if rate is not None and value is not None)
+
+
+def _number(value: Any) -> Number:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return None if value is None or not math.isfinite(value) else value
+    raise TypeError(f"{value!r:.40} is no number")
+
+
+def _pair(values: Sequence[float]) -> tuple[float, float]:
+    low, high = map(float, values)
+    return low, high
+
+
+def _check_row(row: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Raises KeyError, IndexError or TypeError for one that cannot be compared."""
+    known = isinstance(meta["points"], list) and 0 <= row["point"] < len(meta["points"])
+    if not (known and isinstance(row["point"], int) and isinstance(row["image"], str)):
+        raise TypeError("a row of an unknown point, or without an image")
+    for value in row["metrics"].values():
+        _number(value)
 
 
 def curve(
@@ -151,7 +174,10 @@ def _delta(function: str, anchor: list[tuple[float, float]], test: list[tuple[fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of curves that overlap little: the overlap is told beside the figure
         options = {"method": "akima", "require_matching_points": False, "min_overlap": 0}
-        return float(getattr(bjontegaard, function)(*lists, **options))
+        try:
+            return float(getattr(bjontegaard, function)(*lists, **options))
+        except ValueError:  # of rates or values that no curve has, such as 0 bits
+            return math.nan
 
 
 def overlap(anchor: Curve, test: Curve) -> tuple[float, float] | None:

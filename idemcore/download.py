@@ -66,8 +66,8 @@ def _receive(url: str, part: Path, begin: int, resumable: bool, progress: Progre
         raise IdemError(f"{url} cannot be reached: {reason}.", "Check the network and try again.") from error
     with response:
         here = _resumed_at(response, begin)
-        length = response.headers.get("Content-Length")
-        total = here + int(length) if length else None
+        length = response.headers.get("Content-Length") or ""
+        total = here + int(length) if length.isdecimal() else None
         try:
             with open(part, "ab" if here else "wb") as file:
                 progress(here, total)

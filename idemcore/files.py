@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import IdemError, UsageError
 from .limits import max_file_bytes
@@ -48,6 +49,14 @@ def _too_long(path: Path, limit: int) -> UsageError:
     return UsageError(
         f"{path} has more than {limit:,} bytes.", "Name another file: nothing that idem reads is so long."
     )
+
+
+def parse_json(data: bytes | str) -> Any:
+    """As `json.loads`, but ValueError for text that is nested too deep too."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -225,5 +225,5 @@ def _is_whole(path: Path) -> bool:
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
             return path.stat().st_size == 8 + length + max(ends)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return False

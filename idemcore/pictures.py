@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
-from zlib import error as ZlibError
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from .errors import InputError, UsageError
+from .errors import IdemError, InputError, UsageError
 from .files import read_file
 from .imageio import Colour, decode_bytes
+from .limits import max_file_bytes
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 WHITE: Colour = (255, 255, 255)
@@ -40,7 +40,7 @@ class Source:
         if not self.zipped:
             return read_file(self.path)
         with _opened(self.path) as archive:
-            return archive.read(self.name)
+            return _unzipped(archive, archive.getinfo(self.name))
 
 
 def sources(place: Path) -> list[Source]:
@@ -154,9 +154,19 @@ def _files(data: Path) -> Iterator[tuple[Path, bytes]]:
                 yield path, read_file(path)
         return
     with _opened(data) as archive:
-        for name in sorted(archive.namelist()):
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield data / name, archive.read(name)
+        for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
+            if Path(entry.filename).suffix.lower() in IMAGE_SUFFIXES:
+                yield data / entry.filename, _unzipped(archive, entry)
+
+
+def _unzipped(archive: ZipFile, entry: ZipInfo) -> bytes:
+    """Of an entry that does not claim, nor turns out, to be larger than any file that is read."""
+    limit = max_file_bytes()
+    with archive.open(entry) as file:
+        content = file.read(limit + 1) if entry.file_size <= limit else b""
+    if entry.file_size > limit or len(content) > limit:
+        raise BadZipFile(f"{entry.filename} in it has more than {limit:,} bytes")
+    return content
 
 
 @contextmanager
@@ -165,5 +175,7 @@ def _opened(data: Path) -> Iterator[ZipFile]:
     try:
         with ZipFile(data) as archive:
             yield archive
-    except (BadZipFile, ZlibError, RuntimeError) as error:  # RuntimeError: it is encrypted
-        raise InputError(f"The zip file {data} cannot be read: {error}.") from error
+    except IdemError:
+        raise
+    except Exception as error:  # zipfile and its decompressors raise whatever their parsing meets
+        raise InputError(f"The zip file {data} cannot be read: {error}.", "Pack it anew.") from error

@@ -270,13 +270,18 @@ def _identify(
     model_id: bytes, settings: Mapping[str, Any], where: str, catalogue: Catalogue
 ) -> tuple[str, Mapping[str, Any]]:
     """The codec that wrote a container, as `distribution:name`, and the settings that decode it."""
+    unasked: list[str] = []
     for owner, spec in catalogue.specs("codec"):
         identify = cast(EncoderSpec, spec).identify
-        overrides = import_target(identify)(model_id, settings) if identify else None
+        try:
+            overrides = import_target(identify)(model_id, settings) if identify else None
+        except Exception as error:  # whatever one plugin does wrong, the others are asked
+            unasked.append(f"{owner} could not be asked ({type(error).__name__}: {error}).")
+            continue
         if overrides is not None:
             return f"{owner}:{spec.name}", overrides
     raise MissingError(
-        f"{where} was written by the model {model_id.hex()}, which no installed codec knows.",
+        " ".join([f"{where} was written by the model {model_id.hex()}, which no installed codec knows.", *unasked]),
         "Install the plugin that wrote it (see `idem codecs list`), or bring its weights: `idem models list`, or "
         "--set codec.weights=FOLDER.",
     )

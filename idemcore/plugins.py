@@ -7,14 +7,16 @@ Nothing heavy is imported: a plugin's entry point names a light module; `import_
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from functools import reduce
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any, Literal
 
 import pluggy
@@ -48,6 +50,9 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "engine": ("idem_engines", EngineSpec),
     "recipe": ("idem_recipes", RecipeSpec),
 }
+
+_PLAIN = {"str": str, "int": int, "bytes": bytes, "tuple[str, ...]": tuple, "frozenset[str]": Set}
+"""Of the annotations of Specs."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -154,10 +159,10 @@ def load_catalogue(*, strict: bool = False) -> Catalogue:
     `jpeg` is short for `idemcore-jpeg`.
     `strict` raises MissingError at the first plugin that is broken or incompatible.
     """
-    distributions: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        distributions.setdefault(_owner(entry), []).append(entry)
-    return Catalogue([_load(name, distributions[name], strict) for name in sorted(distributions)])
+    by_owner: dict[str, list[EntryPoint]] = {}
+    for entry in _entries():
+        by_owner.setdefault(_owner(entry), []).append(entry)
+    return Catalogue([_load(name, by_owner[name], strict) for name in sorted(by_owner)])
 
 
 def import_target(target: str) -> Any:
@@ -173,8 +178,7 @@ def import_target(target: str) -> Any:
 
 
 def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:
-    distribution = entries[0].dist
-    version = distribution.version if distribution else ""
+    version = _told(entries[0], "Version")
     specs: list[tuple[str, Spec]] = []
     if reason := _disabled(name):
         return Plugin(name, version, "disabled", reason, ())
@@ -244,19 +248,34 @@ def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Sp
         older = distribution if spec.api < API_VERSION else "idemcore"
         reason = f"{what} is written for plugin API {spec.api}, this idem speaks {API_VERSION}: upgrade {older}"
         raise _Fault(reason, "incompatible")
+    for key, annotation in ((f.name, str(f.type)) for f in fields(spec)):
+        if not _fits(getattr(spec, key), annotation):
+            raise _Fault(f"{what}: {key} is {getattr(spec, key)!r}, not {annotation}")
     if not _NAME.fullmatch(spec.name):
         raise _Fault(f"{what}: a name has letters, digits and . _ + - only")
     if any(kind == k and spec.name == s.name for k, s in earlier):
         raise _Fault(f"{what} is there twice")
-    for field in ("target", "config", "identify"):
-        value = getattr(spec, field, "")
-        if (value or field == "target") and not _TARGET.fullmatch(value):
-            raise _Fault(f"{what}: {field} is {value!r}, not 'package.module:Name'")
+    for key in ("target", "config", "identify"):
+        value = getattr(spec, key, "")
+        if (value or key == "target") and not _TARGET.fullmatch(value):
+            raise _Fault(f"{what}: {key} is {value!r}, not 'package.module:Name'")
     named = [getattr(spec, "offers", ()), getattr(spec, "needs", ()), *getattr(spec, "needs_with", {}).values()]
     for capability in sorted(set().union(*named)):
         if capability not in CAPABILITIES:
             guess = nearest(capability, list(CAPABILITIES))
             raise _Fault(f"{what}: '{capability}' is not a capability. {guess}".strip())
+
+
+def _fits(value: object, annotation: str) -> bool:
+    """Whether a field of a Spec holds what its annotation says."""
+    if annotation.startswith("Literal"):
+        return isinstance(value, str) and value in ast.literal_eval(annotation.removeprefix("Literal"))
+    if annotation.startswith("Mapping"):
+        inner = "frozenset[str]"
+        return isinstance(value, Mapping) and all(_fits(k, "str") and _fits(v, inner) for k, v in value.items())
+    if not isinstance(value, _PLAIN.get(annotation, object)):
+        return False
+    return not isinstance(value, (tuple, Set)) or all(isinstance(each, str) for each in value)
 
 
 def _disabled(name: str) -> str:
@@ -270,8 +289,35 @@ def _listed(variable: str) -> set[str]:
     return {_canonical(name) for name in re.split(r"[,\s]+", os.environ.get(variable, ""))}
 
 
+def _entries() -> list[EntryPoint]:
+    """Of all installed distributions but those whose metadata cannot be read, whichever project's they are."""
+    try:
+        return list(entry_points(group=ENTRY_POINT_GROUP))
+    except Exception:  # whatever importlib.metadata meets in one file, it gives nothing of any
+        return list(_entries_one_by_one())
+
+
+def _entries_one_by_one() -> Iterator[EntryPoint]:
+    seen: set[str] = set()
+    for found in distributions():
+        with suppress(Exception):
+            name = _canonical(found.metadata["Name"])
+            entries = list(found.entry_points.select(group=ENTRY_POINT_GROUP)) if name not in seen else []
+            seen.add(name)
+            yield from entries
+
+
 def _owner(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else entry.name
+    """Its distribution's name, or the entry point's, where that is lost."""
+    return _told(entry, "Name") or entry.name
+
+
+def _told(entry: EntryPoint, key: str) -> str:
+    """What METADATA says; empty if it says nothing or cannot be read."""
+    try:
+        return str(entry.dist.metadata[key] or "") if entry.dist else ""
+    except Exception:
+        return ""
 
 
 def _provides(plugin: Plugin, kind: str, name: str) -> bool:

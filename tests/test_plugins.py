@@ -107,7 +107,11 @@ FAULTS = {
     "bad target": (encoders(f"return [{spec(target='m.C')}]"), "target is 'm.C'"),
     "bad config": (encoders(f"return [{spec(config='m.C')}]"), "config is 'm.C'"),
     "one name twice": (encoders(f"return [{spec()}, {spec()}]"), "codec 'demo' of demo-bad is there twice"),
-    "name of another type": (encoders(f"return [{spec(name=None)}]"), "demo-bad describes itself wrongly: TypeError"),
+    "name of another type": (encoders(f"return [{spec(name=None)}]"), "of demo-bad: name is None, not str"),
+    "magic of another type": (encoders(f"return [{spec(magic='JPEG')}]"), "magic is 'JPEG', not bytes"),
+    "suffix of another type": (encoders(f"return [{spec(suffix=None)}]"), "suffix is None, not str"),
+    "weights of another type": (encoders(f"return [{spec(weights='a')}]"), "weights is 'a', not tuple[str, ...]"),
+    "API of another type": (encoders(f"return [{spec(api=None)}]"), "demo-bad describes itself wrongly: TypeError"),
 }
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import InputError
+from ..files import parse_json
 from .options import json_option
 from .output import moved, print_json, print_record, yes
+
+Facts = dict[str, Any]
 
 
 @click.command()
@@ -21,14 +23,28 @@ def inspect(file: str, as_json: bool) -> None:
     from ..files import read_file
 
     data = read_file(Path(file))
-    facts = _certificate(data, file) if data[:1] == b"{" else _bitstream(data, file)
+    facts, text = described(data, file) if data[:1] == b"{" else told(_bitstream(data, file))
     if as_json:
         print_json(facts)
     else:
-        print_record({key.replace("_", " "): _text(key, value) for key, value in facts.items()})
+        print_record(text)
 
 
-def _bitstream(data: bytes, file: str) -> dict[str, Any]:
+def described(data: bytes, file: str) -> tuple[Facts, dict[str, str]]:
+    """What a certificate says, and that as text. Raises InputError if it is none."""
+    try:
+        return told(_certificate(parse_json(data)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "Certificates are the .json files that `idem run` and `idem decode` write beside an image."
+        raise InputError(f"{file} is neither a bitstream nor a certificate of idem.", hint) from error
+
+
+def told(facts: Facts) -> tuple[Facts, dict[str, str]]:
+    """Facts, and those as text."""
+    return facts, {key.replace("_", " "): _text(key, value) for key, value in facts.items()}
+
+
+def _bitstream(data: bytes, file: str) -> Facts:
     from ..pipeline import open_bitstream
     from ..runtime import Runtime
 
@@ -46,21 +62,16 @@ def _bitstream(data: bytes, file: str) -> dict[str, Any]:
     }
 
 
-def _certificate(data: bytes, file: str) -> dict[str, Any]:
-    try:
-        content = json.loads(data)
-        return {
-            "kind": "certificate",
-            "exact": content["exact"],
-            "differing_symbols": content["differing_symbols"],
-            **{key: content[key] for key in ("psnr_moved", "seed", "sample", "tradeoff") if key in content},
-            **{f"image_{key}": value for key, value in content["image"].items()},
-            **{f"bitstream_{key}": value for key, value in content["bitstream"].items()},
-            **{part: _described(content[part]) for part in ("codec", "generator", "solver") if content[part]},
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = "Certificates are the .json files that `idem run` and `idem decode` write beside an image."
-        raise InputError(f"{file} is neither a bitstream nor a certificate of idem.", hint) from error
+def _certificate(content: Any) -> Facts:
+    return {
+        "kind": "certificate",
+        "exact": content["exact"],
+        "differing_symbols": content["differing_symbols"],
+        **{key: content[key] for key in ("psnr_moved", "seed", "sample", "tradeoff") if key in content},
+        **{f"image_{key}": value for key, value in content["image"].items()},
+        **{f"bitstream_{key}": value for key, value in content["bitstream"].items()},
+        **{part: _described(content[part]) for part in ("codec", "generator", "solver") if content[part]},
+    }
 
 
 def _described(part: dict[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import read_file
+from ..files import parse_json, read_file
 from ..registry import registry_folder
 from .measures import canonical
 from .summary import RATE
@@ -32,12 +31,12 @@ class Reference:
 def read_reference(path: Path) -> Reference:
     """Raises InputError for a file that is not `{"name", "results": {"bpp": [...], "psnr-rgb": [...], ...}}`."""
     try:
-        content = json.loads(read_file(path))
+        content = parse_json(read_file(path))
         results = {canonical(key): [float(v) for v in values] for key, values in content["results"].items()}
         if any(len(values) != len(results[RATE]) for values in results.values()):
             raise ValueError("its lists are not of one length")
         name, description = content.get("name") or path.stem, content.get("description") or ""
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         hint = "It needs results: {bpp: [...], psnr-rgb: [...], ...} with lists of one length."
         raise InputError(f"{path} is no result file in CompressAI's format: {error}.", hint) from error
     return Reference(str(name), str(description), results)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError, UsageError
-from ..files import atomic_write, read_file
+from ..files import atomic_write, parse_json, read_file
 from ..metrics.protocol import Score
 from ..sweep.identity import digest
 from .summary import Configuration, Row
@@ -32,7 +32,7 @@ class Scores:
         self.store, self.path = store, store / SCORES
         try:
             self._known: dict[str, dict[str, dict[str, Any]]] = (
-                json.loads(read_file(self.path)) if self.path.is_file() else {}
+                parse_json(read_file(self.path)) if self.path.is_file() else {}
             )
         except ValueError as error:
             raise IntegrityError(f"{self.path} is damaged: {error}.", "Delete it: it can be computed again.") from error

@@ -7,6 +7,7 @@ A key is `codec`, `generator`, `solver`, `seed`, `tradeoff`, `quality` (short fo
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,13 +15,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..config import SCOPES, parse_overrides, quote_base_60
+from ..config import SCOPES, UNREADABLE, parse_overrides, quote_base_60
 from ..errors import UsageError, nearest
-from ..files import read_file
+from ..yamltext import TooMuch, compose, read_text, too_much
 
 NAMES = ("codec", "generator", "solver")
 PLAIN_KEYS = (*NAMES, "quality", "tradeoff", "seed")
 GRID_KEYS, FILE_KEYS = ("axes", "base", "exclude"), ("title", "images", "crop", "size", "limit", "metrics")
+
+MOST_POINTS = 1_000_000
+"""Combinations of one grid; a range counts out as many values at most."""
 
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(\d+))?")
 
@@ -38,7 +42,9 @@ class Grid:
     """Points that have, for every key of one of these, one of its values are left out."""
 
     def points(self) -> Iterator[Point]:
-        """The last axis varies fastest."""
+        """The last axis varies fastest. Raises UsageError for more than MOST_POINTS."""
+        if (count := math.prod(map(len, self.axes.values()))) > MOST_POINTS:
+            raise UsageError(f"The axes span {count:,} combinations, more than {MOST_POINTS:,}.", "Split the sweep.")
         for values in product(*self.axes.values()):
             point = {**self.base, **dict(zip(self.axes, values, strict=True))}
             if not any(all(point.get(key) in values for key, values in rule.items()) for rule in self.exclude):
@@ -110,10 +116,15 @@ def load_yaml(path: Path) -> Any:
     """Raises UsageError for a file that is none."""
     import yaml
     from omegaconf import OmegaConf  # unlike yaml, it takes 1e-3 for a number
+    from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.to_container(OmegaConf.create(quote_base_60(read_file(path).decode())))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = read_text(path)
+        compose(text)
+        return OmegaConf.to_container(OmegaConf.create(quote_base_60(text)))
+    except TooMuch as error:
+        raise too_much(path, error) from error
+    except (yaml.YAMLError, OmegaConfBaseException, *UNREADABLE) as error:
         raise UsageError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
 
 
@@ -158,8 +169,13 @@ def check_key(key: str) -> str:
 
 
 def _counted(match: re.Match[str]) -> list[int]:
+    if len(match[0]) > 60:
+        raise UsageError(f"The range {match[0][:20]}... has too many digits.", "Ranges are such as 1..4 or 10..90..20.")
     first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
-    return list(range(first, last + 1, step)) if step else []
+    values = range(first, last + 1, step) if step else range(0)
+    if values[MOST_POINTS:]:
+        raise UsageError(f"The range {match[0]} has more than {MOST_POINTS:,} values.", "Give it a step: 0..90..10.")
+    return list(values)
 
 
 def _overlaid(grid: Grid, axes: Mapping[str, tuple[Any, ...]], base: Point) -> Grid:

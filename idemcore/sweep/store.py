@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import IntegrityError, UsageError
-from ..files import atomic_write, read_file
+from ..files import atomic_write, parse_json, read_file
 
 FORMAT = 1
 ROWS, META, IMAGES = "rows.jsonl", "meta.json", "images"
@@ -64,12 +64,10 @@ class Store:
 
     def _parsed(self, line: bytes, number: int) -> Row:
         try:
-            row: Row = json.loads(line)
-            row["id"], row["status"]
+            return _row(parse_json(line))
         except (ValueError, KeyError, TypeError) as error:
             where = f"{self.path(ROWS)}, line {number}"
             raise IntegrityError(f"{where} is damaged: {error!r}.", "Delete that line: its run is repeated.") from error
-        return row
 
     def ids(self, status: str = "") -> set[str]:
         """Of the runs that are here; with `status`, of those alone: `ok` or `failed`."""
@@ -99,11 +97,13 @@ class Store:
     def meta(self) -> dict[str, Any]:
         """The content of meta.json: `format` and `sweeps`, each with its definition. Raises IntegrityError."""
         try:
-            content = json.loads(read_file(self.path(META)))
+            content = parse_json(read_file(self.path(META)))
         except ValueError as error:
             raise IntegrityError(
                 f"{self.path(META)} is damaged: {error}.", "Delete it, and type the sweep again."
             ) from error
+        if not isinstance(content, dict) or not isinstance(content.get("sweeps"), list):
+            raise IntegrityError(f"{self.path(META)} is damaged.", "Delete it, and type the sweep again.")
         if content.get("format") != FORMAT:
             raise UsageError(
                 f"{self.root} has format {content.get('format')}; this idem reads {FORMAT}.", "Upgrade idem."
@@ -124,6 +124,13 @@ class Store:
                 known["sweeps"].append(dict(definition))
             atomic_write(self.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
             yield
+
+
+def _row(content: Any) -> Row:
+    """Raises TypeError or KeyError for what is no row."""
+    if not isinstance(content, dict) or not isinstance(content["id"], str) or not isinstance(content["status"], str):
+        raise TypeError("no row of a sweep")
+    return content
 
 
 def _make(root: Path) -> None:

@@ -7,15 +7,16 @@ becomes a plain record, its source an unread text, and only the tensors in it ar
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from idemcore.checkpoints import read_pytorch, read_safetensors
+from idemcore.checkpoints import check_dense, read_pytorch, read_safetensors
 from idemcore.errors import InputError
 
 OLD_PYTORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -38,6 +39,7 @@ def read_generator(path: Path, hint: str = "") -> dict[str, Tensor]:
         content = {**content["g_ema"], **mean}
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path} holds no StyleGAN2: neither `G_ema` nor `g_ema`, nor named tensors.", hint)
+    check_dense(content, path, hint)
     return content
 
 
@@ -60,11 +62,44 @@ class _Record:
         self.attributes = attributes
 
 
-class _Unpickler(pickle.Unpickler):
+_PurePython: Any = pickle._Unpickler
+"""That of C allocates whatever a number in the file says."""
+
+
+class _Unpickler(_PurePython):  # type: ignore[misc]
     """Knows tensors, containers and modules; every other name is refused.
 
     What is known is either a type of Python that cannot be altered, or a bound method, to which a pickle cannot assign.
+    Tuples become lists: nested in one another they could be keys that take for ever to hash.
     """
+
+    dispatch: ClassVar = dict(_PurePython.dispatch)
+
+    def load_tuple(self) -> None:
+        items = self.pop_mark()
+        self.append(items)
+
+    def load_empty_tuple(self) -> None:
+        self.append([])
+
+    def load_tuple1(self) -> None:
+        self.stack[-1:] = [self.stack[-1:]]
+
+    def load_tuple2(self) -> None:
+        self.stack[-2:] = [self.stack[-2:]]
+
+    def load_tuple3(self) -> None:
+        self.stack[-3:] = [self.stack[-3:]]
+
+    def load_build(self) -> None:
+        """Only of what is thrown away: the state of a tensor can be another of any size."""
+        if not isinstance(self.stack[-2], _Nothing):
+            raise pickle.UnpicklingError("a state of something that has none")
+        self.stack.pop()
+
+    dispatch[pickle.TUPLE[0]], dispatch[pickle.EMPTY_TUPLE[0]] = load_tuple, load_empty_tuple
+    dispatch[pickle.TUPLE1[0]], dispatch[pickle.TUPLE2[0]] = load_tuple1, load_tuple2
+    dispatch[pickle.TUPLE3[0]], dispatch[pickle.BUILD[0]] = load_tuple3, load_build
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
@@ -96,6 +131,8 @@ class _Unpickler(pickle.Unpickler):
         return torch.empty(0, dtype=storage.dtype).set_(storage)
 
     def _tensor(self, storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+        if math.prod(size) > storage.numel():
+            raise pickle.UnpicklingError("a tensor larger than its storage")
         return storage.as_strided(size, stride, offset).clone()
 
     def _parameter(self, data: Tensor, *_: Any) -> Tensor:
@@ -109,9 +146,6 @@ class _Nothing:
     """Stands for what NumPy made, none of which is needed."""
 
     __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        pass
 
 
 def _unpickle(path: Path, hint: str) -> Any:
@@ -140,7 +174,7 @@ def _flat(content: Any, path: Path, hint: str) -> dict[str, Tensor]:
             if (clamp := module.attributes.get("conv_clamp")) is not None:
                 tensors["conv_clamp"] = torch.tensor(float(clamp))
         return tensors
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, OverflowError, RuntimeError) as error:
         raise InputError(f"{path} holds no StyleGAN2: `G_ema` is not made of modules.", hint) from error
 
 
@@ -151,12 +185,19 @@ def _modules(module: _Record, name: str, seen: set[int]) -> Iterator[tuple[str, 
     seen.add(id(module))
     yield name, module
     for key, child in module.attributes["_modules"].items():
+        _check_name(key)
         yield from _modules(child, f"{name}{key}.", seen)
+
+
+def _check_name(key: Any) -> None:
+    if not isinstance(key, str):
+        raise TypeError("a name that is no text")
 
 
 def _tensors(module: _Record, name: str) -> Iterator[tuple[str, Tensor]]:
     for key, value in (*module.attributes["_parameters"].items(), *module.attributes["_buffers"].items()):
         if value is not None:
+            _check_name(key)
             if not isinstance(value, Tensor):
                 raise TypeError(f"{name}{key} is no tensor")
             yield f"{name}{key}", value
