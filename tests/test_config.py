@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -121,6 +122,12 @@ def test_a_config_file_is_a_mapping_of_scopes(tmp_path: Path) -> None:
     assert load_config_file(path) == {}
 
 
+BOMB = "codec:\n  a: &a [1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"  {b}: &{b} [*{a}, *{a}, *{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefgh")
+)
+"""A few lines whose aliases expand to 6^8 values."""
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -135,7 +142,13 @@ def test_a_config_file_is_a_mapping_of_scopes(tmp_path: Path) -> None:
         ("{a: 1}: 1\n", "line 1"),
         ("\x00\x01", "not a text file in YAML"),
         ("codec:\n  a: ${[\n", "codec.a: "),
-        ("codec: &a\n  b: *a\n", "line 1: YAML recursive aliases are not supported[.] The"),
+        ("codec: &a\n  b: *a\n", "within itself"),
+        ("codec:\n  a: " + "[" * 400 + "\n", "nested deeper than 50 levels"),
+        (BOMB, "more than 10,000 values"),
+        ("codec:\n  a: [" + "1, " * 20_000 + "]\n", "more than 10,000 values"),
+        ("codec:\n  a: " + "9" * 5000 + "\n", "limit .4300 digits."),
+        ("codec:\n  a: !!int ''\n", "string index out of range"),
+        ("#" * 300_000, "more than 262,144 bytes"),
     ],
 )
 def test_a_config_file_that_cannot_be_read_names_file_and_line(tmp_path: Path, text: str, reason: str) -> None:
