@@ -18,6 +18,7 @@ main = LazyGroup(
         "compare": ("idemcore.cli.compare:compare", "BD-rate and paired differences of two results."),
         "bench": ("idemcore.cli.bench:bench", "What solvers cost, side by side."),
         "report": ("idemcore.cli.report:report", "A sweep as a page to look at, or as tables and curves."),
+        "reproduce": ("idemcore.cli.reproduce:reproduce", "A paper's experiments, and which of its claims hold."),
         "train": ("idemcore.cli.train:train", "Train a plugin's model on a folder of images."),
         "codecs": ("idemcore.cli.listing:codecs", "List codecs, or describe one."),
         "generators": ("idemcore.cli.listing:generators", "List priors over images, or describe one."),

@@ -88,7 +88,7 @@ def sweep(
     catalogue = load_catalogue()
     for name in definition.metrics:
         find(catalogue, name)
-    built = _engine(catalogue, engine, overrides)
+    built = build_engine(catalogue, engine, overrides)
 
     from ..sweep.run import plan
     from ..sweep.worker import Worker
@@ -107,7 +107,6 @@ def sweep(
 
 def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[str]) -> Definition:
     """Raises UsageError."""
-    from ..config import SCOPES
     from ..sweep.grid import Definition, Grid, load_definition, parse_axes
 
     files = [word for word in words if _is_file(word)]
@@ -115,8 +114,7 @@ def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[s
         raise UsageError(f"{' and '.join(files)} are two sweeps.", "Run one after the other.")
     definition = load_definition(Path(files[0])) if files else Definition((Grid({}),))
     spans = parse_axes([*axes, *filter(_AXIS.fullmatch, words)])
-    values = _overrides(overrides)
-    base = {f"{scope}.{key}": value for scope in SCOPES for key, value in values.get(scope, {}).items()}
+    base = overridden(overrides)
     images = tuple(word for word in words if word not in files and not _AXIS.fullmatch(word)) or definition.images
     if not images:
         raise UsageError("A sweep needs images.", "Name files or folders, e.g. `idem sweep -m seed=0..3 photos/`.")
@@ -129,7 +127,16 @@ def _overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     return parse_overrides(overrides, (*SCOPES, "engine"))
 
 
-def _engine(catalogue: Catalogue, name: str, overrides: Sequence[str]) -> Engine:
+def overridden(overrides: Sequence[str]) -> dict[str, Any]:
+    """What `--set` fixes in every run, by key. Raises UsageError."""
+    from ..config import SCOPES
+
+    values = _overrides(overrides)
+    return {f"{scope}.{key}": value for scope in SCOPES for key, value in values.get(scope, {}).items()}
+
+
+def build_engine(catalogue: Catalogue, name: str, overrides: Sequence[str]) -> Engine:
+    """With what `--set engine.KEY=VALUE` says. Raises UsageError, MissingError."""
     from ..plugins import import_target
     from ..selection import configure
 
@@ -150,7 +157,7 @@ def _execute(
     if left.rows:
         say(f"{len(left.rows)} of them lack metrics, which are measured from their pictures")
     try:
-        with _progress(len(left.runs) + len(left.rows)) as advance:
+        with sweep_progress(len(left.runs) + len(left.rows)) as advance:
             return execute(target, planned, engine, work, batch, retry_failed, advance)
     except KeyboardInterrupt:
         say(f"{target.root} keeps what is done; the same command goes on from there")
@@ -182,7 +189,7 @@ def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def sweep_progress(total: int) -> Iterator[Callable[[int], None]]:
     """Moves a bar with the time that is left, on a terminal."""
     if not sys.stderr.isatty():
         yield lambda runs: None

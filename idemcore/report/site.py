@@ -26,7 +26,7 @@ from .summary import Configuration, Row, Summary, values_of
 GENERATOR = '<meta name="generator" content="idem report">'
 FILES, IMAGES = ("style.css", "report.js"), "images"
 _PICTURE = re.compile(r"[0-9a-f]{20}\.(png|jpg|jpeg|webp)")
-_TEMPLATES = files(__package__) / "templates"
+STYLE_FOLDER = files(__package__) / "templates"
 
 
 @dataclass
@@ -92,7 +92,7 @@ def write_site(
     pictures = Pictures(store, folder / IMAGES)
     data = page_data(summary, pictures, limit)
     for name in FILES:
-        atomic_write(folder / name, (_TEMPLATES / name).read_bytes())
+        atomic_write(folder / name, (STYLE_FOLDER / name).read_bytes())
     page = folder / "index.html"
     atomic_write(page, _page(summary, references, data, title or store.resolve().name, missing or {}).encode())
     pictures.prune()
@@ -157,7 +157,7 @@ def _page(summary: Summary, references: Sequence[Reference], data: Any, title: s
         (i, r) for i, r in enumerate(references) if any(r.points(m.name) for m in summary.measures if m.group != "rate")
     ]
     rows = [row for configuration in summary.configurations for row in configuration.rows]
-    return Template((_TEMPLATES / "index.html").read_text(encoding="utf-8")).substitute(
+    return Template((STYLE_FOLDER / "index.html").read_text(encoding="utf-8")).substitute(
         generator=GENERATOR,
         title=escape(title),
         facts="".join(f"<li>{escape(fact)}</li>" for fact in _headline(summary)),

@@ -1,0 +1,192 @@
+"""`idem reproduce`: a paper's experiments, a report of each, and a page that says which of its claims hold."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import EXIT_CELLS, EXIT_OK, UsageError, nearest
+from .options import json_option, runtime_options
+from .output import print_json, print_table, say
+from .sweep import build_engine, overridden, sweep_progress
+
+if TYPE_CHECKING:
+    from ..reproduce.experiments import Experiment, Study
+    from ..reproduce.run import How, Result
+
+MOST_WORKERS = 8
+"""That are started without being asked for, a CPU core each: every one loads the models anew."""
+
+
+@click.command()
+@click.argument("name", metavar="list|paper|FOLDER")
+@click.option("--bundled", is_flag=True, help="The bundled models, even where published checkpoints are here.")
+@click.option("--images", multiple=True, metavar="PLACE", help="Photographs: a folder or zip file; repeatable.")
+@click.option("--faces", multiple=True, metavar="PLACE", help="Aligned faces: a folder or zip file; repeatable.")
+@click.option("--only", multiple=True, metavar="NAME", help="An experiment, e.g. rates or rates-faces; repeatable.")
+@click.option("--scale", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, metavar="F",
+              help="F times as many images, two at least.")  # fmt: skip
+@click.option("-o", "--output", default="runs/paper", show_default=True, metavar="DIR", help="Stores and reports.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images solved together.")
+@click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. engine.workers=2, solver.steps=8.")
+@click.option("--retry-failed", is_flag=True, help="Run again what failed.")
+@runtime_options
+@json_option
+def reproduce(
+    name: str,
+    bundled: bool,
+    images: tuple[str, ...],
+    faces: tuple[str, ...],
+    only: tuple[str, ...],
+    scale: float,
+    output: str,
+    batch: int,
+    engine: str,
+    overrides: tuple[str, ...],
+    retry_failed: bool,
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> int:
+    """Run the experiments of "Idempotence and Perceptual Image Compression" and report on its claims.
+
+    \b
+    idem reproduce list
+    idem reproduce paper --bundled --images photos/ --faces faces.zip -o runs/paper
+    idem reproduce paper --images imagenet/ --faces ffhq/ --device cuda --batch 8
+
+    Each experiment takes the published checkpoints if they are all here, otherwise the bundled models on what these
+    were trained for, as every title says. Open DIR/index.html. Killed at any moment, the same command goes on where it
+    was.
+    FOLDER holds experiments of your own; see docs/paper.md. Exit 5 if runs failed.
+    """
+    from ..plugins import load_catalogue
+    from ..reproduce.experiments import load_experiments, studies
+
+    experiments = load_experiments("paper" if name == "list" else name)
+    if name == "list":
+        _list(experiments, as_json)
+        return EXIT_OK
+    catalogue = load_catalogue()
+    datasets = {"photos": list(images), "faces": list(faces)}
+    if not images and not faces:
+        datasets["photos"] = _shipped()
+    chosen = _chosen(experiments, only)
+    found, skipped = studies(chosen, catalogue, datasets, bundled, scale)
+    found = [study for study in found if not only or _asked(study.name, study.experiment.name, only)]
+    skipped = {key: why for key, why in skipped.items() if not only or _asked(key, key.rpartition("-")[0], only)}
+    for study, why in skipped.items():
+        say(f"{study} is not run: {why}")
+    if not found:
+        raise UsageError("There is nothing to run.", "See above, and `idem reproduce list`.")
+    base, workers = overridden(overrides), _workers(device, engine)
+    found = [replace(study, definition=study.definition.with_axes({}, base)) for study in found]
+
+    from ..reproduce.run import How
+
+    built = build_engine(catalogue, engine, [*workers, *overrides])
+    how = How(catalogue, built, device, precision, batch, retry_failed, sweep_progress, say)
+    command = shlex.join(["idem", *sys.argv[1:]]) if sys.argv[1:2] == ["reproduce"] else f"idem reproduce {name}"
+    results = _run(found, skipped, Path(output), how, _title(name), command)
+    _show(results, skipped, Path(output), as_json)
+    return EXIT_CELLS if any(result.counts.failed for result in results) else EXIT_OK
+
+
+def _run(
+    found: Sequence[Study], skipped: Mapping[str, str], out: Path, how: How, title: str, command: str
+) -> list[Result]:
+    """One study after the other, with the page as far as it goes after each."""
+    from ..reproduce.page import check_output, write_page
+    from ..reproduce.run import run_study
+
+    check_output(out)
+    results: list[Result] = []
+    for number, study in enumerate(found, 1):
+        say(f"[{number}/{len(found)}] {study.title}")
+        if study.not_published:
+            say(f"the published checkpoints are not used: {study.not_published}")
+        try:
+            results.append(run_study(study, out, how))
+        except KeyboardInterrupt:
+            say(f"{out} keeps what is done; the same command goes on from there")
+            raise
+        write_page(out, title, results, skipped, [later.name for later in found[number:]], command)
+    return results
+
+
+def _list(experiments: Sequence[Experiment], as_json: bool) -> None:
+    rows = [
+        {
+            "name": f"{experiment.name}-{variant.domain}",
+            "models": variant.models,
+            "title": experiment.title,
+            "images": variant.definition.limit,
+            "minutes": variant.minutes,
+            "claims": ",".join(experiment.claims),
+        }
+        for experiment in experiments
+        for variant in experiment.variants
+    ]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    head = ("experiment", "models", "images", "minutes", "claims", "title")
+    print_table(head, [(r["name"], r["models"], r["images"] or "all", r["minutes"] or "-",
+                        r["claims"] or "-", r["title"]) for r in rows])  # fmt: skip
+
+
+def _show(results: Sequence[Result], skipped: Mapping[str, str], out: Path, as_json: bool) -> None:
+    if as_json:
+        from ..reproduce.page import content
+
+        print_json({**content(results, skipped), "page": str(out / "index.html")})
+        return
+    rows = [(r.study.name, f.claim.name, f.verdict, f.count) for r in results for f in r.found]
+    print_table(("experiment", "claim", "verdict", "where"), rows)
+    say(f"open {out / 'index.html'}")
+
+
+def _chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Experiment]:
+    """Those asked for. Raises UsageError for a name that is none."""
+    names = [f"{e.name}-{v.domain}" for e in experiments for v in e.variants] + [e.name for e in experiments]
+    for name in only:
+        if name not in names:
+            raise UsageError(f"There is no experiment '{name}'.", f"{nearest(name, names)} See `idem reproduce list`.")
+    return [e for e in experiments if not only or any(o == e.name or o.startswith(f"{e.name}-") for o in only)]
+
+
+def _asked(study: str, experiment: str, only: Sequence[str]) -> bool:
+    return any(name == experiment or study == name or study.startswith(f"{name}-") for name in only)
+
+
+def _workers(device: str, engine: str) -> list[str]:
+    """A process a core where small images are solved on a CPU, unless the user says otherwise."""
+    from ..runtime import Runtime
+
+    if engine != "local" or Runtime.choose(device).device.type != "cpu":
+        return []
+    return [f"engine.workers={min(len(os.sched_getaffinity(0)), MOST_WORKERS)}"]
+
+
+def _shipped() -> list[str]:
+    """The photograph that a checkout holds. Raises UsageError for an installation, which has none."""
+    from ..registry import registry_folder
+
+    photo = registry_folder().parent / "examples" / "photo.png"
+    if not photo.is_file():
+        raise UsageError("No images were given.", "Name some: --images photos/ --faces faces.zip.")
+    say(f"no images were given: {photo.name} of the examples is all that there is, so nothing has an interval")
+    return [str(photo)]
+
+
+def _title(name: str) -> str:
+    return "Idempotence and Perceptual Image Compression, reproduced" if name == "paper" else Path(name).name

@@ -1,0 +1,105 @@
+"""Running a study: its sweep into a store, its set metrics, its report, and what it says of the claims."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from ..metrics.building import find
+from ..plugins import Catalogue
+from ..report.measures import directions
+from ..report.reading import read_store
+from ..report.references import reference_curves
+from ..report.scores import Scores, set_metrics
+from ..report.site import write_site
+from ..report.summary import Summary, summarise
+from ..runtime import Runtime
+from ..sweep.engine import Engine
+from ..sweep.run import Counts, Plan, execute, plan, remaining
+from ..sweep.store import Store
+from ..sweep.worker import Worker
+from .claims import Finding, findings
+from .experiments import Study
+
+STORES = "stores"
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""From a number of runs to a context that is told how many more are done."""
+
+
+@dataclass(frozen=True)
+class How:
+    """What runs studies, and how."""
+
+    catalogue: Catalogue
+    engine: Engine
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int = 1
+    retry_failed: bool = False
+    progress: Progress = lambda runs: nullcontext(lambda more: None)
+    told: Callable[[str], None] = lambda line: None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a study gave."""
+
+    study: Study
+    summary: Summary
+    counts: Counts
+    found: list[Finding]
+    seconds: float
+    """Wall time of this call, which a resumed study shares with those before."""
+    refused: list[str] = field(default_factory=list)
+    """Combinations that cannot work, and why."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that could not be measured, and why."""
+
+
+def run_study(study: Study, out: Path, how: How) -> Result:
+    """Runs what `out` lacks of the study, and writes its report to `out/NAME`.
+
+    Raises UsageError for what cannot be right, MissingError for weights that went away.
+    """
+    begin = time.monotonic()
+    planned = plan(study.definition, how.catalogue, how.precision)
+    store = Store(out / STORES / study.name)
+    for reason in planned.refused:
+        how.told(f"left out: {reason}")
+    counts = _execute(study, planned, store, how)
+    summary, missing = summarised(study, store, how)
+    missing = {**counts.missing, **missing}
+    references = reference_curves() if study.variant.domain == "photos" else []
+    write_site(summary, store.root, out / study.name, references, study.title, missing)
+    found = findings(study.experiment.claims, summary)
+    return Result(study, summary, counts, found, time.monotonic() - begin, planned.refused, missing)
+
+
+def summarised(study: Study, store: Store, how: How) -> tuple[Summary, dict[str, str]]:
+    """What is in the store, with the study's set metrics; and why some of these are missing."""
+    rows, scores = read_store(store.root), Scores(store.root)
+    names = [name for name in study.definition.metrics if _kind(how.catalogue, name) == "set"]
+    metrics, missing = set_metrics(names, Runtime.choose(how.device, how.precision))
+    if metrics:
+        how.told(f"{study.name}: measuring {', '.join(metric.name for metric in metrics)}")
+        scores.compute(summarise(rows).configurations, metrics, lambda label: None)
+    return summarise(rows, scores, directions()), missing
+
+
+def _execute(study: Study, planned: Plan, store: Store, how: How) -> Counts:
+    with store.writing({**study.definition.facts(), "title": study.title}):
+        left = remaining(store, planned, how.retry_failed)
+        count = len(left.runs) + len(left.rows)
+        how.told(f"{study.name}: {len(planned.runs)} runs, {len(planned.runs) - len(left.runs)} of them here already")
+        work = partial(Worker, how.device, how.precision, study.definition.metrics)
+        with how.progress(count) as advance:
+            return execute(store, planned, how.engine, work, how.batch, how.retry_failed, advance)
+
+
+def _kind(catalogue: Catalogue, name: str) -> str:
+    return find(catalogue, name)[0].kind

@@ -1,0 +1,286 @@
+"""`idem reproduce`: the experiments that are shipped, one of a toy codec run through, and how claims are judged."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from idemcore.errors import UsageError
+from idemcore.metrics.building import find
+from idemcore.metrics.protocol import Score
+from idemcore.plugins import load_catalogue
+from idemcore.report.summary import Summary, summarise
+from idemcore.reproduce.claims import CLAIMS, FAILS, HOLDS, OPEN, bootstrap, findings, wilson
+from idemcore.reproduce.experiments import load_experiments, studies
+from idemcore.sweep.identity import resolve_all
+
+TOY = """
+title: A toy's trade-off
+about: What a toy does & how.
+claims: [distortion, tradeoff, recompression, diversity]
+bundled:
+  photos:
+    limit: 3
+    metrics: [bpp, psnr, exact, spectrum, diversity]
+    base: {codec: toy, generator: toy, solver: cell, solver.steps: 2}
+    axes: {quality: [3, 4], tradeoff: [0.5, 1.0], seed: 0..1}
+  faces:
+    axes: {codec: toy, generator: toy, quality: 3}
+published:
+  photos:
+    axes: {codec: toy, generator: ddpm-ffhq, quality: 3}
+"""
+
+
+@pytest.fixture
+def experiments(tmp_path: Path) -> Path:
+    folder = tmp_path / "toys"
+    folder.mkdir()
+    (folder / "shades.yaml").write_text(TOY)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("experiment", load_experiments("paper"), ids=lambda experiment: experiment.name)
+def test_shipped_experiments_name_what_is_there(experiment) -> None:
+    catalogue = load_catalogue()
+    assert set(experiment.claims) <= CLAIMS.keys()
+    assert experiment.about
+    assert {variant.models for variant in experiment.variants} == {"published", "bundled"}
+    for variant in experiment.variants:
+        configured, refused = resolve_all(catalogue, variant.definition.points())
+        assert configured
+        assert not refused
+        assert all(find(catalogue, name) for name in variant.definition.metrics)
+        assert "psnr" in variant.definition.metrics
+        assert variant.definition.limit
+
+
+def test_the_published_checkpoints_are_used_where_they_are_and_titles_say_whose(
+    experiments, photos, monkeypatch
+) -> None:
+    loaded, catalogue = load_experiments(str(experiments)), load_catalogue()
+    (study,), skipped = studies(loaded, catalogue, {"photos": [str(photos)]})
+    assert (study.name, study.variant.models) == ("shades-photos", "bundled")
+    assert study.title == "A toy's trade-off · photos, photos · bundled models, not the paper's"
+    assert "idem models" in study.not_published
+    assert skipped == {"shades-faces": "No images were given: --faces says which."}
+    (asked,), _ = studies(loaded, catalogue, {"photos": [str(photos)]}, bundled=True)
+    assert asked.not_published == ""
+    monkeypatch.setattr("idemcore.reproduce.experiments.lacking", lambda definition, catalogue: "")
+    (published,), _ = studies(loaded, catalogue, {"photos": [str(photos)]})
+    assert published.title.endswith("published checkpoints")
+
+
+def test_several_datasets_are_several_studies_and_scale_keeps_two_images(experiments, photos) -> None:
+    places = [str(photos), str(photos.with_suffix(".zip"))]
+    found, _ = studies(load_experiments(str(experiments)), load_catalogue(), {"photos": places}, True, scale=0.1)
+    assert [study.definition.images for study in found] == [(place,) for place in places]
+    assert {study.definition.limit for study in found} == {2}
+
+
+def test_a_toy_experiment_runs_to_a_page_and_goes_on_where_it_was(idem, experiments, photos, tmp_path) -> None:
+    out = tmp_path / "out"
+    words = ("reproduce", experiments, "--images", photos, "-o", out, "--set", "engine.workers=1", "--bundled")
+    result = idem(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "24 runs, 0 of them here" in result.stderr
+    assert "shades-faces is not run" in result.stderr
+    told = json.loads(result.stdout)
+    (study,) = told["studies"]
+    assert (study["runs"], study["failed"], study["models"]) == (24, 0, "bundled")
+    assert set(study["claims"]) == {"distortion", "tradeoff", "recompression", "diversity"}
+    assert study["claims"]["recompression"]["verdict"] == HOLDS
+    assert len(study["claims"]["recompression"]["evidence"]) == 4
+    assert len(study["claims"]["tradeoff"]["evidence"]) == 4
+    page = (out / "index.html").read_text()
+    check_page(page, out)
+    assert "bundled models, not the paper" in page
+    assert "What a toy does &amp; how." in page
+    assert (out / "shades-photos" / "index.html").is_file()
+    assert json.loads((out / "reproduction.json").read_text())["studies"] == told["studies"]
+    again = idem(*words, "--json")
+    assert "24 runs, 24 of them here" in again.stderr
+    claims = [json.loads(text)["studies"][0]["claims"] for text in (result.stdout, again.stdout)]
+    assert claims[0] == claims[1]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(idem, experiments, photos, tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    words = ("reproduce", experiments, "--images", photos, "--set", "engine.workers=1", "-o")
+    assert idem(*words, tmp_path / "mine").exit_code == 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("papr",), "Did you mean 'paper'"),
+        (("paper", "--only", "rate", "--images", "x"), "Did you mean 'rates'"),
+        (("paper", "--images", "nowhere", "--only", "recompression-photos", "--set", "engine.workers=1"), "nowhere"),
+        (("paper", "--images", ".", "--only", "ablation"), "There is nothing to run"),
+    ],
+)
+def test_what_cannot_be_right_is_told(idem, tmp_path, monkeypatch, arguments, told) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = idem("reproduce", *arguments, "--bundled")
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+def test_the_list_names_each_experiment_with_its_models(idem) -> None:
+    rows = [json.loads(line) for line in idem("reproduce", "list", "--json").stdout.splitlines()]
+    assert {("rates-faces", "bundled"), ("rates-faces", "published")} <= {(r["name"], r["models"]) for r in rows}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("title: A\nclaim: [x]\n", "is no experiment"),
+        ("title: A\nbundled: {dogs: {axes: {}}}\n", "no kind of images"),
+        ("title: A\nbundled: {faces: {axis: {}}}\n", "unknown key 'axis'"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_named(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UsageError) as error:
+        load_experiments(str(tmp_path))
+    assert told in str(error.value)
+    assert "bad.yaml" in str(error.value)
+
+
+def row(image: int, psnr: float, plain_psnr: float, **changes: object) -> dict[str, object]:
+    """Of one reconstruction by a solver that draws."""
+    return {
+        "id": f"{image}-{psnr}", "status": "ok", "codec": {"name": "c", "quality": 1}, "generator": {"name": "g"},
+        "solver": {"name": "s"}, "precision": "auto", "seed": 0, "exact": True, "files": {}, "weights": {},
+        "image": {"name": str(image), "sha256": f"{image:064}", "width": 8, "height": 8},
+        "metrics": {"bpp": 1.0, "psnr": psnr}, "decoded_metrics": {"psnr": plain_psnr}, "seconds": {}, **changes,
+    }  # fmt: skip
+
+
+def summary(loss: float, spread: float = 0.2, count: int = 40, **changes: object) -> Summary:
+    """`count` images that are `loss` dB worse than their plain decodes, give or take `spread`."""
+    rng = np.random.default_rng(1)
+    plain = rng.normal(28, 2, count)
+    losses = rng.normal(loss, spread, count)
+    return summarise([row(k, plain[k] - losses[k], plain[k], **changes) for k in range(count)])
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(2.5, HOLDS), (3.5, FAILS), (3.0, OPEN)])
+def test_distortion_at_most_doubles_where_the_whole_interval_is_below_three_decibels(loss, verdict) -> None:
+    (finding,) = findings(["distortion"], summary(loss))
+    assert finding.verdict == verdict
+    assert finding.evidence[0].expected == "at most 3.01 dB"
+
+
+def test_one_image_has_no_interval_and_so_no_verdict() -> None:
+    (finding,) = findings(["distortion"], summary(1.0, count=1))
+    assert finding.verdict == OPEN
+
+
+@pytest.mark.parametrize(("shade", "ratio", "verdict"), [(0.5, 1.25, HOLDS), (0.5, 1.6, FAILS), (1.0, 2.0, HOLDS)])
+def test_the_trade_off_is_compared_with_its_law(shade, ratio, verdict) -> None:
+    found = summary(10 * np.log10(ratio), spread=0.05, tradeoff=shade)
+    others = summary(0.0, tradeoff=0.25) if shade == 1 else None
+    rows = [r for s in (found, others) if s for c in s.configurations if not c.plain for r in c.rows]
+    (finding,) = findings(["tradeoff"], summarise(rows))
+    mine = [one for one in finding.evidence if f"tradeoff {shade:g}" in one.label]
+    assert [one.verdict for one in mine] == [verdict]
+    assert mine[0].expected.startswith(f"{1 + shade**2:.2f} times D")
+
+
+def test_without_shades_there_is_nothing_to_say_of_a_trade_off() -> None:
+    assert findings(["tradeoff"], summary(3.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("drawn", "verdict"), [((20, 15, 25), HOLDS), ((60, 50, 70), FAILS), ((35, 25, 45), OPEN), ((20, None, None), OPEN)]
+)
+def test_distances_are_told_apart_where_intervals_do_not_touch(drawn, verdict) -> None:
+    rows = [r for c in summary(1.0).configurations if not c.plain for r in c.rows]
+
+    def scores(rows: object, plain: bool) -> dict[str, Score]:
+        return {"kd": Score(40, 35, 45, 40) if plain else Score(*drawn, 40), "fd": Score(9.0 if plain else 5.0)}
+
+    (finding,) = findings(["perception"], summarise(rows, scores))
+    assert finding.verdict == verdict
+    assert "fd 5 against 9" in finding.evidence[0].measured
+
+
+def test_one_image_that_is_not_exact_is_enough_to_fail() -> None:
+    rows = [r for c in summary(1.0).configurations if not c.plain for r in c.rows]
+    assert findings(["recompression"], summarise(rows))[0].verdict == HOLDS
+    rows[3] = {**rows[3], "exact": False}
+    (finding,) = findings(["recompression"], summarise(rows))
+    assert finding.verdict == FAILS
+    assert finding.evidence[0].measured.startswith("39 of 40")
+
+
+def test_wilsons_interval_is_the_textbooks() -> None:
+    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-3)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
+
+
+def test_a_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        values = rng.normal(1.0, 0.5, 60)
+        score = bootstrap(lambda weights, values=values: weights @ values / 60, 60)
+        covered += score.low <= 1.0 <= score.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+class Page(HTMLParser):
+    """Open elements, ids and links."""
+
+    VOID = frozenset({"meta", "link", "br", "input", "img", "path", "rect", "circle"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.ids += [values["id"]] if values.get("id") else []
+        self.links += [values["href"]] if values.get("href") else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def check_page(text: str, folder: Path) -> None:
+    """Well formed, ids once each, and every link leads somewhere."""
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids
+        elif not link.startswith("data:"):
+            assert (folder / link).is_file()
