@@ -17,6 +17,7 @@ from torch import Tensor
 from .errors import IdemError, InputError, UsageError
 from .files import atomic_write, read_file
 from .limits import RAISE, max_pixels, too_large
+from .metadata import Metadata
 
 Colour = tuple[int, int, int]
 
@@ -66,14 +67,22 @@ def read_bytes(path: str | PathLike[str], background: Colour | None = None) -> T
     return decode_bytes(read_file(Path(path)), path, background)
 
 
-def decode_bytes(data: bytes, name: str | PathLike[str], background: Colour | None = None) -> Tensor:
-    """As `read_bytes`, of a file's content; `name` is what errors call it."""
+def decode_bytes(
+    data: bytes, name: str | PathLike[str], background: Colour | None = None, as_stored: bool = False
+) -> Tensor:
+    """As `read_bytes`, of a file's content; `name` is what errors call it.
+
+    `as_stored`: the samples of the file itself, neither turned upright nor converted to sRGB.
+    """
     path = Path(name)
     try:
         with pillow_limit():
             image = _open(data, path)
             image.load()
-            image = ImageOps.exif_transpose(image)
+            if as_stored:
+                image.info.pop("icc_profile", None)
+            else:
+                image = ImageOps.exif_transpose(image)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large: more than {max_pixels():,} pixels.", RAISE) from error
     except IdemError:
@@ -115,13 +124,22 @@ def write_png(byte_image: Tensor, path: str | PathLike[str]) -> None:
     atomic_write(Path(path), png_bytes(byte_image))
 
 
-def png_bytes(byte_image: Tensor) -> bytes:
-    """The content of an RGB PNG of uint8 [1,3,H,W] or [3,H,W]."""
+def png_bytes(byte_image: Tensor, metadata: Metadata | None = None) -> bytes:
+    """The content of an RGB PNG of uint8 [1,3,H,W] or [3,H,W], with EXIF and colour profile as chunks eXIf and iCCP.
+
+    A profile of a single channel makes it a grey PNG, as PNG demands; it is left out where the image has colours.
+    """
     if byte_image.dtype != torch.uint8 or byte_image.shape[:-2] not in ((3,), (1, 3)):
         raise ValueError(f"expected uint8 [3,H,W] or [1,3,H,W], not {byte_image.dtype} {list(byte_image.shape)}")
     pixels = byte_image.reshape(byte_image.shape[-3:]).permute(1, 2, 0).contiguous().cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    buffer, image, chunks = io.BytesIO(), Image.fromarray(pixels), dict[str, bytes]()
+    metadata = metadata or Metadata()
+    colourless = metadata.grey_profile and bool((pixels == pixels[..., :1]).all())
+    if metadata.icc and (colourless or not metadata.grey_profile):
+        chunks["icc_profile"] = metadata.icc
+    if metadata.exif:
+        chunks["exif"] = metadata.exif
+    (image.getchannel(0) if colourless else image).save(buffer, "PNG", **chunks)
     return buffer.getvalue()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -38,6 +38,7 @@ from .selection import (
     choose,
     choose_adapter,
 )
+from .sweep.identity import weights_sha256
 
 
 @dataclass(frozen=True)
@@ -251,18 +252,20 @@ def open_bitstream(
     runtime: Runtime | None = None,
     catalogue: Catalogue | None = None,
     settings: Mapping[str, Any] | None = None,
+    build: Callable[[Part[EncoderSpec], Runtime | None], Codec] | None = None,
 ) -> Bitstream:
     """The bitstream of a file's bytes, whichever installed codec wrote it; `settings` are the codec's.
 
-    Raises BitstreamError if the file is damaged or no bitstream, MissingError if no installed codec knows its model.
+    `build` may keep codecs for further files. Raises BitstreamError if the file is damaged or no bitstream,
+    MissingError if no installed codec knows its model.
     """
-    catalogue = catalogue or load_catalogue()
+    catalogue, build = catalogue or load_catalogue(), build or Codec.build
     if data[: len(MAGIC)] == MAGIC:
         container = Container.unpack(data, where)
         name, overrides = _identify(container.model_id, settings or {}, where, catalogue)
-        codec = Codec.build(choose(catalogue, "codec", name, {**(settings or {}), **overrides}), runtime)
+        codec = build(choose(catalogue, "codec", name, {**(settings or {}), **overrides}), runtime)
         return Bitstream(codec, data, container.payload, (container.height, container.width), where)
-    codec = Codec.build(choose(catalogue, "codec", _by_magic(data, where, catalogue), settings), runtime)
+    codec = build(choose(catalogue, "codec", _by_magic(data, where, catalogue), settings), runtime)
     return Bitstream(codec, data, data, None, where)
 
 
@@ -312,23 +315,28 @@ def certificate(
         "image": {"width": width, "height": height, "rgb_sha256": pixels_sha256(result.image)},
         "bitstream": {"bytes": len(bitstream.data), "sha256": bitstream.sha256},
         "codec": {
-            **_provided(bitstream.codec.part),
+            **provided(bitstream.codec.part),
             "model_id": bitstream.codec.encoder.model_id.hex() or None,
             # Not the codec's settings, which say nothing of a file that another program wrote.
             "stream": bitstream.codec.encoder.describe(bitstream.stream),
         },
-        "generator": _configured(decoder.prior) if decoder and decoder.prior else None,
-        "solver": _configured(decoder.solver_part) if decoder else None,
-        "adapter": _configured(decoder.adapter_part) if decoder and decoder.adapter_part else None,
+        "generator": configured(decoder.prior if decoder else None),
+        "solver": configured(decoder.solver_part if decoder else None),
+        "adapter": configured(decoder.adapter_part if decoder else None),
     }
 
 
-def _provided(part: Part[Any]) -> dict[str, Any]:
+def provided(part: Part[Any]) -> dict[str, str]:
+    """For a certificate: a part's name and where it comes from."""
     return {"name": part.spec.name, "plugin": part.distribution, "version": version(part.distribution)}
 
 
-def _configured(part: Part[Any]) -> dict[str, Any]:
-    return {**_provided(part), "settings": asdict(part.config)}
+def configured(part: Part[Any] | None) -> dict[str, Any] | None:
+    """For a certificate: with its settings, and of weights the first digits of their sha256."""
+    if part is None:
+        return None
+    weights = weights_sha256(part)
+    return {**provided(part), "settings": asdict(part.config), **({"weights_sha256": weights} if weights else {})}
 
 
 def pixels_sha256(byte_image: Tensor) -> str:

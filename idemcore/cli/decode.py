@@ -1,4 +1,4 @@
-"""`idem decode`: bitstream to image, with a certificate beside it."""
+"""`idem decode`: bitstreams to images, with a certificate beside each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import NotExact, UsageError
+from ..errors import EXIT_OK, NotExact, UsageError
 from .options import (
     exact_option,
     gather_settings,
@@ -22,12 +22,18 @@ from .output import check_suffix, moved, print_json, print_record, yes
 from .recording import Recorder, recording_options
 
 if TYPE_CHECKING:
-    from ..pipeline import Bitstream, Decoder, Reconstruction
+    from ..decoding import Decoded, Decoding
 
 
 @click.command()
 @click.argument("file")
 @output_option
+@click.option(
+    "--write-jpeg", "jpeg", metavar="FILE", help="Write the JPEG that the picture re-encodes to, as FILE was written."
+)
+@click.option(
+    "--as-stored", is_flag=True, help="Do not turn the pixels upright: the PNG says how, as the JPEG does (EXIF)."
+)
 @prior_options
 @click.option("--mse", is_flag=True, help="The codec's own decode g(y), without a prior.")
 @tradeoff_option
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
 def decode(
     file: str,
     output: str,
+    jpeg: str | None,
+    as_stored: bool,
     generator: str,
     solver: str,
     seed: int,
@@ -52,80 +60,106 @@ def decode(
     precision: str,
     as_json: bool,
     require_exact: bool,
-) -> None:
+) -> int:
     """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
+
+    If FILE is a folder, so is what -o names: all of its files and those of folders in it are decoded, each to a PNG of
+    its name. A file that fails does not stop the others, and one that was decoded before with the same settings is
+    left out, so that an interrupted call goes on where it was. --write-jpeg then names a folder too.
 
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """
     from ..plugins import load_catalogue
-    from ..selection import check_combination, choose
+    from ..selection import choose
 
     if mse and tradeoff != 1:
         raise UsageError("--mse and --tradeoff exclude each other.", "--tradeoff 0 is g(y) moved into the cell.")
     if mse and (trace or save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
-    check_suffix(output, ".png")
+    whole_folder = Path(file).is_dir()
+    if not whole_folder:
+        check_suffix(output, ".png")
+        if jpeg:
+            check_suffix(jpeg, ".jpg")
     catalogue, settings = load_catalogue(), gather_settings(overrides, config_file)
-    priors = [choose(catalogue, "generator", generator, settings.get("generator")),
-              choose(catalogue, "solver", solver, settings.get("solver"))]  # fmt: skip
+    priors = (choose(catalogue, "generator", generator, settings.get("generator")),
+              choose(catalogue, "solver", solver, settings.get("solver")))  # fmt: skip
 
-    from ..files import read_file
-    from ..pipeline import Decoder, open_bitstream, plain_decode
+    from ..decoding import Decoding
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision)
-    bitstream = open_bitstream(read_file(Path(file)), file, runtime, catalogue, settings.get("codec"))
-    recorder = Recorder(trace, save_steps)
-    if mse:
-        result, decoder = plain_decode(bitstream), None
-    else:
-        check_combination(bitstream.codec.part.spec, priors[0].spec, priors[1].spec, catalogue)
-        decoder = Decoder.build(priors[0], priors[1], runtime, settings)
-        with recorder(Path(file).name, decoder.name) as callback:
-            result = decoder.reconstruct(bitstream, seed, tradeoff=tradeoff, callback=callback)
-    details = {"seed": seed, "sample": 0, "tradeoff": tradeoff} if decoder else {}
-    _write(Path(output), bitstream, decoder, result, details, recorder.files, as_json)
-    if require_exact and not result.exact:
-        raise NotExact(
-            f"{output} does not re-encode to {file}: {result.differing_symbols} symbols differ.", "Try another --seed."
-        )
+    decoding = Decoding(*priors, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored)
+    if whole_folder:
+        from .folder import decode_folder
+
+        return decode_folder(
+            decoding, Path(file), Path(output), Path(jpeg) if jpeg else None, (trace, save_steps), as_json,
+            require_exact,
+        )  # fmt: skip
+    _decode_file(decoding, Path(file), Path(output), Path(jpeg) if jpeg else None, Recorder(trace, save_steps), as_json,
+                 require_exact)  # fmt: skip
+    return EXIT_OK
 
 
-def _write(
+def _decode_file(
+    decoding: Decoding,
+    file: Path,
     output: Path,
-    bitstream: Bitstream,
-    decoder: Decoder | None,
-    result: Reconstruction,
-    details: dict[str, Any],
-    steps: dict[str, bytes],
+    jpeg: Path | None,
+    recorder: Recorder,
     as_json: bool,
+    require_exact: bool,
 ) -> None:
-    from ..files import atomic_write
-    from ..imageio import write_png
-    from ..pipeline import certificate
-    from ..runs import write_json
+    from ..decoding import check_rewritable
+    from ..selection import check_combination
 
-    content = certificate(bitstream, decoder, result, **details)
-    write_png(result.image, output)
-    write_json(content, beside(output, "certificate.json"))
-    for name, data in steps.items():
-        atomic_write(beside(output, name), data)
+    bitstream = decoding.open(file)
+    if jpeg:
+        check_rewritable(bitstream)
+    if not decoding.plain:
+        check_combination(bitstream.codec.part.spec, decoding.generator.spec, decoding.solver.spec, decoding.catalogue)
+    with recorder(file.name, decoding.decoder.name if decoding.decoder else "") as callback:
+        decoded = decoding.decode(bitstream, callback)
+    decoded.write(output, jpeg, recorder.files)
+    _show(decoded, output, jpeg, list(recorder.files), as_json)
+    if require_exact and not decoded.result.exact:
+        raise not_exact(decoded, file, output)
+
+
+def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
+    """What --require-exact says."""
+    count = decoded.result.differing_symbols
+    return NotExact(f"{output} does not re-encode to {file}: {count} symbols differ.", "Try another --seed.")
+
+
+def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:
+    """What --json prints of a file."""
+    result = decoded.result
+    return {
+        **decoded.certificate,
+        "file": str(output),
+        **({"jpeg": str(jpeg)} if jpeg else {}),
+        "nfe": result.nfe,
+        "seconds": result.seconds,
+    }
+
+
+def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], as_json: bool) -> None:
+    from ..decoding import CERTIFICATE, beside
+
     if as_json:
-        print_json({**content, "file": str(output), "nfe": result.nfe, "seconds": result.seconds})
+        print_json(facts(decoded, output, jpeg))
         return
-    height, width = bitstream.size
+    image = decoded.certificate["image"]
     print_record(
         {
-            "image": f"{output}, {width}x{height}",
-            "certificate": beside(output, "certificate.json"),
+            "image": f"{output}, {image['width']}x{image['height']}",
+            "certificate": beside(output, CERTIFICATE),
+            **({"jpeg": jpeg} if jpeg else {}),
             **({"steps": ", ".join(beside(output, name).name for name in steps)} if steps else {}),
-            "certifying moved": moved(content["psnr_moved"]),
-            "differing symbols": result.differing_symbols,
-            "exact": yes(result.exact),
+            "certifying moved": moved(decoded.certificate["psnr_moved"]),
+            "differing symbols": decoded.result.differing_symbols,
+            "exact": yes(decoded.result.exact),
         }
     )
-
-
-def beside(image: Path, name: str) -> Path:
-    """Where a file that goes with an image file is."""
-    return image.with_name(f"{image.stem}.{name}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError
+from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError
 from ..files import PATH_ERRORS
 
 
@@ -87,6 +87,13 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"{error.filename}: {error.strerror}. Check the path and its permissions.", code
     debug = "Type the same with IDEM_DEBUG=1 before it to see where, and report that to the plugin's or idem's authors."
     return f"{type(error).__name__}: {error}. This was not expected. {debug}", EXIT_FAILED
+
+
+def exit_code(codes: set[int]) -> int:
+    """Of several files, from the codes of those that failed."""
+    if not codes:
+        return EXIT_OK
+    return EXIT_INTEGRITY if codes == {EXIT_INTEGRITY} else EXIT_FAILED
 
 
 def _usage(error: click.ClickException) -> str:

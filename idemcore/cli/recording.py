@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -41,11 +41,15 @@ recording_options = together(
 )
 
 
+Watch = Callable[[str], "AbstractContextManager[Callback | None]"]
+
+
 class Recorder:
     """Watches solves as `--trace` and `--save-steps` say: `with recorder(...) as callback` for each."""
 
-    def __init__(self, trace: bool, frames: int | None) -> None:
-        self.trace, self.frames = trace, frames
+    def __init__(self, trace: bool, frames: int | None, progress: Watch = solver_progress) -> None:
+        """`progress`: from a description to a context that gives a callback, or None."""
+        self.trace, self.frames, self.progress = trace, frames, progress
         self.files: dict[str, bytes] = {}
         """The content of trace.jsonl, trace.png and steps.png, as far as they were asked for."""
 
@@ -59,7 +63,7 @@ class Recorder:
         from ..trace import Trace
 
         trace, film = Trace() if self.trace else None, FilmStrip(self.frames) if self.frames else None
-        with solver_progress(description) as progress:
+        with self.progress(description) as progress:
             yield all_of(progress, trace, film)
         if trace and trace.rows:
             self.files |= _trace_files(trace, title, tag)

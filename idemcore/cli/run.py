@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_OK, NotExact, UsageError
-from .group import tell
+from ..errors import EXIT_OK, NotExact, UsageError
+from .group import exit_code, tell
 from .options import (
     background_option,
     codec_options,
@@ -120,9 +120,7 @@ def _several(folders: dict[Path, Path], one: Callable[[Path, Path], dict[str, An
             codes.add(tell(error, str(image)))
     if reports and not as_json:
         _show_table(reports)
-    if not codes:
-        return EXIT_OK
-    return EXIT_INTEGRITY if codes == {EXIT_INTEGRITY} else EXIT_FAILED
+    return exit_code(codes)
 
 
 def _folders(images: tuple[str, ...], out: Path) -> dict[Path, Path]:

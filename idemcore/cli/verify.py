@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import NotExact
 from .options import background_option, json_option, runtime_options
 from .output import print_json, print_record, yes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..imageio import Colour
+    from ..pipeline import Bitstream
 
 
 @click.command()
@@ -18,25 +26,52 @@ from .output import print_json, print_record, yes
 @runtime_options
 @json_option
 def verify(image: str, bitstream: str, background: str | None, device: str, precision: str, as_json: bool) -> None:
-    """Exit 0 if IMAGE re-encodes to the very bytes of BITSTREAM, 3 if not."""
+    """Exit 0 if IMAGE re-encodes to BITSTREAM, 3 if not.
+
+    A file that idem wrote must give the very same bytes; a JPEG of another program the same quantised coefficients,
+    with its own tables and sampling. IMAGE's pixels are taken as they are stored; then turned back if BITSTREAM's EXIF
+    says that its picture lies on its side; then as `idem encode` would take them: upright, in sRGB.
+    """
     from ..files import read_file
-    from ..imageio import parse_background, read_bytes
+    from ..imageio import parse_background
     from ..pipeline import open_bitstream
     from ..runtime import Runtime
 
     opened = open_bitstream(read_file(Path(bitstream)), bitstream, Runtime.choose(device, precision))
-    pixels = read_bytes(image, parse_background(background) if background else None)
-    if tuple(pixels.shape[-2:]) != opened.size:
-        found, wanted = ("{1}x{0}".format(*size) for size in (pixels.shape[-2:], opened.size))
-        exact, differing, why = False, None, f"it has {found} pixels, not {wanted}"
-    else:
+    colour = parse_background(background) if background else None
+    exact, differing, why = False, None, ""
+    for pixels in _readings(image, opened, colour):
+        if tuple(pixels.shape[-2:]) != opened.size:
+            found, wanted = ("{1}x{0}".format(*size) for size in (pixels.shape[-2:], opened.size))
+            why = why or f"it has {found} pixels, not {wanted}"
+            continue
         pixels = pixels.to(opened.decoded.device)
         exact = bool(opened.cell.contains(pixels))
-        differing = 0 if exact else int(opened.cell.differing_symbols(pixels))
+        count = 0 if exact else int(opened.cell.differing_symbols(pixels))
+        differing = count if differing is None else min(differing, count)
         why = f"{differing} symbols differ"
+        if exact:
+            break
     if as_json:
         print_json({"image": image, "bitstream": bitstream, "exact": exact, "differing_symbols": differing})
     else:
         print_record({"differing symbols": "all" if differing is None else differing, "exact": yes(exact)})
     if not exact:
         raise NotExact(f"{image} does not re-encode to {bitstream}: {why}.")
+
+
+def _readings(image: str, opened: Bitstream, background: Colour | None) -> Iterator[Tensor]:
+    """The pixels of an image file that may be meant, uint8 [1,3,H,W], none of them twice."""
+    from ..files import read_file
+    from ..imageio import decode_bytes
+    from ..metadata import turn_back
+
+    data = read_file(Path(image))
+    stored = decode_bytes(data, image, background, as_stored=True)
+    yield stored
+    orientation = opened.codec.encoder.metadata(opened.stream).orientation
+    if orientation > 1:
+        yield turn_back(stored, orientation)
+    shown = decode_bytes(data, image, background)
+    if shown.shape != stored.shape or not shown.equal(stored):
+        yield shown

@@ -1,0 +1,73 @@
+"""Which way up a picture is, and that PNGs carry it and the colour profile."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms, ImageOps
+
+from idemcore.imageio import decode_bytes, png_bytes
+from idemcore.metadata import Metadata, turn, turn_back
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    found = Image.Exif()
+    found.endian = order
+    found[0x010F], found[0x0112] = "a camera", orientation
+    return found.tobytes().removeprefix(b"Exif\0\0")
+
+
+@pytest.fixture
+def pixels() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 5, 7), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_turns_as_pillow_does_and_back(pixels, orientation: int, order: str) -> None:
+    metadata = Metadata(exif(orientation, order))
+    assert metadata.orientation == orientation
+    turned = turn(pixels, metadata.orientation)
+    lying = Image.open(io.BytesIO(png_bytes(pixels, metadata)))
+    expected = np.asarray(ImageOps.exif_transpose(lying)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(turned[0].numpy(), expected)
+    assert torch.equal(turn_back(turned, orientation), pixels)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_upright_metadata_change_nothing_but_the_orientation(order: str) -> None:
+    upright = Metadata(exif(6, order), b"profile").upright
+    assert upright == Metadata(exif(1, order), b"profile")
+    assert upright.orientation == 1
+
+
+def test_damaged_exif_is_upright() -> None:
+    whole = exif(6)
+    for damaged in (b"", b"II", b"II*\0", whole[:12], whole[:-40], b"XX" + whole[2:], exif(9), bytes(100)):
+        assert Metadata(damaged).orientation in (1, 6)
+        assert Metadata(damaged).upright.orientation == 1
+    assert Metadata(exif(9)).orientation == 1
+
+
+def test_png_as_stored_is_neither_turned_nor_converted(pixels) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = png_bytes(pixels, Metadata(exif(6), profile))
+    assert Image.open(io.BytesIO(data)).info["icc_profile"] == profile
+    assert torch.equal(decode_bytes(data, "x.png", as_stored=True), pixels)
+    assert decode_bytes(data, "x.png").shape[-2:] == (7, 5)
+
+
+def test_grey_profile_makes_a_grey_png_and_is_left_out_of_one_in_colours(pixels) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"GRAY"
+    metadata = Metadata(icc=bytes(profile))
+    grey = pixels[:, :1].expand(-1, 3, -1, -1)
+    found = Image.open(io.BytesIO(png_bytes(grey, metadata)))
+    assert (found.mode, found.info["icc_profile"]) == ("L", bytes(profile))
+    assert torch.equal(decode_bytes(png_bytes(grey, metadata), "x.png", as_stored=True), grey)
+    coloured = Image.open(io.BytesIO(png_bytes(pixels, metadata)))
+    assert coloured.mode == "RGB"
+    assert "icc_profile" not in coloured.info
