@@ -13,6 +13,7 @@ from common import table
 from idemcore.config import parse_overrides
 from idemcore.evaluation import Images, evaluate
 from idemcore.metrics import Metric, Score, build
+from idemcore.pictures import Frame
 from idemcore.pipeline import Codec, Decoder
 from idemcore.runtime import Runtime
 
@@ -25,7 +26,7 @@ CELL_STEPS = (4, 8, 12, 20, 50)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="or a zip file of images")
     parser.add_argument("--codec", default="jpeg")
     parser.add_argument("--quality", type=int, default=10)
     parser.add_argument("--generator", default="ddpm-photo")
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="rows are added to those that it holds")
     parser.add_argument("--plot", type=Path, help="kernel distance and PSNR against passes, of all rows in --json")
     options = parser.parse_args()
-    runtime, images = Runtime.choose(options.device), Images(options.folder, options.crop, options.images)
+    runtime, images = Runtime.choose(options.device), Images(options.folder, Frame(options.crop), options.images)
     settings = parse_overrides(options.overrides, ("codec", "generator"))
     codec = Codec.build(options.codec, runtime, quality=options.quality, **settings.get("codec", {}))
     metrics, missing = build(options.metrics, runtime)
