@@ -73,6 +73,8 @@ class SolverSpec(Spec):
     """With its default settings."""
     needs_with: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     """What it needs instead with a setting, by `KEY=VALUE`."""
+    descends: bool = False
+    """Promises that the residual it tells is no larger at the last step than at the first."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PRECISIONS = ("fp32", "bf16")
+_APPROACHES = "a projection makes project_steps gradient steps, which come near the cell; certification makes the rest"
+EXPECTED_FAILURES = dict.fromkeys(("project-lands", "project-idempotent", "project-margin"), _APPROACHES)
+"""Laws that no learned codec keeps, with the reason: see `Spec.expected_failures`."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -10,15 +11,19 @@ from torch import Tensor
 from ..metrics.protocol import Case, SetMetric
 from ..noise import Noise
 from .pictures import byte_image, pictures
+from .worlds import BoxCell
+
+DRAWS = 2
+"""Of each of two pictures, one after the other."""
 
 
-def case(level: float, size: tuple[int, int], count: int = 2) -> Case:
-    """`count` pictures with noise of a deviation of `level`, in [0,1] units, as reconstructions; and facts to match."""
-    original = pictures(count, *size)
+def case(level: float, size: tuple[int, int]) -> Case:
+    """Draws of pictures with noise of a deviation of `level`, in [0,1] units; facts are the worse the larger it is."""
+    original = pictures(2, *size).repeat_interleave(DRAWS, 0)
+    count, fact = len(original), torch.full((len(original),), level)
     noisy = byte_image(original + level * Noise(range(50, 50 + count)).like(original))
-    fact = torch.full((count,), level)
     return Case(
-        images=tuple(f"picture {b}" for b in range(count)),
+        images=tuple(f"picture {b // DRAWS}" for b in range(count)),
         reconstruction=noisy,
         original=byte_image(original),
         decoded=byte_image(original),
@@ -26,6 +31,7 @@ def case(level: float, size: tuple[int, int], count: int = 2) -> Case:
         solution=noisy.float() / 255,
         streams=tuple(bytes(100 + int(1000 * level)) for _ in range(count)),
         file_bits=8.0 * (118 + (1000 * fact).int()),
+        cell=BoxCell(original, frozenset({"position"})),
         exact=torch.full((count,), level == 0),
         differing_symbols=(1000 * fact).long(),
         nfe=(1 + 100 * fact).long(),
@@ -33,6 +39,18 @@ def case(level: float, size: tuple[int, int], count: int = 2) -> Case:
         seconds=1 + fact,
         peak_bytes=2.0**20 * (1 + fact),
     )
+
+
+def part(of: Case, start: int, end: int) -> Case:
+    """Some of its images, without cells."""
+    names = [f.name for f in fields(of) if f.name != "cell" and getattr(of, f.name) is not None]
+    return replace(of, cell=None, **{name: getattr(of, name)[start:end] for name in names})
+
+
+def bare(of: Case) -> Case:
+    """The reconstructions, of which nothing else is known."""
+    known = ("images", "reconstruction")
+    return replace(of, **{f.name: None for f in fields(of) if f.name not in known})  # type: ignore[arg-type]
 
 
 def values(metric: Any, of: Case) -> Tensor:

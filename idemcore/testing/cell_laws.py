@@ -1,1 +1,151 @@
-"""Laws."""
+"""Laws of a codec's cells: which images they contain, and what f and g make of an image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..certify import certify
+from ..protocols import Unsupported
+from .law import Broken, close, equal, law, require, show
+from .pictures import byte_image
+from .trials import CodecTrial
+
+LEVEL = 1 / 255
+
+
+@law("codec")
+def cell_centre(trial: CodecTrial) -> None:
+    """The cell's `centre` and `target` are g(y)."""
+    close(trial.cell.centre, trial.decode(trial.streams, trial.size), 1e-5, "the cell's centre and the decode")
+    equal(trial.cell.target, trial.cell.centre, "the cell's target and centre")
+
+
+@law("codec")
+def cell_distortion(trial: CodecTrial) -> None:
+    """`distortion` is [B], float32, in [0,1] units: about the rms error of g(y), within a factor of 10."""
+    found = trial.cell.distortion
+    require(found.shape == (2,) and found.dtype == torch.float32, f"distortion is {show(found)}, not float32 [2]")
+    actual = (trial.cell.centre - trial.image).square().mean(dim=(1, 2, 3)).sqrt().clamp(min=LEVEL / 4)
+    for b, (told, seen) in enumerate(zip(found.tolist(), actual.tolist(), strict=True)):
+        require(seen / 10 <= told <= 10 * seen, f"it expects an error of {told:.3g} of image {b}, which has {seen:.3g}")
+
+
+@law("codec")
+def offers_are_there(trial: CodecTrial) -> None:
+    """Each capability that the spec offers is there, and each that it does not offer raises `Unsupported`."""
+    for name in ("measure", "position", "excess", "project"):
+        try:
+            getattr(trial.cell, name)(trial.other)
+        except Unsupported as error:
+            require(not trial.offers(name), f"the spec offers '{name}', but the cell raised: {error}")
+        except Exception as error:
+            if not trial.offers(name):
+                raise Broken(f"'{name}' is not offered, and raised {type(error).__name__}, not Unsupported") from error
+            raise
+        else:
+            require(trial.offers(name), f"the cell has '{name}', but the spec does not offer it")
+
+
+@law("codec")
+def contains_is_encoding(trial: CodecTrial) -> None:
+    """`contains` says, as bool [B], whether the real encoder gives the real bytes: of the picture and others."""
+    for name, image in neighbours(trial).items():
+        found = trial.cell.contains(byte_image(image))
+        require(found.shape == (2,) and found.dtype == torch.bool, f"contains gave {show(found)}, not bool [2]")
+        real = [a == b for a, b in zip(trial.encode(image), trial.streams, strict=True)]
+        require(found.tolist() == real, f"of {name}, contains says {found.tolist()}, the encoder {real}")
+
+
+@law("codec")
+def own_image_inside(trial: CodecTrial) -> None:
+    """A cell contains the picture that was encoded, and no symbol of it differs; another picture is outside."""
+    own, other = byte_image(trial.image), byte_image(trial.other)
+    require(bool(trial.cell.contains(own).all()), "the cell does not contain the picture that was encoded")
+    require(not trial.cell.contains(other).any(), "the cell contains another picture, whose bytes are others")
+    same, different = trial.cell.differing_symbols(own), trial.cell.differing_symbols(other)
+    require(same.dtype == torch.int64 and same.shape == (2,), f"differing_symbols gave {show(same)}, not int64 [2]")
+    require(not same.any(), f"{same.tolist()} symbols of the picture itself are said to differ")
+    require(bool((different > 0).all()), f"only {different.tolist()} symbols of another picture are said to differ")
+
+
+@law("codec")
+def certifies(trial: CodecTrial) -> None:
+    """`snap` gives a byte image: of the picture that was encoded an exact one, hardly moved."""
+    found = certify(trial.cell, trial.image)
+    require(found.image.dtype == torch.uint8 and found.image.shape == trial.image.shape, f"snap: {show(found.image)}")
+    require(all(found.exact), f"exact: {found.exact}, {found.differing_symbols} symbols differ")
+    require(min(found.psnr_moved) >= 30, f"the picture, which is in the cell, moved by {min(found.psnr_moved):.1f} dB")
+
+
+@law("codec", needs={"measure"})
+def measure_is_decode_of_encode(trial: CodecTrial) -> None:
+    """`measure` is decode(encode(x)), up to 4 levels anywhere and 1 level rms."""
+    for name, image in neighbours(trial).items():
+        real = trial.decode(trial.encode(image), trial.size)
+        with torch.no_grad():
+            found = trial.cell.measure(image)
+        close(found, real, 4 * LEVEL, f"measure and decode(encode(x)) of {name}")
+        rms = float((found - real).square().mean().sqrt())
+        require(rms <= LEVEL, f"measure is {rms / LEVEL:.2g} levels rms from decode(encode(x)) of {name}")
+
+
+@law("codec", needs={"measure", "gradient"})
+def measure_gradient(trial: CodecTrial) -> None:
+    """`measure` has a straight-through gradient: it foretells how g(f(x)) changes with a larger change of x."""
+    x, way = trial.other, brightening(trial.other)
+    ascent = _slope(trial.cell.measure, x, way, way)
+    with torch.no_grad():
+        change = trial.cell.measure(x + way) - trial.cell.measure(x - way)
+    real = float((change.double() * way).sum() / 2)
+    require(real > 0, "brightening the image does not brighten measure(x)")
+    told = f"the gradient foretells {ascent:.4g} of a change that is {real:.4g}"
+    require(0.5 <= ascent / real <= 2, f"{told}; does it pass straight through the quantiser, and only there?")
+
+
+@law("codec", needs={"measure", "gradient"})
+def measure_gradient_of_its_own_image(trial: CodecTrial) -> None:
+    """The gradient of an image's measure is 0 for the other images of the batch."""
+    x = trial.other.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(trial.cell.measure(x)[0].sum(), x)
+    require(gradient[0].abs().max() > 0, "the gradient is 0 everywhere")
+    require(gradient[1].abs().max() == 0, "the gradient of image 0 reaches image 1")
+
+
+@law("codec")
+def cell_batch_independent(trial: CodecTrial) -> None:
+    """What a cell says of an image does not depend on the other cells and images of its batch."""
+    names = [name for name in ("measure", "position", "excess", "project") if trial.offers(name)]
+    with torch.no_grad():
+        for b, stream in enumerate(trial.streams):
+            alone = trial.encoder.cell([stream], trial.size)
+            close(alone.distortion[0], trial.cell.distortion[b], 1e-5, "distortion on its own and in a batch")
+            for name in names:
+                one, both = (getattr(alone, name)(trial.other[b : b + 1]), getattr(trial.cell, name)(trial.other))
+                close(one[0], both[b], 1e-3, f"{name} on its own and in a batch")
+
+
+def neighbours(trial: CodecTrial) -> dict[str, Tensor]:
+    """Images of 8-bit levels about the cells: the picture, nearly the picture, and quite another one."""
+    corner = trial.image.clone()
+    corner[1, :, -1, -1] = 1 - corner[1, :, -1, -1].round()
+    return {
+        "the picture itself": trial.image,
+        "the picture with another last pixel": corner,
+        "g(y)": byte_image(trial.cell.centre).float() / 255,
+        "another picture": trial.other,
+    }
+
+
+def brightening(image: Tensor) -> Tensor:
+    """A change [B,3,H,W] that leaves [0,1] nowhere and is smooth: codecs of any kind keep it."""
+    return torch.full_like(image, 0.1)
+
+
+def _slope(function: object, x: Tensor, way: Tensor, weight: Tensor) -> float:
+    """d/dt <weight, function(x + t way)> at 0, by the gradient."""
+    x = x.clone().requires_grad_()
+    found = function(x)  # type: ignore[operator]
+    require(found.requires_grad, "there is no gradient: what it gives does not depend on x")
+    (gradient,) = torch.autograd.grad((found.double() * weight).sum(), x)
+    return float((gradient.double() * way).sum())

@@ -7,25 +7,36 @@ import random
 import signal
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .law import Broken, require
+
+@dataclass(frozen=True)
+class Watched:
+    """What a piece of work gave, and did beside."""
+
+    outputs: Any
+    """None if it failed for want of the network."""
+    changed: tuple[str, ...]
+    """Global state of Python, NumPy and PyTorch that is not as it was before."""
+    asked: tuple[str, ...]
+    """Other machines that it wanted to reach."""
 
 
-class _Offline(OSError):
-    """Someone asked for the network."""
-
-
-@contextmanager
-def unchanged() -> Iterator[None]:
-    """Raises Broken if the block changes global state of Python, NumPy or PyTorch; what it changed stays changed."""
-    before = _state()
-    yield
-    after = _state()
-    changed = [name for name in before if before[name] != after[name]]
-    require(not changed, f"it changed {', '.join(changed)}; leave that as it was")
+def watch(work: Callable[[], Any]) -> Watched:
+    """Does the work without a network, with global random numbers of other seeds than usual."""
+    outputs = None
+    with seeded(12345), offline() as asked:
+        before = _state()
+        try:
+            outputs = work()
+        except OSError:
+            if not asked:
+                raise
+        after = _state()
+    return Watched(outputs, tuple(name for name in before if before[name] != after[name]), tuple(asked))
 
 
 def _state() -> dict[str, Any]:
@@ -85,13 +96,13 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def offline() -> Iterator[None]:
-    """Raises Broken if the block asks for another machine, by name or by address, even if it catches the refusal."""
+def offline() -> Iterator[list[str]]:
+    """Refuses the block other machines, by name or by address; gives the list of those that it asked for."""
     asked: list[str] = []
 
     def refuse(address: Any) -> NoReturn:
         asked.append(str(address))
-        raise _Offline(f"there is no network here, and {address} was asked for")
+        raise OSError(f"there is no network here, and {address} was asked for")
 
     def connect(self: socket.socket, address: Any) -> None:
         return connects[0](self, address) if self.family == _LOCAL else refuse(address)
@@ -103,14 +114,10 @@ def offline() -> Iterator[None]:
     socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign,assignment]
     socket.getaddrinfo = lambda host, *_, **__: refuse(host)
     try:
-        yield
-    except _Offline:
-        pass
+        yield asked
     finally:
         socket.socket.connect, socket.socket.connect_ex = connects  # type: ignore[method-assign]
         socket.getaddrinfo = lookup
-    if asked:
-        raise Broken(f"it asked the network for {asked[0]}; what it needs must be brought before, by `idem models`")
 
 
 _LOCAL = getattr(socket, "AF_UNIX", None)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 KINDS = ("codec", "generator", "solver", "metric", "engine")
 """Those that have laws. `encoder` is another word for `codec`."""
 
+VARIANTS = (*FAMILIES, "image-metric", "set-metric")
+"""Of which a subject is one or another: laws of the others are not about it."""
+
 _MODULES = {
     "codec": ("common", "codec", "cell", "box"),
     "generator": ("common", "diffusion", "latent"),
@@ -59,7 +62,7 @@ def law(*kinds: str, needs: Iterable[str] = ()) -> Callable[[Callable[[Any], Non
         sentence = re.sub(r"\s+", " ", run.__doc__ or "").strip()
         wanted = frozenset(needs)
         assert sentence.endswith("."), f"{run.__name__} has no sentence"
-        assert wanted <= set(CAPABILITIES), f"{run.__name__} needs {wanted}"
+        assert wanted <= {*CAPABILITIES, *VARIANTS}, f"{run.__name__} needs {wanted}"
         _FOUND.append(Law(run.__name__.replace("_", "-"), kinds, sentence, run, wanted))
         return run
 
@@ -80,8 +83,8 @@ def laws(kind: str) -> tuple[Law, ...]:
 
 
 def laws_about(kind: str, capabilities: Iterable[str]) -> tuple[Law, ...]:
-    """`laws` without those of a family of generators other than that of these capabilities."""
-    others = set(FAMILIES) - set(capabilities)
+    """`laws` without those of another family of generators, or of another kind of metrics."""
+    others = set(VARIANTS) - set(capabilities)
     return tuple(one for one in laws(kind) if not one.needs & others)
 
 

@@ -95,6 +95,17 @@ def callback(trial: SolverTrial) -> None:
 
 
 @law("solver")
+def residual_descends(trial: SolverTrial) -> None:
+    """A solver whose spec says that it descends ends with a residual no larger than that of its first step."""
+    if not getattr(trial.subject.spec, "descends", False):
+        raise NotTried("the spec does not promise it: descends is False")
+    for world in worlds(trial):
+        told: list[float] = []
+        solve(trial.solver, world, lambda step, told=told: told.append(step.residual))  # type: ignore[misc]
+        require(told and told[-1] <= told[0] + 1e-6, f"the residual goes from {told[:1]} to {told[-1:]}")
+
+
+@law("solver")
 def callback_optional(trial: SolverTrial) -> None:
     """The image is the same whether or not steps are told."""
     for world in worlds(trial):

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import MissingError, UsageError
-from ..hookspecs import Spec
+from ..hookspecs import MetricSpec, Spec
 from ..plugins import Catalogue, import_target, load_catalogue
 from ..selection import choose
 from .law import KINDS, Law, laws_about
@@ -68,7 +68,9 @@ class Subject:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the spec offers, or needs."""
+        """What the spec offers, or needs; of a metric, whether it is of images or of sets."""
+        if isinstance(self.spec, MetricSpec):
+            return frozenset({f"{self.spec.kind}-metric"})
         return frozenset(getattr(self.spec, "offers", getattr(self.spec, "needs", ())))
 
     @property

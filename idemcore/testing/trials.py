@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .guard import Watched, watch
 from .law import NotTried, require
 from .subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..metrics.protocol import Case
     from ..protocols import Cell, DiffusionGenerator, Encoder, Generator, InversionSolver, LatentGenerator
 
 Size = tuple[int, int]
+Outputs = Mapping[str, "Tensor"]
+"""By the name of what gave them."""
 
 MAIN: Size = (32, 40)
 """(H, W) that most laws are tried on."""
@@ -43,9 +47,19 @@ class Trial:
             raise NotTried(f"it is checked on images of {self.subject.size[1]}x{self.subject.size[0]} only")
         return ODD
 
-    def exercise(self, instance: Any) -> Sequence[Tensor]:
+    def exercise(self, instance: Any) -> Outputs:
         """What `instance` computes when all that is usual is asked of it: for laws about what that does beside."""
         raise NotImplementedError
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """What the shared instance computes."""
+        return self.exercise(self.subject.instance)
+
+    @cached_property
+    def watched(self) -> Watched:
+        """What a new instance computes without a network, after other global seeds, and what it changed."""
+        return watch(lambda: self.exercise(self.subject.make()))
 
 
 @dataclass(frozen=True)
@@ -101,16 +115,22 @@ class CodecTrial(Trial):
         with torch.no_grad():
             return (encoder or self.encoder).decode(streams, size)
 
-    def exercise(self, instance: Any) -> Sequence[Tensor]:
+    def exercise(self, instance: Any) -> Outputs:
         import torch
 
         streams = self.encode(self.image, instance)
         cell = instance.cell(streams, self.size)
-        done = [torch.frombuffer(bytearray(b"".join(streams)), dtype=torch.uint8)]
-        done += [self.decode(streams, self.size, instance), cell.centre, cell.distortion]
-        done += [getattr(cell, name)(self.other).detach() for name in ("measure", "position", "excess", "project")
-                 if self.offers(name)]  # fmt: skip
-        return [*done, cell.contains((self.other * 255).round().to(torch.uint8))]
+        found = {
+            "the bitstreams": torch.frombuffer(bytearray(b"".join(streams)), dtype=torch.uint8),
+            "decode": self.decode(streams, self.size, instance),
+            "the cell's centre": cell.centre,
+            "the cell's distortion": cell.distortion,
+            "contains": cell.contains((self.other * 255).round().to(torch.uint8)),
+        }
+        for name in ("measure", "position", "excess", "project"):
+            if self.offers(name):
+                found[name] = getattr(cell, name)(self.other).detach()
+        return found
 
 
 @dataclass(frozen=True)
@@ -152,12 +172,13 @@ class GeneratorTrial(Trial):
 
         return pictures(2, *self.size)
 
-    def exercise_level(self, sigma: float) -> Tensor:
-        """What `denoise` makes of `image` with noise of that level."""
-        import torch
+    @cached_property
+    def own(self) -> Tensor:
+        """[2,3,H,W]: images that the generator draws, by a few steps of the sampler of `idem sample`."""
+        from ..noise import Noise
+        from ..sampling import Sampler
 
-        with torch.no_grad():
-            return self.denoiser.denoise(self.noisy(sigma), sigma)
+        return Sampler(self.generator, self.size, steps=12).draw(Noise([24, 25]))
 
     def noisy(self, sigma: float, seed: int = 20) -> Tensor:
         """`image` with noise."""
@@ -165,16 +186,14 @@ class GeneratorTrial(Trial):
 
         return self.image + sigma * Noise([seed, seed + 1]).like(self.image)
 
-    def exercise(self, instance: Any) -> Sequence[Tensor]:
-        import torch
-
+    def exercise(self, instance: Any) -> Outputs:
         from ..noise import Noise
 
-        with torch.no_grad():
-            if instance.family == "diffusion":
-                return [instance.denoise(self.noisy(sigma), sigma) for sigma in self.levels[::2]]
-            z = instance.sample(Noise([1, 2]))
-            return [z, instance.synthesize(z)]
+        if instance.family == "diffusion":
+            levels = self.levels[::2]
+            return {f"denoise at sigma {s:.3g}": instance.denoise(self.noisy(s), s).detach() for s in levels}
+        z = instance.sample(Noise([1, 2]))
+        return {"sample": z, "synthesize": instance.synthesize(z).detach()}
 
 
 @dataclass(frozen=True)
@@ -185,10 +204,10 @@ class SolverTrial(Trial):
     def solver(self) -> InversionSolver[Any]:
         return self.subject.instance
 
-    def exercise(self, instance: Any) -> Sequence[Tensor]:
+    def exercise(self, instance: Any) -> Outputs:
         from .worlds import solve, world_for
 
-        return [solve(instance, world_for(self.subject.spec)).image]
+        return {"solve": solve(instance, world_for(self.subject.spec)).image}
 
 
 @dataclass(frozen=True)
@@ -199,14 +218,27 @@ class MetricTrial(Trial):
     def metric(self) -> Any:
         return self.subject.instance
 
-    def exercise(self, instance: Any) -> Sequence[Tensor]:
-        from .cases import case, values
-
-        return [values(instance, case(0.1, self.size))]
-
     @property
     def size(self) -> Size:
+        """Large enough for five scales, by default."""
         return self.subject.size or (176, 176)
+
+    @cached_property
+    def cases(self) -> dict[float, Case]:
+        return {}
+
+    def case(self, level: float) -> Case:
+        """See `cases.case`; made once."""
+        from .cases import case
+
+        if level not in self.cases:
+            self.cases[level] = case(level, self.size)
+        return self.cases[level]
+
+    def exercise(self, instance: Any) -> Outputs:
+        from .cases import values
+
+        return {"the metric": values(instance, self.case(0.1))}
 
 
 @dataclass(frozen=True)
@@ -217,12 +249,12 @@ class EngineTrial(Trial):
     def engine(self) -> Any:
         return self.subject.instance
 
-    def exercise(self, instance: Any) -> Sequence[Tensor]:
+    def exercise(self, instance: Any) -> Outputs:
         import torch
 
         from .jobs import make_square
 
-        return [torch.tensor(sorted(result for _, result in instance.map(make_square, range(5))))]
+        return {"map": torch.tensor(sorted(result for _, result in instance.map(make_square, range(5))))}
 
 
 _TRIALS: dict[str, type[Trial]] = {

@@ -23,6 +23,7 @@ def idem_solvers() -> list[SolverSpec]:
             summary="project on the quantisation cell and renoise: a dozen passes, none backwards (the default)",
             config="idemcore_dps.config:CellConfig",
             needs=FORWARDS | {"project"},
+            descends=True,
         ),
         SolverSpec(
             name="dps",
@@ -38,6 +39,7 @@ def idem_solvers() -> list[SolverSpec]:
             summary="the step of dps, then data projection: a thousand passes, each backwards too",
             config="idemcore_dps.config:MCGConfig",
             needs=BACKWARDS | STRAIGHT_THROUGH | {"image"},
+            descends=True,
         ),
         SolverSpec(
             name="dsg",
@@ -54,6 +56,7 @@ def idem_solvers() -> list[SolverSpec]:
             config="idemcore_dps.config:DiffPIRConfig",
             needs=FORWARDS | STRAIGHT_THROUGH,
             needs_with=_by_constraint(FORWARDS),
+            descends=True,
         ),
         SolverSpec(
             name="mpgd",
@@ -62,6 +65,7 @@ def idem_solvers() -> list[SolverSpec]:
             config="idemcore_dps.config:MPGDConfig",
             needs=FORWARDS | STRAIGHT_THROUGH,
             needs_with=_by_constraint(FORWARDS),
+            descends=True,
         ),
         SolverSpec(
             name="backproj",
@@ -69,5 +73,6 @@ def idem_solvers() -> list[SolverSpec]:
             summary="x0 - g(f(x0)) + g(y), for codecs without a gradient: twenty passes, none backwards",
             config="idemcore_dps.config:BackprojConfig",
             needs=FORWARDS | {"measure", "image"},
+            descends=True,
         ),
     ]

@@ -18,6 +18,7 @@ def idem_solvers() -> list[SolverSpec]:
             config="idemcore_latent.config:PulseConfig",
             needs=DESCENT,
             needs_with={"constraint=cell": CELL},
+            descends=True,
         ),
         SolverSpec(
             name="ilo",
@@ -26,6 +27,7 @@ def idem_solvers() -> list[SolverSpec]:
             config="idemcore_latent.config:IloConfig",
             needs=DESCENT,
             needs_with={"constraint=cell": CELL},
+            descends=True,
         ),
         SolverSpec(
             name="langevin",
