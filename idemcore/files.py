@@ -6,13 +6,14 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import IdemError, UsageError
 from .limits import max_file_bytes
+from .signals import held
 
 PATH_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
 """Errors of a path that cannot be right, by whatever was to be done with it."""
@@ -75,6 +76,15 @@ def atomic_write(path: Path, data: bytes) -> None:
         raise _failed("write", path, error) from error
     with replacing(path) as temporary, open(temporary, "xb") as file:
         file.write(data)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """As `atomic_write`, of several files: none takes its place before all are on the disk, and then all do."""
+    with ExitStack() as stack:
+        for path, data in contents.items():
+            stack.enter_context(replacing(path)).write_bytes(data)
+        with held():
+            stack.close()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from .files import atomic_write
 from .imageio import Colour, read_image, to_bytes, to_float, write_png
 from .pipeline import Bitstream, Codec, Decoder, Reconstruction, certificate, finite
 from .protocols import Callback
+from .signals import held
 
 REPORT = "report.json"
 Progress = Callable[[int], AbstractContextManager[Callback | None]]
@@ -198,9 +199,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        if folder.exists():
-            os.replace(folder, former)
-        os.replace(partial, folder)
+        with held():
+            if folder.exists():
+                os.replace(folder, former)
+            os.replace(partial, folder)
     finally:
         if former.exists() and not folder.exists():  # stopped between the two renames
             os.replace(former, folder)

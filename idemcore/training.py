@@ -21,6 +21,7 @@ from .errors import IdemError, InputError
 from .files import atomic_write
 from .pictures import pictures
 from .runtime import Runtime
+from .signals import held
 
 LOG_STEPS = 20
 
@@ -156,7 +157,8 @@ class Training(ABC):
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             while self.progress < 1:
                 begin = time.monotonic()
-                told = self.update()
+                with held():  # a step is taken whole or not at all
+                    told = self.update()
                 self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
                 if not math.isfinite(told["loss"]):
                     hint = "Go on from its last checkpoint with a smaller --set train.learning_rate=..."

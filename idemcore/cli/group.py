@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import Any
@@ -15,6 +16,10 @@ import click
 
 from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError
 from ..files import PATH_ERRORS
+from ..signals import stoppable
+
+LONGEST = 4000
+"""Characters of an error: it may quote what somebody wrote into a file."""
 
 
 class LazyGroup(click.Group):
@@ -48,17 +53,26 @@ class LazyGroup(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
         try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            with stoppable():
+                code = super().main(args, prog_name, standalone_mode=False, **extra)
+            sys.stdout.flush()
         except BrokenPipeError:
-            # The reader of our output left (`idem ... | head`): keep Python from complaining at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = EXIT_FAILED
+            code = EXIT_FAILED  # the reader of our output left (`idem ... | head`)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             code = error.exit_code
         except (KeyboardInterrupt, Exception) as error:
             code = tell(error)
+        _let_go_of_stdout()
         sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _let_go_of_stdout() -> None:
+    """What cannot be written, to a pipe that nobody reads or a full disk, was told: Python shall not do so at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(error: BaseException, subject: str = "") -> int:
@@ -67,7 +81,12 @@ def tell(error: BaseException, subject: str = "") -> int:
         traceback.print_exception(error)
     message, code = explain(error)
     about = f"{subject}: " if subject and subject not in message else ""
-    click.echo(f"error: {about}{' '.join(message.split())}", err=True)
+    paragraph = " ".join(f"{about}{message}".split())
+    shown = (
+        paragraph if len(paragraph) <= LONGEST else f"{paragraph[: LONGEST // 2]} [...] {paragraph[-LONGEST // 2 :]}"
+    )
+    with suppress(OSError):  # stderr may be closed, or a pipe that nobody reads
+        click.echo(f"error: {shown}", err=True)
     return code
 
 
@@ -77,6 +96,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
         return _usage(error), error.exit_code
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
+        error = error.__cause__  # click takes it for the end of what is typed, but nothing is
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return "interrupted; nothing was left half-written.", EXIT_INTERRUPTED
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
