@@ -271,7 +271,7 @@ def _fits(value: object, annotation: str) -> bool:
     if annotation.startswith("Literal"):
         return isinstance(value, str) and value in ast.literal_eval(annotation.removeprefix("Literal"))
     if annotation.startswith("Mapping"):
-        inner = "frozenset[str]"
+        inner = annotation.removeprefix("Mapping[str, ").removesuffix("]")
         return isinstance(value, Mapping) and all(_fits(k, "str") and _fits(v, inner) for k, v in value.items())
     if not isinstance(value, _PLAIN.get(annotation, object)):
         return False
