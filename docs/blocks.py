@@ -22,9 +22,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[1]
-PATTERNS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "plugins/*/README.md", "benchmarks/README.md",
-            "examples/README.md")  # fmt: skip
-PROGRAMS = frozenset({"idem", "make", "pip", "python", "ray", "bash", "export", "curl", "cd", "git", "pytest"})
+PATTERNS = ("README.md", "CONTRIBUTING.md", "changelog.d/README.md", "docs/**/*.md", "plugins/*/README.md",
+            "benchmarks/README.md", "examples/README.md")  # fmt: skip
+PROGRAMS = frozenset(
+    {"idem", "make", "pip", "python", "source", "towncrier", "ray", "bash", "export", "curl", "cd", "git", "pytest"}
+)
 """First words by which an indented block is known to be a shell's."""
 
 _MARK = re.compile(r"<!-- (runs|runs, slow|not run: \S.*) -->")

@@ -19,8 +19,8 @@ version = release = installed_version("idemcore")
 root_doc = "docs/index"
 source_suffix = {".md": "markdown"}
 include_patterns = [
-    "docs/**", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "examples/README.md",
-    "plugins/*/README.md",
+    "docs/**", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "changelog.d/README.md", "benchmarks/README.md",
+    "examples/README.md", "plugins/*/README.md",
 ]  # fmt: skip
 exclude_patterns = ["**/.*", ".*", "build", "runs", "out", "**/node_modules", "**/__pycache__", "**/site-packages"]
 

@@ -52,6 +52,8 @@ class Spec:
 
 @dataclass(frozen=True)
 class EncoderSpec(Spec):
+    """`target` is a `protocols.Encoder`."""
+
     offers: frozenset[str] = frozenset()
     suffix: str = ".idem"
     """`.idem` has the stream wrapped in idem's container; any other suffix means a file format of its own."""
@@ -64,11 +66,15 @@ class EncoderSpec(Spec):
 
 @dataclass(frozen=True)
 class GeneratorSpec(Spec):
+    """`target` is a `protocols.DiffusionGenerator` or `LatentGenerator`."""
+
     offers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class SolverSpec(Spec):
+    """`target` is a `protocols.InversionSolver`."""
+
     needs: frozenset[str] = frozenset()
     """With its default settings."""
     needs_with: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
@@ -97,7 +103,7 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True)
 class EngineSpec(Spec):
-    pass
+    """`target` is a `sweep.engine.Engine`."""
 
 
 @dataclass(frozen=True)

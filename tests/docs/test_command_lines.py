@@ -121,12 +121,17 @@ def ours() -> Iterator[dict[str, Any]]:
         yield tomllib.loads(path.read_text(encoding="utf-8"))["project"]
 
 
+def check_towncrier(words: list[str]) -> None:
+    assert words[0] == "build"
+
+
 def check_bash(words: list[str]) -> None:
     assert (ROOT / words[0]).is_file(), f"there is no {words[0]}"
 
 
 CHECKS: Mapping[str, Callable[[list[str]], None]] = {
     "idem": check_idem, "python": check_python, "make": check_make, "pip": check_pip, "bash": check_bash,
+    "towncrier": check_towncrier,
 }  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for name, crop in crops.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             crop.save(tmp_path / name)
-        for name in ("old.jpg", "photo.jpg"):
+        (tmp_path / "album").mkdir()
+        for name in ("old.jpg", "photo.jpg", "album/a.jpg", "album/b.jpg"):
             crops["photo.png"].save(tmp_path / name, quality=15)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
