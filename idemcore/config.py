@@ -11,6 +11,7 @@ import textwrap
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,6 +211,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else REQUIRED
 
 
+@cache
 def _comments(config_class: type[Any]) -> dict[str, str]:
     """From the name of each field to the comment that ends its last line."""
     try:

@@ -142,13 +142,17 @@ def resolve_all(
     Raises UsageError for a name, setting or value that cannot be right, and for a setting that no point's parts have.
     """
     found, refused, used = [], dict[str, None](), set[str]()
+    known: dict[str, Configuration | None] = {}  # points that differ in the seed alone share one
     for point in points:
-        try:
-            configuration, keys = resolve(catalogue, point, precision)
+        key = json.dumps({k: v for k, v in point.items() if k != "seed"}, sort_keys=True, default=str)
+        if key not in known:
+            try:
+                known[key], keys = resolve(catalogue, point, precision)
+                used |= keys
+            except UnsupportedCombination as error:
+                known[key], refused[str(error)] = None, None
+        if configuration := known[key]:
             found.append((configuration, point))
-            used |= keys
-        except UnsupportedCombination as error:
-            refused[str(error)] = None
     unused = [key for point in points for key in point if key not in used]
     if unused and found:
         _refuse_unknown(catalogue, points, unused[0])
