@@ -12,15 +12,15 @@ import inspect
 import os
 import re
 from collections.abc import Iterator, Mapping, Set
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import reduce
 from importlib import import_module
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
 import pluggy
 
+from .entries import Hangs, canonical, entries_by_distribution, patience, version_of, within
 from .errors import IdemError, MissingError, UsageError, nearest
 from .hookspecs import (
     API_VERSION,
@@ -51,7 +51,7 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "recipe": ("idem_recipes", RecipeSpec),
 }
 
-_PLAIN = {"str": str, "int": int, "bytes": bytes, "tuple[str, ...]": tuple, "frozenset[str]": Set}
+_PLAIN = {"str": str, "int": int, "bool": bool, "bytes": bytes, "tuple[str, ...]": tuple, "frozenset[str]": Set}
 """Of the annotations of Specs."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -88,8 +88,8 @@ class Catalogue:
 
     def plugin(self, name: str) -> Plugin:
         """The plugin of that name; `jpeg` is short for `idemcore-jpeg`. Raises UsageError if it is not installed."""
-        wanted = _canonical(name)
-        found = {_canonical(plugin.name): plugin for plugin in self.plugins}
+        wanted = canonical(name)
+        found = {canonical(plugin.name): plugin for plugin in self.plugins}
         plugin = found.get(wanted) or found.get(f"idemcore-{wanted}")
         if plugin is None:
             guess = nearest(name, [plugin.name for plugin in self.plugins])
@@ -104,15 +104,18 @@ class Catalogue:
     def resolve(self, kind: str, name: str) -> Spec:
         """The Spec that a user means by `name` or `distribution:name`.
 
-        Raises UsageError if no plugin is known to provide it or several do, MissingError if the one that does is not
-        installed or not ok.
+        Of several plugins that provide it, the one that the registry names has the bare name. Raises UsageError if no
+        plugin is known to provide it or several do, MissingError if the one that does is not installed or not ok.
         """
         distribution, _, short = name.rpartition(":")
         found = [
             (owner, spec)
             for owner, spec in self.specs(kind)
-            if spec.name == short and (not distribution or _canonical(owner) == _canonical(distribution))
+            if spec.name == short and (not distribution or canonical(owner) == canonical(distribution))
         ]
+        if len(found) > 1:
+            known = distributions_that_provide(kind, short)
+            found = [(owner, spec) for owner, spec in found if canonical(owner) in known] or found
         if len(found) > 1:
             choices = " or ".join(f"`{owner}:{short}`" for owner, _ in found)
             raise UsageError(
@@ -122,18 +125,27 @@ class Catalogue:
             raise self._absent(kind, distribution, short)
         return found[0][1]
 
+    def clashes(self, plugin: Plugin) -> list[str]:
+        """What other plugins provide by the same name, and what to type to mean this one's, a line each."""
+        return [
+            f"{kind} '{spec.name}' is {owner}'s too: type {plugin.name}:{spec.name} to mean this one"
+            for kind, spec in plugin.specs
+            for owner, other in self.specs(kind)
+            if plugin.state == "ok" and owner != plugin.name and other.name == spec.name
+        ]
+
     def _absent(self, kind: str, distribution: str, name: str) -> IdemError:
         """The error for a name that no plugin in order provides."""
         known = distributions_that_provide(kind, name)
         providers = [p for p in self.plugins if p.state != "ok" and (p.name in known or _provides(p, kind, name))]
-        wanted = _canonical(distribution)
+        wanted = canonical(distribution)
         for plugin in providers:
-            if not distribution or _canonical(plugin.name) == wanted:
+            if not distribution or canonical(plugin.name) == wanted:
                 return MissingError(
                     f"The {kind} '{name}' is not available: {plugin.name} is {plugin.state} ({plugin.reason}).",
                     f"See `idem plugins info {plugin.name}`.",
                 )
-        installed = {_canonical(p.name) for p in self.plugins}
+        installed = {canonical(p.name) for p in self.plugins}
         for candidate in known:
             if candidate not in installed and (not distribution or candidate == wanted):
                 return MissingError(
@@ -152,17 +164,16 @@ class Catalogue:
         return UsageError(f"There is no {kind} named '{name}'.", " ".join(filter(None, (guess, available, why))))
 
 
-def load_catalogue(*, strict: bool = False) -> Catalogue:
+def load_catalogue(*, strict: bool | None = None) -> Catalogue:
     """Every installed plugin, with the reason where one cannot be used.
 
-    `IDEM_PLUGINS` (only these) and `IDEM_DISABLE_PLUGINS` (all but these) hold distribution names, separated by commas;
-    `jpeg` is short for `idemcore-jpeg`.
-    `strict` raises MissingError at the first plugin that is broken or incompatible.
+    `IDEM_PLUGINS` (only these, and the core) and `IDEM_DISABLE_PLUGINS` (all but these) hold distribution names,
+    separated by commas; `jpeg` is short for `idemcore-jpeg`.
+    `strict`, or by default `IDEM_STRICT=1`, raises MissingError at the first plugin that is broken or incompatible.
     """
-    by_owner: dict[str, list[EntryPoint]] = {}
-    for entry in _entries():
-        by_owner.setdefault(_owner(entry), []).append(entry)
-    return Catalogue([_load(name, by_owner[name], strict) for name in sorted(by_owner)])
+    strict = os.environ.get("IDEM_STRICT", "0") not in ("", "0") if strict is None else strict
+    entries = entries_by_distribution(ENTRY_POINT_GROUP)
+    return Catalogue([_load(name, entries[name], strict) for name in sorted(entries)])
 
 
 def import_target(target: str) -> Any:
@@ -178,26 +189,53 @@ def import_target(target: str) -> Any:
 
 
 def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:
-    version = _told(entries[0], "Version")
+    version = version_of(entries[0])
     specs: list[tuple[str, Spec]] = []
     if reason := _disabled(name):
         return Plugin(name, version, "disabled", reason, ())
     try:
-        for entry in entries:
-            for kind, spec in _specs_of(_imported(entry), name):
-                _check(kind, spec, name, specs)
-                specs.append((kind, spec))
-    except Exception as error:  # whatever a plugin does wrong, the others still load
-        fault = error if isinstance(error, _Fault) else _Fault(f"{name} describes itself wrongly: {_one_line(error)}")
+        if name in _HANGING:
+            raise _HANGING[name]
+        within(patience(), name, lambda: _read(name, entries, specs))
+    except (UsageError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever a plugin does wrong, the others still load
+        fault = _fault(name, error)
         if strict:
             raise MissingError(f"{name} is {fault.state}: {fault}.", f"See `idem plugins info {name}`.") from error
         return Plugin(name, version, fault.state, str(fault), tuple(specs))
     return Plugin(name, version, "ok", "", tuple(specs))
 
 
+_HANGING: dict[str, _Fault] = {}
+"""Plugins that once did not describe themselves in time: this process does not wait for them again."""
+
+
+def _read(name: str, entries: list[EntryPoint], specs: list[tuple[str, Spec]]) -> None:
+    """Adds what a plugin provides to `specs`."""
+    for entry in entries:
+        for kind, spec in _specs_of(_imported(entry), name):
+            _check(kind, spec, name, specs)
+            specs.append((kind, spec))
+
+
+def _fault(name: str, error: BaseException) -> _Fault:
+    if isinstance(error, _Fault):
+        return error
+    if isinstance(error, Hangs):
+        spare = f"IDEM_DISABLE_PLUGINS={name} spares the wait"
+        fault = _HANGING[name] = _Fault(f"{name} hangs: after {patience():g} s it was at {error}; {spare}")
+        return fault
+    return _Fault(f"{name} describes itself wrongly: {_one_line(error)}")
+
+
 def _imported(entry: EntryPoint) -> object:
     try:
         return entry.load()
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] != entry.value.partition(":")[0].split(".")[0]:
+            raise _Fault(f"{entry.value} needs the package '{error.name}', which is not installed") from error
+        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}") from error
     except (Exception, SystemExit) as error:
         raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}") from error
 
@@ -279,54 +317,18 @@ def _fits(value: object, annotation: str) -> bool:
 
 
 def _disabled(name: str) -> str:
-    spellings = {_canonical(name), _canonical(name).removeprefix("idemcore-")}
-    if os.environ.get("IDEM_PLUGINS") and not spellings & _listed("IDEM_PLUGINS"):
+    spellings = {canonical(name), canonical(name).removeprefix("idemcore-")}
+    if os.environ.get("IDEM_PLUGINS") and not spellings & {"idemcore", *_listed("IDEM_PLUGINS")}:
         return "not in IDEM_PLUGINS"
     return "in IDEM_DISABLE_PLUGINS" if spellings & _listed("IDEM_DISABLE_PLUGINS") else ""
 
 
 def _listed(variable: str) -> set[str]:
-    return {_canonical(name) for name in re.split(r"[,\s]+", os.environ.get(variable, ""))}
-
-
-def _entries() -> list[EntryPoint]:
-    """Of all installed distributions but those whose metadata cannot be read, whichever project's they are."""
-    try:
-        return list(entry_points(group=ENTRY_POINT_GROUP))
-    except Exception:  # whatever importlib.metadata meets in one file, it gives nothing of any
-        return list(_entries_one_by_one())
-
-
-def _entries_one_by_one() -> Iterator[EntryPoint]:
-    seen: set[str] = set()
-    for found in distributions():
-        with suppress(Exception):
-            name = _canonical(found.metadata["Name"])
-            entries = list(found.entry_points.select(group=ENTRY_POINT_GROUP)) if name not in seen else []
-            seen.add(name)
-            yield from entries
-
-
-def _owner(entry: EntryPoint) -> str:
-    """Its distribution's name, or the entry point's, where that is lost."""
-    return _told(entry, "Name") or entry.name
-
-
-def _told(entry: EntryPoint, key: str) -> str:
-    """What METADATA says; empty if it says nothing or cannot be read."""
-    try:
-        return str(entry.dist.metadata[key] or "") if entry.dist else ""
-    except Exception:
-        return ""
+    return {canonical(name) for name in re.split(r"[,\s]+", os.environ.get(variable, ""))}
 
 
 def _provides(plugin: Plugin, kind: str, name: str) -> bool:
     return any(k == kind and spec.name == name for k, spec in plugin.specs)
-
-
-def _canonical(distribution: str) -> str:
-    """Two spellings of one distribution's name compare equal: PEP 503."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from idemcore import plugins
+from idemcore import entries
 from idemcore.errors import MissingError, UsageError
 from idemcore.hookspecs import API_VERSION, ENTRY_POINT_GROUP
 from idemcore.plugins import KINDS, Catalogue, Plugin, import_target, load_catalogue
@@ -44,7 +44,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     def found(group: str) -> EntryPoints:
         return EntryPoints(e for d in distributions(path=[str(tmp_path)]) for e in d.entry_points if e.group == group)
 
-    monkeypatch.setattr(plugins, "entry_points", found)
+    monkeypatch.setattr(entries, "entry_points", found)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("IDEM_PLUGINS", raising=False)
     monkeypatch.delenv("IDEM_DISABLE_PLUGINS", raising=False)
@@ -84,7 +84,7 @@ def test_a_good_plugin_is_listed_and_resolved(install: Install) -> None:
 
 
 FAULTS = {
-    "import error": ("import no_such_module", "No module named 'no_such_module'"),
+    "import error": ("import no_such_module", "needs the package 'no_such_module', which is not installed"),
     "syntax error": ("def (", "SyntaxError"),
     "exception on import": ("raise RuntimeError('on\\nimport')", "RuntimeError: on import"),
     "exit on import": ("raise SystemExit(3)", "SystemExit"),

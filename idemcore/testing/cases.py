@@ -41,16 +41,20 @@ def case(level: float, size: tuple[int, int]) -> Case:
     )
 
 
-def part(of: Case, start: int, end: int) -> Case:
-    """Some of its images, without cells."""
-    names = [f.name for f in fields(of) if f.name != "cell" and getattr(of, f.name) is not None]
-    return replace(of, cell=None, **{name: getattr(of, name)[start:end] for name in names})
+def alone(of: Case) -> Case:
+    """Without what looks at all of its images together: cells and codec."""
+    return replace(of, cell=None, recode=None)
 
 
 def bare(of: Case) -> Case:
     """The reconstructions, of which nothing else is known."""
     known = ("images", "reconstruction")
     return replace(of, **{f.name: None for f in fields(of) if f.name not in known})  # type: ignore[arg-type]
+
+
+def _same(byte_images: Tensor) -> Tensor:
+    """The codec of the kit's cases keeps every image as it is."""
+    return byte_images
 
 
 def values(metric: Any, of: Case) -> Tensor:
