@@ -212,6 +212,34 @@ def test_doctor_decodes_a_tiny_image(idem):
     checks = {c["check"]: c for c in json.loads(idem("doctor", "--json").stdout)}
     assert checks["self-test"]["state"] == "ok", checks["self-test"]
     assert checks["idemcore-toy"]["state"] == "ok"
+    assert checks["weights of ddpm-photo"]["found"].startswith("sha256 ")
+    assert checks["cache"]["found"].endswith("GB free")
+
+
+def test_doctor_prints_what_a_bug_report_needs_and_no_name(idem, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "somebody"))
+    monkeypatch.delenv("IDEM_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("IDEM_MAX_PIXELS", "1e6")
+    monkeypatch.setattr("idemcore.cli.doctor._exact", lambda runtime: "byte-exact")
+    result = idem("doctor")
+    assert result.exit_code == 0, result.stdout
+    for word in ("python", "torch", "idemcore-jpeg", "~/.cache/idem/models", "IDEM_MAX_PIXELS", "1e6", "precision"):
+        assert word in result.stdout
+    assert "somebody" not in result.stdout
+
+
+def test_doctor_reads_weights_and_builds_nothing_else_but_the_self_test(idem, monkeypatch):
+    monkeypatch.setattr("idemcore.cli.doctor._exact", lambda runtime: "byte-exact")
+    monkeypatch.setattr("idemcore.pipeline.Codec.build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr("idemcore.pipeline.Decoder.build", lambda *_, **__: pytest.fail("built"))
+    assert idem("doctor").exit_code == 0
+
+
+def test_doctor_tells_a_device_that_is_not_there_among_the_rest(idem):
+    checks = {c["check"]: c for c in json.loads(idem("doctor", "--device", "cuda:99", "--json").stdout)}
+    assert checks["device"]["state"] == "bad"
+    assert checks["idemcore-jpeg"]["state"] == "ok"
 
 
 def test_doctor_fails_without_the_default_solver(idem, monkeypatch):

@@ -277,3 +277,7 @@ def test_the_environment_knows_our_plugins_by_their_short_names(
     assert state("idemcore-demo").state == "ok"
     monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "demo")
     assert state("idemcore-demo").state == "disabled"
+
+
+def test_every_plugin_that_is_installed_here_is_sound() -> None:
+    assert {plugin.name: plugin.reason for plugin in load_catalogue().plugins if plugin.state != "ok"} == {}

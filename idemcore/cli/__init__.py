@@ -28,7 +28,7 @@ main = LazyGroup(
         "engines": ("idemcore.cli.listing:engines", "List engines of sweeps, or describe one."),
         "plugins": ("idemcore.cli.plugins:plugins", "List plugins with their state, or describe one."),
         "models": ("idemcore.cli.models:models", "Weights: list, pull, import, verify."),
-        "doctor": ("idemcore.cli.doctor:doctor", "Check versions, plugins, weights and device."),
+        "doctor": ("idemcore.cli.doctor:doctor", "Check the installation; what to paste into a bug report."),
     },
     help="""Decode JPEGs and learned bitstreams into realistic images that re-encode to the very same bytes.
 
