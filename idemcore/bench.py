@@ -94,9 +94,10 @@ def measure(job: Job) -> Cost:
     decoder = Decoder.build(job.generator, job.solver, runtime, job.settings)
     bitstream = codec.encode(_centre(read_image(job.image), job.size, job.image))
     decoder.check(bitstream)
+    generator = decoder.fitted(bitstream.size)
 
     def solve(cell: Cell, callback: Callback | None = None) -> Solution:
-        return decoder.solver.solve(cell, decoder.generator, Noise([0]), callback)
+        return decoder.solver.solve(cell, generator, Noise([0]), callback)
 
     _warm_up(lambda callback: solve(bitstream.cell, callback))
     memory, seconds = PeakMemory(runtime.device), []

@@ -18,6 +18,10 @@ class IdemError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
+class IdemWarning(UserWarning):
+    """What a user should know of a result that is made nevertheless; the command line prints it as a note."""
+
+
 class InputError(IdemError):
     """A file that exists but is not what it should be (exit 1)."""
 

@@ -26,7 +26,15 @@ from .hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from .imageio import to_bytes
 from .noise import Noise, image_seed
 from .plugins import Catalogue, import_target, load_catalogue
-from .protocols import Callback, Cell, Encoder, Generator, InversionSolver
+from .protocols import (
+    Callback,
+    Cell,
+    DiffusionGenerator,
+    Encoder,
+    Generator,
+    InversionSolver,
+    LatentGenerator,
+)
 from .runtime import Runtime
 from .selection import (
     DEFAULT_CODEC,
@@ -39,6 +47,7 @@ from .selection import (
     choose_adapter,
 )
 from .sweep.identity import weights_sha256
+from .tiles import fitted
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,8 @@ class Decoder:
     """Wrapped by the adapter, if there is one."""
     adapter_part: Part[AdapterSpec] | None = None
     """What lets a solver of one family run on a generator of the other."""
+    tile: int | None = None
+    """See `Runtime.tile`."""
 
     @classmethod
     def build(
@@ -180,11 +191,12 @@ class Decoder:
             solver = choose(catalogue, "solver", solver, settings.get("solver"))
         adapter = choose_adapter(generator.spec, solver.spec, settings.get("adapter"))
         used = adapter or solver.spec.needs & generator.spec.offers
-        built = import_target(generator.spec.target)(generator.config, runtime or Runtime.choose()) if used else None
+        runtime = runtime or Runtime.choose()
+        built = import_target(generator.spec.target)(generator.config, runtime) if used else None
         inverter = import_target(solver.spec.target)(solver.config)
         if adapter:
             inverter = import_target(adapter.spec.target)(inverter, adapter.config)
-        return cls(generator, solver, built, inverter, adapter)
+        return cls(generator, solver, built, inverter, adapter, runtime.tile)
 
     @property
     def prior(self) -> Part[GeneratorSpec] | None:
@@ -210,19 +222,29 @@ class Decoder:
         convex, so the blend is inside it too, up to 8-bit rounding. Raises UnsupportedCombination.
         """
         self.check(bitstream)
+        generator = self.fitted(bitstream.size)
         noise = Noise([image_seed(seed, bitstream.sha256, sample)])
         begin = time.perf_counter()
-        solution = self.solver.solve(bitstream.cell, self.generator, noise, callback)
+        solution = self.solver.solve(bitstream.cell, generator, noise, callback)
         image = blend(bitstream.cell, solution.image, tradeoff)
         solved = time.perf_counter()
         certified = certify(bitstream.cell, image)
         seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
         return Reconstruction(certified, solution.nfe, solution.backwards, seconds, image)
 
+    def fitted(self, size: tuple[int, int]) -> Generator | None:
+        """What the solver gets for images of (H, W): a diffusion generator in tiles where it needs them."""
+        if isinstance(self.generator, DiffusionGenerator):
+            return fitted(self.generator, size, self.tile)
+        return self.generator
+
     def check(self, bitstream: Bitstream) -> None:
-        """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only."""
+        """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only.
+
+        A diffusion generator takes any size, in tiles of its own; a latent one makes a whole image of one latent.
+        """
         check_combination(bitstream.codec.part.spec, self.generator_part.spec, self.solver_part.spec)
-        if self.generator is None or self.generator.size in (None, bitstream.size):
+        if not isinstance(self.generator, LatentGenerator) or self.generator.size in (None, bitstream.size):
             return
         made, wanted = (f"{width}x{height}" for height, width in (cast(Any, self.generator.size), bitstream.size))
         raise UnsupportedCombination(

@@ -124,6 +124,8 @@ class Generator(ABC):
     """(H, W) of a network that makes one size only; None if fully convolutional."""
     multiple: int = 1
     """Sides that `denoise` pads to inside; callers never need to."""
+    halo: int = 32
+    """Pixels around a part of an image that `denoise` looks at, if it takes any size: tiles overlap by twice that."""
 
 
 class DiffusionGenerator(Generator):

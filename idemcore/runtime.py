@@ -17,14 +17,16 @@ class Runtime:
 
     device: torch.device
     dtype: torch.dtype
+    tile: int | None = None
+    """Longest side, in pixels, of what a network sees of an image at once; None: as `tiles` chooses from its size."""
 
     @classmethod
-    def choose(cls, device: str = "auto", precision: str = "auto") -> Runtime:
+    def choose(cls, device: str = "auto", precision: str = "auto", tile: int | None = None) -> Runtime:
         """`device`: auto, cpu, cuda or cuda:N; `precision`: auto, fp32 or bf16 (auto: bf16 where the hardware has it).
 
         Raises MissingError if the device is not there, UsageError for another word.
         """
-        return cls(chosen := _device(device), _dtype(precision, chosen))
+        return cls(chosen := _device(device), _dtype(precision, chosen), tile)
 
 
 def _device(name: str) -> torch.device:

@@ -16,6 +16,7 @@ from .options import (
     prior_options,
     runtime_options,
     settings_options,
+    tile_option,
     tradeoff_option,
 )
 from .output import check_suffix, moved, print_json, print_record, yes
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @recording_options
 @settings_options
 @runtime_options
+@tile_option
 @json_option
 @exact_option
 def decode(
@@ -58,6 +60,7 @@ def decode(
     config_file: str | None,
     device: str,
     precision: str,
+    tile: int | None,
     as_json: bool,
     require_exact: bool,
 ) -> int:
@@ -88,7 +91,7 @@ def decode(
     from ..decoding import Decoding
     from ..runtime import Runtime
 
-    runtime = Runtime.choose(device, precision)
+    runtime = Runtime.choose(device, precision, tile)
     decoding = Decoding(*priors, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored)
     if whole_folder:
         from .folder import decode_folder

@@ -6,15 +6,16 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import Any
 
 import click
 
-from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError
+from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError, IdemWarning
 from ..files import PATH_ERRORS
 from ..signals import stoppable
 
@@ -53,7 +54,7 @@ class LazyGroup(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
         try:
-            with stoppable():
+            with stoppable(), _notes():
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -73,6 +74,22 @@ def _let_go_of_stdout() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Shows an IdemWarning as a note, and other warnings as Python does."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, IdemWarning):
+                click.echo(f"note: {message}.", err=True)
+            else:
+                show(message, category, *where)
+
+        warnings.showwarning = note  # type: ignore[assignment]
+        yield
 
 
 def tell(error: BaseException, subject: str = "") -> int:

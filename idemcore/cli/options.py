@@ -54,6 +54,12 @@ images_options = together(
     click.option("--size", type=click.IntRange(min=8), metavar="N", help="Resize the middle square to NxN."),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images by name."),
 )
+tile_option = click.option(
+    "--tile",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Pixels a side that a network sees at once. Default: all of up to a megapixel, else 1024.",
+)
 background_option = click.option("--background", metavar="COLOUR", help="Laid under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 exact_option = click.option("--require-exact", is_flag=True, help="Exit 3 if a result does not re-encode to its bytes.")

@@ -21,6 +21,7 @@ from .options import (
     prior_options,
     runtime_options,
     settings_options,
+    tile_option,
     tradeoff_option,
 )
 from .output import decibels, moved, print_json, print_record, print_table, say, yes
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @recording_options
 @settings_options
 @runtime_options
+@tile_option
 @background_option
 @json_option
 @exact_option
@@ -59,6 +61,7 @@ def run(
     config_file: str | None,
     device: str,
     precision: str,
+    tile: int | None,
     background: str | None,
     as_json: bool,
     require_exact: bool,
@@ -82,7 +85,7 @@ def run(
     from ..runtime import Runtime
 
     colour = parse_background(background) if background else None
-    runtime = Runtime.choose(device, precision)
+    runtime = Runtime.choose(device, precision, tile)
     built = Codec.build(selection.codec, runtime)
     decoder = Decoder.build(selection.generator, selection.solver, runtime, settings)
 

@@ -137,7 +137,7 @@ class Worker:
             bitstreams = [codec.encode(image[None]) for image in images]
         with clock("decode"), torch.no_grad():
             cell = codec.encoder.cell([b.stream for b in bitstreams], bitstreams[0].contained_size)
-        _check_size(job.configuration, generator, solver, bitstreams[0])
+        generator = _fitted(job.configuration, generator, solver, bitstreams[0])
         noise = Noise([image_seed(run.seed, b.sha256, 0) for run, b in zip(job.runs, bitstreams, strict=True)])
         memory = PeakMemory(self.runtime.device) if self._asked("peak-memory") else None
         with clock("solve"):
@@ -354,13 +354,15 @@ def _row(configuration: Configuration, run: Run) -> Row:
     }
 
 
-def _check_size(
+def _fitted(
     configuration: Configuration, generator: Generator | None, solver: InversionSolver[Any], bitstream: Bitstream
-) -> None:
-    """Raises UnsupportedCombination for a generator that makes images of another size only."""
-    if configuration.generator:
-        parts = configuration.generator, configuration.solver
-        Decoder(*parts, generator, solver, configuration.adapter).check(bitstream)
+) -> Generator | None:
+    """The generator for images of this size. Raises UnsupportedCombination if it makes another size only."""
+    if not configuration.generator:
+        return generator
+    decoder = Decoder(configuration.generator, configuration.solver, generator, solver, configuration.adapter)
+    decoder.check(bitstream)
+    return decoder.fitted(bitstream.size)
 
 
 def _recoded(codec: Codec, size: tuple[int, int] | None, images: Tensor) -> Tensor:
