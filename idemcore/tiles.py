@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from .errors import IdemWarning, UsageError
 from .protocols import DiffusionGenerator
 
-AUTO = 1024
+AUTO = 1152
 """Side of a window, in pixels, where none is asked for; images of up to AUTO x AUTO pixels in all are one tile."""
 RAMP = 16
 """Pixels over which free-size windows fade into one another."""

@@ -58,7 +58,7 @@ tile_option = click.option(
     "--tile",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Pixels a side that a network sees at once. Default: all of up to a megapixel, else 1024.",
+    help="Pixels a side that a network sees at once. Default: all of up to 1.3 megapixels, else 1152.",
 )
 background_option = click.option("--background", metavar="COLOUR", help="Laid under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from idemcore.errors import InputError, MissingError
 from idemcore.noise import Noise
 from idemcore.runtime import Runtime
-from idemcore_ddpm import photo
+from idemcore_ddpm import photo, photo_unet
 from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator
 from idemcore_ddpm.photo_unet import PhotoUNet, denoise
@@ -52,6 +52,27 @@ def test_denoise_is_the_network_in_units_of_minus_one_to_one(prior: PhotoGenerat
     x = pictures()
     expected = (denoise(random_network(), 2 * x - 1, torch.full((2,), 0.2)) + 1) / 2
     torch.testing.assert_close(prior.denoise(x, 0.1), expected)
+
+
+def test_strips_give_the_same_as_the_whole(prior: PhotoGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pictures(1, 100, 40)
+    with torch.no_grad():
+        whole = prior.denoise(x, 0.1)
+        monkeypatch.setattr(photo_unet, "STRIP", 8 * 40 * 24)  # 24 rows at full resolution
+        calls = []
+        blocks = photo_unet.Stage._blocks
+        monkeypatch.setattr(
+            photo_unet.Stage, "_blocks", lambda self, *inputs: (calls.append(inputs[0].shape), blocks(self, *inputs))[1]
+        )
+        torch.testing.assert_close(prior.denoise(x, 0.1), whole, rtol=0, atol=1e-6)
+    assert len(calls) > 5
+
+
+def test_memory_is_reused_only_where_no_gradient_needs_it(prior: PhotoGenerator) -> None:
+    x = pictures()
+    with torch.no_grad():
+        in_place = prior.denoise(x, 0.1)
+    assert torch.equal(prior.denoise(x.requires_grad_(), 0.1), in_place)
 
 
 def test_any_size_is_padded_and_cropped(prior: PhotoGenerator) -> None:

@@ -26,6 +26,8 @@ class PhotoGenerator(DiffusionGenerator):
 
     sigma_min = 0.001
     sigma_max = 10.0
+    halo = 24
+    """What lies beyond moves a pixel by at most 0.02 of 255 levels at sigma 0.1, and by 0.5 at sigma 2."""
 
     def __init__(self, config: PhotoConfig, runtime: Runtime) -> None:
         """Raises MissingError if the weights are not there, InputError if they are damaged or fit another network."""
