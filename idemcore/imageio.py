@@ -110,7 +110,7 @@ def to_bytes(image: Tensor) -> Tensor:
         raise IdemError(
             "The image has pixels that are not a number.", "The solver diverged: try fewer or smaller steps."
         )
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+    return image.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def to_float(byte_image: Tensor) -> Tensor:

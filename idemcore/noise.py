@@ -26,7 +26,10 @@ class Noise:
 
     def normal(self, *shape: int, device: torch.device | str = "cpu") -> Tensor:
         """[B, *shape] float32 standard normal."""
-        return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(device)
+        drawn = torch.empty(len(self), *shape)
+        for image, generator in zip(drawn, self.generators, strict=True):
+            torch.randn(shape, generator=generator, out=image)
+        return drawn.to(device)
 
     def like(self, x: Tensor) -> Tensor:
         """Standard normal noise of x's shape [B,...], on x's device."""

@@ -142,7 +142,7 @@ class TiledDenoiser(DiffusionGenerator):
         height, width = x.shape[-2:]
         if self.generator.size is None:
             unit = self.generator.multiple
-            rows, columns = (self._free(length, unit) for length in (height, width))
+            rows, columns = (self.windows(length) for length in (height, width))
             if len(rows) == len(columns) == 1:
                 return network(x)
             x = mirrored(x, (-(-height // unit) * unit, -(-width // unit) * unit))
@@ -151,8 +151,12 @@ class TiledDenoiser(DiffusionGenerator):
         rows, columns = (_fixed(length, size) for length, size in zip(x.shape[-2:], self.generator.size, strict=True))
         return tiled(network, x, rows, columns)[..., :height, :width]
 
-    def _free(self, length: int, unit: int) -> list[Window]:
-        """In units of the network's multiple, so that its grids of lower resolution lie as in the whole image."""
+    def windows(self, length: int) -> list[Window]:
+        """For a generator of any size, those along `length` pixels.
+
+        In units of the network's multiple, so that its grids of lower resolution lie as in the whole image.
+        """
+        unit = self.generator.multiple
         halo, ramp = (-(-pixels // unit) for pixels in (self.generator.halo, RAMP))
         return windows(-(-length // unit), self.tile // unit, halo, ramp)
 

@@ -197,3 +197,17 @@ def test_batch_of_different_samplings_is_refused(make, encoder) -> None:
     streams = [encoder(subsampling=s).encode(make.real(make.natural(32, 32)))[0] for s in ("4:4:4", "4:2:0")]
     with pytest.raises(InputError, match="sampling"):
         encoder().cell(streams)
+
+
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+def test_bands_of_a_large_image_give_the_same_as_the_whole(make, encoder, monkeypatch, subsampling: str) -> None:
+    codec = encoder(quality=20, subsampling=subsampling)
+    streams = codec.encode(make.real(torch.cat([make.natural(75, 45), make.gradient(75, 45)])))
+    whole = codec.cell(streams)
+    monkeypatch.setattr("idemcore_jpeg.bands.BAND", 45 * 40)
+    cut = codec.cell(streams)
+    assert (len(whole.bands), len(cut.bands)) == (1, 3)
+    assert [band.rows.start for band in cut.bands[1:]] == [band.rows.stop for band in cut.bands[:-1]]
+    x = near(whole)
+    torch.testing.assert_close(cut.project(x, 0.1), whole.project(x, 0.1), rtol=0, atol=1e-5)
+    assert cut.contains(cut.snap(x)).all()

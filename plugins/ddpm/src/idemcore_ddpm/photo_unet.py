@@ -67,7 +67,7 @@ class Stage(nn.ModuleList):
         super().__init__(ResBlock(channels, embedding) for _ in range(count))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x [B,C,H,W]; on a CPU without gradients strip by strip: the same, but for rounding, in less time and memory."""
+        """x [B,C,H,W]; on a CPU without gradients in strips: the same, but for rounding, in less time and memory."""
         rows = STRIP // (x.shape[1] * x.shape[3])
         reach = 2 * len(self)  # rows that the convolutions look at beyond a strip
         if x.device.type != "cpu" or torch.is_grad_enabled() or rows >= x.shape[2] or rows < 8 * reach:

@@ -43,25 +43,30 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         """See `InversionSolver.solve`."""
         steps = self.config.steps
         levels = self._levels(cell, generator)
-        x = cell.centre + _wide(levels[0]) * noise.like(cell.centre)
+        # What is drawn or computed here is changed in place: large images are worth their memory several times.
+        x = noise.like(cell.centre).mul_(_wide(levels[0])).add_(cell.centre)
         x0 = cell.centre
         for i, sigma in enumerate(levels):
             x0 = generator.denoise(x, sigma)
             change = self._way_inside(cell, x0, sigma, noise)
-            x0 = x0 + self.config.relaxation * change
+            residual = float(change.square().mean().sqrt()) if callback else 0.0
+            x0 = change.mul_(self.config.relaxation).add_(x0)
             if callback:
-                callback(Step(i, steps, float(sigma.mean()), x0, float(change.square().mean().sqrt()), i + 1))
+                callback(Step(i, steps, float(sigma.mean()), x0, residual, i + 1))
             if i + 1 < steps:
                 down, up = ancestral(sigma, levels[i + 1], self.config.eta)
-                x = x0 + _wide(down / sigma) * (x - x0)
-                x = x + _wide(up) * noise.like(x) if self.config.eta else x
+                x.sub_(x0).mul_(_wide(down / sigma)).add_(x0)
+                if self.config.eta:
+                    x.add_(noise.like(x).mul_(_wide(up)))
         return Solution(cell.project(x0, self.config.margin).clamp(0, 1), nfe=steps)
 
     def _way_inside(self, cell: Cell, x0: Tensor, sigma: Tensor, noise: Noise) -> Tensor:
         """project(z) - z of the guess z at an image whose mean is x0."""
         variance = self.config.jitter / (sigma**-2 + cell.distortion**-2)
-        guess = x0 + _wide(variance.sqrt()) * noise.like(x0) if self.config.jitter else x0
-        return cell.project(guess, self.config.margin) - guess
+        if not self.config.jitter:
+            return cell.project(x0, self.config.margin) - x0
+        guess = noise.like(x0).mul_(_wide(variance.sqrt())).add_(x0)
+        return torch.sub(cell.project(guess, self.config.margin), guess, out=guess)
 
     def _levels(self, cell: Cell, generator: DiffusionGenerator) -> Tensor:
         """[steps,B] noise levels, largest first, within the generator's range."""

@@ -12,6 +12,7 @@ from idemcore.errors import InputError
 from idemcore.imageio import to_bytes
 from idemcore.protocols import Cell
 
+from .bands import bands
 from .box import Box
 from .distortion import expected_rms
 from .entropy import read_coefficients
@@ -36,7 +37,8 @@ class JpegCell(Cell):
     ) -> None:
         """Raises BitstreamError or InputError.
 
-        `rounds`: most alternations of `project`. `search_work`: most iterations of an attempt of `snap`.
+        `rounds`: most alternations of `project`. `search_work`: most iterations of an attempt of `snap` in one of the
+        `bands`.
         """
         self.streams, self.device = list(streams), torch.device(device)
         self.rounds, self.search_work = rounds, search_work
@@ -51,6 +53,7 @@ class JpegCell(Cell):
         symbols = torch.stack([pack_symbols(s, layout) for s in self.parsed]).to(self.device)
         tables = torch.stack([pack_tables(s, layout) for s in self.parsed]).to(self.device)
         self.box = Box(layout, symbols, tables)
+        self.bands = bands(self.box)
         self.centre = torch.cat([decode_image(data) for data in self.streams]).to(self.device)
         self.distortion = expected_rms(self.box)
         self.own_bytes = torch.tensor([written_here(s) for s in self.parsed])
@@ -77,11 +80,19 @@ class JpegCell(Cell):
 
     def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
         """A near-nearest point of the cell and of [0,1], `margin` quantiser steps inside, within 0.02 steps."""
-        return self.box.project(x, margin, self.rounds)
+        if len(self.bands) == 1:
+            return self.box.project(x, margin, self.rounds)
+        found = torch.empty_like(x)
+        for band in self.bands:
+            found[:, :, band.rows] = band.box.project(x[:, :, band.rows], margin, self.rounds)
+        return found
 
     def snap(self, x: Tensor) -> Tensor:
         """Uint8 [B,3,H,W]: a byte image of the cell near x, by the integer model of the encoder (see `snap.py`)."""
-        return snap(self.box, x, self.centre, self.search_work)
+        found = [
+            snap(band.box, x[:, :, band.rows], self.centre[:, :, band.rows], self.search_work) for band in self.bands
+        ]
+        return torch.cat(found, dim=2)
 
     def _differing(self, b: int, byte_image: Tensor) -> int:
         rewritten = encode_like(self.parsed[b], byte_image)

@@ -51,7 +51,7 @@ They are for tiles with clipped highlights, whose cell hardly leaves room within
 KICKED = (0.02, 0.05, 0.1, 0.2)
 """Shares of the samples, in turn."""
 WORK = 100_000
-"""Most iterations of an attempt, summed over an image's tiles: about half a minute of one CPU core."""
+"""Most iterations of an attempt, summed over the tiles of a band: about half a minute of one CPU core."""
 ROUNDS = 600
 CHUNK = 128
 """Tiles searched at a time: bounds memory to tens of megabytes."""

@@ -1,0 +1,134 @@
+"""What large photographs cost to decode: seconds, peak memory, and whether tiles leave seams.
+
+The photograph is a mosaic of a folder's, as JPEG. Each size is decoded in a fresh process, as `idem decode` does it. The
+seam ratio is the mean step between neighbouring pixels of the reconstruction over that of the original, where tiles
+fade into one another, divided by the same elsewhere: 1 without seams.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from common import SUFFIXES, save, table
+from PIL import Image
+from torch import Tensor
+
+from idemcore.imageio import read_bytes, read_image, to_bytes, write_png
+from idemcore.pipeline import Decoder, certificate, open_bitstream
+from idemcore.protocols import DiffusionGenerator
+from idemcore.runtime import Runtime
+from idemcore.tiles import TiledDenoiser, chosen_tile
+
+PART = (750, 1000)
+"""Height and width of a photograph in the mosaic."""
+SIZES = ["1152x864", "2000x1500", "4000x3000"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="WxH")
+    parser.add_argument("--quality", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=12, help="passes of the solver `cell`")
+    parser.add_argument("--tile", type=int)
+    parser.add_argument("--keep", type=Path, help="folder for the reconstructions")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or Path(scratch)
+        for size in options.sizes:
+            width, height = map(int, size.split("x"))
+            rows.append(measured(options, height, width, folder))
+            print(table(rows[-1:]), flush=True)
+    print(table(rows))
+    save(options.json, {"steps": options.steps, "quality": options.quality, "rows": rows})
+
+
+def measured(options: argparse.Namespace, height: int, width: int, folder: Path) -> dict[str, Any]:
+    original = to_bytes(mosaic(options.folder, height, width))
+    jpeg, png = (folder / f"{width}x{height}.{suffix}" for suffix in ("jpg", "png"))
+    buffer = io.BytesIO()
+    Image.fromarray(original[0].permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=options.quality)
+    jpeg.write_bytes(buffer.getvalue())
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        cost = pool.submit(decode, jpeg, png, options.steps, options.tile).result()
+    megapixels = height * width / 1e6
+    total = sum(cpu for name, cpu in cost.items() if name.endswith(" cpu s") and name != "start cpu s")
+    side = chosen_tile((height, width), options.tile)
+    seams = seam_ratio(original, read_bytes(png), side) if side else "one tile"
+    return {"size": f"{width}x{height}", **cost, "cpu s/MP": total / megapixels, "seam ratio": seams}
+
+
+def decode(jpeg: Path, png: Path, steps: int, tile: int | None) -> dict[str, Any]:
+    """What `idem decode` does, with processor seconds of its stages and the peak memory of the process."""
+    begin, clock = time.perf_counter(), partial(time.process_time)
+    marks = [("start cpu s", clock())]
+    bitstream = open_bitstream(jpeg.read_bytes(), str(jpeg), Runtime.choose("cpu", "fp32"))
+    cell = bitstream.cell
+    marks.append(("cell cpu s", clock()))
+    decoder = Decoder.build("ddpm-photo", "cell", Runtime.choose("cpu", "fp32", tile), {"solver": {"steps": steps}})
+    result = decoder.reconstruct(bitstream)
+    marks.append(("solve and certify cpu s", clock()))
+    write_png(result.image, png)
+    certificate(bitstream, decoder, result)
+    marks.append(("write cpu s", clock()))
+    spent = {name: now - before for (_, before), (name, now) in pairwise(marks)}
+    return {
+        "exact": bool(cell.contains(result.image).all()),
+        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "wall s": time.perf_counter() - begin,
+        **dict(marks[:1]),
+        **spent,
+    }
+
+
+def mosaic(folder: Path, height: int, width: int) -> Tensor:
+    """[1,3,height,width] in [0,1]: photographs side by side, each scaled to cover its part."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    columns = -(-width // PART[1])
+    rows = [
+        torch.cat([_part(paths[(row * columns + column) % len(paths)]) for column in range(columns)], 3)
+        for row in range(-(-height // PART[0]))
+    ]
+    return torch.cat(rows, 2)[..., :height, :width]
+
+
+def _part(path: Path) -> Tensor:
+    image = read_image(path)
+    scale = max(wanted / found for wanted, found in zip(PART, image.shape[-2:], strict=True))
+    image = F.interpolate(image, scale_factor=scale * 1.001, mode="bicubic", antialias=True).clamp(0, 1)
+    return image[..., : PART[0], : PART[1]]
+
+
+def seam_ratio(original: Tensor, found: Tensor, tile: int) -> float:
+    """See the head of this file, over both axes; byte images of one size."""
+    prior = cast(DiffusionGenerator, Decoder.build("ddpm-photo", "cell", Runtime.choose("cpu", "fp32")).generator)
+    tiles = TiledDenoiser(prior, tile)
+    ratios = []
+    for axis in (2, 3):
+        steps = [image.short().diff(dim=axis).abs().float().mean(dim=(0, 1, 5 - axis)) for image in (found, original)]
+        fades = torch.zeros(original.shape[axis], dtype=torch.bool)
+        for left, right in pairwise(tiles.windows(original.shape[axis])):
+            fades[right.first * prior.multiple : left.last * prior.multiple] = True
+        within, elsewhere = fades[1:], ~fades[1:]
+        ratios.append(
+            (steps[0][within].mean() / steps[1][within].mean(), steps[0][elsewhere].mean() / steps[1][elsewhere].mean())
+        )
+    return float(sum(a / b for a, b in ratios) / len(ratios))
+
+
+if __name__ == "__main__":
+    main()
