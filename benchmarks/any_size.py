@@ -1,8 +1,8 @@
 """What large photographs cost to decode: seconds, peak memory, and whether tiles leave seams.
 
-The photograph is a mosaic of a folder's, as JPEG. Each size is decoded in a fresh process, as `idem decode` does it. The
-seam ratio is the mean step between neighbouring pixels of the reconstruction over that of the original, where tiles
-fade into one another, divided by the same elsewhere: 1 without seams.
+The photograph is a mosaic of a folder's, as JPEG. Each size is decoded in a fresh process, as `idem decode` does it.
+The seam ratio is the mean step between neighbouring pixels of the reconstruction over that of the original, where
+tiles fade into one another, divided by the same elsewhere: 1 without seams.
 """
 
 from __future__ import annotations
