@@ -99,7 +99,10 @@ class Decoding:
 
     @property
     def _details(self) -> dict[str, Any]:
-        return {} if self.plain else {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff}
+        if self.plain:
+            return {}
+        tile = {"tile": self.runtime.tile} if self.runtime.tile else {}
+        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, **tile}
 
     def open(self, path: Path, data: bytes | None = None) -> Bitstream:
         """The bitstream of a file, whose content may have been read."""
