@@ -215,7 +215,12 @@ def _read(name: str, entries: list[EntryPoint], specs: list[tuple[str, Spec]]) -
     """Adds what a plugin provides to `specs`."""
     for entry in entries:
         for kind, spec in _specs_of(_imported(entry), name):
-            _check(kind, spec, name, specs)
+            try:
+                _check(kind, spec, name, specs)
+            except _Fault as fault:
+                if fault.state == "incompatible":  # its name is known, so that who asks for it is told why not
+                    specs.append((kind, spec))
+                raise
             specs.append((kind, spec))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import EntryPoints, distributions
 from pathlib import Path
@@ -172,6 +173,67 @@ def test_the_environment_allows_and_denies(
     assert all(variable in p.reason for p in found if p.state == "disabled")
 
 
+def test_an_allow_list_leaves_the_core_there(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("idemcore", good("core"))
+    install("demo-a", good("a"))
+    monkeypatch.setenv("IDEM_PLUGINS", "demo-b")
+    assert [p.state for p in load_catalogue().plugins] == ["disabled", "ok"]
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "idemcore")
+    assert [p.state for p in load_catalogue().plugins] == ["disabled", "disabled"]
+
+
+HANGS = "import time\ntime.sleep(30)\n"
+HANGS_IN_A_HOOK = encoders("time.sleep(30)", extra="import time")
+
+
+@pytest.mark.parametrize("source", [HANGS, HANGS_IN_A_HOOK], ids=["import", "hook"])
+def test_a_plugin_that_hangs_is_left_to_itself(install: Install, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    install("demo-a", good("first"))
+    install("demo-hang", source)
+    monkeypatch.setenv("IDEM_PLUGIN_SECONDS", "0.3")
+    begin = time.monotonic()
+    catalogue = load_catalogue()
+    plugin = catalogue.plugin("demo-hang")
+    assert plugin.state == "broken"
+    assert "demo-hang hangs: after 0.3 s it was at line " in plugin.reason
+    assert "plugin_1_demo_hang.py" in plugin.reason
+    assert "IDEM_DISABLE_PLUGINS=demo-hang" in plugin.reason
+    assert [spec.name for _, spec in catalogue.specs("codec")] == ["first"]
+    monkeypatch.setenv("IDEM_PLUGIN_SECONDS", "20")
+    assert state("demo-hang").reason == plugin.reason, "a second look does not wait again"
+    assert time.monotonic() - begin < 10
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "demo-hang")
+    assert state("demo-hang").state == "disabled"
+
+
+def test_the_time_that_a_plugin_may_take_is_a_number(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("demo-a", good("a"))
+    for text in ("soon", "0", "nan"):
+        monkeypatch.setenv("IDEM_PLUGIN_SECONDS", text)
+        with pytest.raises(UsageError, match="IDEM_PLUGIN_SECONDS"):
+            load_catalogue()
+
+
+def test_strict_is_asked_for_by_the_environment_too(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("demo-bad", "x = 1")
+    monkeypatch.setenv("IDEM_STRICT", "0")
+    assert state("demo-bad").state == "broken"
+    monkeypatch.setenv("IDEM_STRICT", "1")
+    with pytest.raises(MissingError, match="demo-bad is broken"):
+        load_catalogue()
+    assert [p.state for p in load_catalogue(strict=False).plugins] == ["broken"]
+
+
+def test_a_name_that_the_registry_knows_stays_its_owner_s(install: Install) -> None:
+    install("demo-a", good("jpeg"))
+    install("idemcore-jpeg", good("jpeg"))
+    catalogue = load_catalogue()
+    assert catalogue.resolve("codec", "jpeg") is catalogue.resolve("codec", "idemcore-jpeg:jpeg")
+    assert catalogue.resolve("codec", "demo-a:jpeg") is not catalogue.resolve("codec", "jpeg")
+    (clash,) = catalogue.clashes(catalogue.plugin("demo-a"))
+    assert clash == "codec 'jpeg' is idemcore-jpeg's too: type demo-a:jpeg to mean this one"
+
+
 def test_a_disabled_plugin_is_not_imported(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("demo-a", "raise KeyboardInterrupt")
     monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "demo-a")
@@ -207,7 +269,7 @@ def test_the_name_of_a_broken_plugin_gives_its_reason(install: Install) -> None:
 def test_the_name_of_an_incompatible_plugin_gives_its_reason(install: Install) -> None:
     install("demo-old", encoders(f"return [{spec(api=API_VERSION + 1)}]"))
     install("demo-caps", encoders(f"return [{spec(name='good')}, {spec(name='caps', offers={'x'})}]"))
-    with pytest.raises(UsageError, match="no codec named 'demo'"):
+    with pytest.raises(MissingError, match="demo-old is incompatible"):
         load_catalogue().resolve("codec", "demo")
     with pytest.raises(MissingError, match="demo-caps is broken"):
         load_catalogue().resolve("codec", "good")

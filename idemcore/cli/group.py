@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import Any
@@ -33,6 +34,10 @@ class LazyGroup(click.Group):
         self.params.append(
             click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
                          help="Show the version and exit."),
+        )  # fmt: skip
+        self.params.append(
+            click.Option(["--strict"], is_flag=True, expose_value=False, callback=_be_strict,
+                         help="Stop with exit 4 if any installed plugin is broken or incompatible."),
         )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -140,6 +145,16 @@ def _usage(error: click.ClickException) -> str:
     help_ = f" Type: {context.command_path} --help" if context else ""
     message = error.format_message().rstrip(".")
     return message + ("" if message.endswith("?") else ".") + help_
+
+
+def _be_strict(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """By the environment, so that it holds for worker processes too."""
+    if wanted and not context.resilient_parsing:
+        before = os.environ.get("IDEM_STRICT")
+        os.environ["IDEM_STRICT"] = "1"
+        undo = partial(os.environ.__setitem__, "IDEM_STRICT", before) if before is not None else partial(
+            os.environ.pop, "IDEM_STRICT", None)  # fmt: skip
+        context.call_on_close(undo)
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

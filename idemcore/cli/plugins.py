@@ -7,34 +7,39 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import EXIT_FAILED, EXIT_OK
+from ..errors import EXIT_FAILED, EXIT_MISSING, EXIT_OK
 from .options import json_option
 from .output import print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
+    from ..plugins import Catalogue, Plugin
     from ..testing import Result
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def plugins(context: click.Context) -> None:
-    """Installed plugins. IDEM_DISABLE_PLUGINS=name,name leaves some out."""
+    """Installed plugins. IDEM_DISABLE_PLUGINS=name,name leaves some out, IDEM_PLUGINS=name,name all others."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
 
 @plugins.command("list")
+@click.option("--strict", is_flag=True, help="Exit 4 if one is broken or incompatible.")
 @json_option
-def list_(as_json: bool) -> None:
+def list_(as_json: bool, strict: bool = False) -> int:
     """Every plugin with its state: ok, broken, incompatible or disabled."""
     from ..plugins import load_catalogue
 
-    found = [_facts(plugin) for plugin in load_catalogue().plugins]
+    catalogue = load_catalogue(strict=False)
+    found = [_facts(catalogue, plugin) for plugin in catalogue.plugins]
     if as_json:
         print_json(found)
-        return
-    rows = [(p["name"], p["version"], p["state"], p["reason"] or ", ".join(_names(p["provides"]))) for p in found]
-    print_table(("plugin", "version", "state", "provides"), rows)
+    else:
+        rows = [(p["name"], p["version"], p["state"], p["reason"] or _provided(p)) for p in found]
+        print_table(("plugin", "version", "state", "provides"), rows)
+    bad = strict and any(plugin.state in ("broken", "incompatible") for plugin in catalogue.plugins)
+    return EXIT_MISSING if bad else EXIT_OK
 
 
 @plugins.command("info")
@@ -44,11 +49,14 @@ def info(name: str, as_json: bool) -> None:
     """One plugin: state, reason, and all that it provides."""
     from ..plugins import load_catalogue
 
-    facts = _facts(load_catalogue().plugin(name))
+    catalogue = load_catalogue(strict=False)
+    facts = _facts(catalogue, catalogue.plugin(name))
     if as_json:
         print_json(facts)
         return
     print_record({key: facts[key] for key in ("name", "version", "state", "reason") if facts[key]})
+    for clash in facts["clashes"]:
+        click.echo(f"  note: {clash}")
     if facts["provides"]:
         click.echo()
         print_table(("kind", "name", "summary"), [(p["kind"], p["name"], p["summary"]) for p in facts["provides"]])
@@ -117,15 +125,17 @@ def _result_facts(result: Result) -> dict[str, Any]:
     }
 
 
-def _facts(plugin: Any) -> dict[str, Any]:
+def _facts(catalogue: Catalogue, plugin: Plugin) -> dict[str, Any]:
     return {
         "name": plugin.name,
         "version": plugin.version,
         "state": plugin.state,
         "reason": plugin.reason,
+        "clashes": catalogue.clashes(plugin),
         "provides": [{"kind": kind, "name": spec.name, "summary": spec.summary} for kind, spec in plugin.specs],
     }
 
 
-def _names(provides: list[dict[str, str]]) -> list[str]:
-    return [f"{entry['kind']} {entry['name']}" for entry in provides]
+def _provided(plugin: dict[str, Any]) -> str:
+    names = ", ".join(f"{entry['kind']} {entry['name']}" for entry in plugin["provides"])
+    return "; ".join([names, *plugin["clashes"]])
