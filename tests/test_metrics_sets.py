@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import stats
 from idemcore.metrics import Case, SetMetric, build
 from idemcore.metrics.distance import frechet, frechet_of_moments, kernel, kernel_interval, sliced_wasserstein
 from idemcore.metrics.features import Extractor
-from idemcore.metrics.sets import Frechet, Kernel
+from idemcore.metrics.sets import Frechet, Kernel, KernelGain
 from idemcore.metrics.sketches import Moments, Reservoir
 from idemcore.metrics.specs import idem_metrics
 from idemcore.metrics.textures import BINS, laplacian, radial_power
@@ -30,8 +31,8 @@ def colours(images: torch.Tensor) -> torch.Tensor:
 
 def made(name: str) -> SetMetric:
     """The set metric of this name, with `colours` of 8x8 patches in place of a network's features."""
-    if name in ("fd", "kd"):
-        metric = object.__new__({"fd": Frechet, "kd": Kernel}[name])
+    if name in ("fd", "kd", "kd-gain"):
+        metric = object.__new__({"fd": Frechet, "kd": Kernel, "kd-gain": KernelGain}[name])
         metric.extract, metric.patch = Extractor(colours, torch.device("cpu")), 8
         metric.reset()
         return metric
@@ -117,6 +118,18 @@ def test_kernel_interval_covers_the_truth_about_as_often_as_it_says():
     assert hits >= 0.75 * trials
 
 
+def test_a_gain_is_the_difference_of_two_distances_with_an_interval_of_its_own():
+    some = [replace(case, decoded=(case.original // 32 * 32)) for case in cases(12)]
+    gain, after = filled("kd-gain", some).result(), filled("kd", some).result()
+    before = filled("kd", [replace(case, reconstruction=case.decoded) for case in some]).result()
+    assert gain.value == pytest.approx(before.value - after.value, rel=1e-6)
+    assert gain.low < gain.value < gain.high
+    assert gain.count == 12
+    none = filled("kd-gain", [replace(case, decoded=case.reconstruction) for case in some]).result()
+    assert (none.value, none.low, none.high) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert math.isnan(filled("kd-gain", cases(12)).result().value), "without plain decodes"
+
+
 def _large(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Independent rows of the same two distributions."""
     a, b = np.random.default_rng([seed, 1]).normal(size=(2, 1500, 4)) * math.sqrt(1.25)
@@ -147,6 +160,11 @@ def test_nothing_seen_is_undefined(name):
     assert math.isnan(metric.result().value)
     metric.update(Case(("a",), cases(1)[0].reconstruction))
     assert math.isnan(metric.result().value), "without an original"
+
+
+@pytest.mark.parametrize("name", ["fd", "kd"])
+def test_images_smaller_than_a_patch_have_none(name):
+    assert math.isnan(filled(name, cases(3, side=6)).result().value)
 
 
 @pytest.mark.parametrize("name", ["fd", "swd", "spectrum"])

@@ -210,17 +210,19 @@ def test_without_shades_there_is_nothing_to_say_of_a_trade_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drawn", "verdict"), [((20, 15, 25), HOLDS), ((60, 50, 70), FAILS), ((35, 25, 45), OPEN), ((20, None, None), OPEN)]
+    ("gain", "verdict"),
+    [((20, 15, 25, 40), HOLDS), ((-60, -70, -50, 40), FAILS), ((5, -5, 15, 40), OPEN), ((20, 15, 25, 5), OPEN)],
 )
-def test_distances_are_told_apart_where_intervals_do_not_touch(drawn, verdict) -> None:
+def test_distances_are_told_apart_where_the_interval_of_the_gain_says_so(gain, verdict) -> None:
     rows = [r for c in summary(1.0).configurations if not c.plain for r in c.rows]
 
     def scores(rows: object, plain: bool) -> dict[str, Score]:
-        return {"kd": Score(40, 35, 45, 40) if plain else Score(*drawn, 40), "fd": Score(9.0 if plain else 5.0)}
+        drawn = {"kd": Score(20.0), "fd": Score(5.0), "kd-gain": Score(*gain)}
+        return {"kd": Score(40.0), "fd": Score(9.0)} if plain else drawn
 
     (finding,) = findings(["perception"], summarise(rows, scores))
     assert finding.verdict == verdict
-    assert "fd 5 against 9" in finding.evidence[0].measured
+    assert "kd 20 against 40, fd 5 against 9" in finding.evidence[0].measured
 
 
 def test_one_image_that_is_not_exact_is_enough_to_fail() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
@@ -49,15 +52,38 @@ def kernel_interval(
     Both sets are drawn anew together. Percentiles are moved so that the draws' mean is the estimate: a group drawn
     twice pairs rows of one group more often than the estimate does. None for fewer than two groups.
     """
-    groups = np.union1d(groups_a, groups_b)
-    if len(groups) < 2:
+    grams = _cubic(a, a), _cubic(b, b), _cubic(a, b)
+    return _interval(lambda *weights: _weighted(*grams, *weights), (groups_a, groups_b), times)
+
+
+def kernel_gain_interval(
+    a: Features, before: Features, after: Features, groups: Sequence[npt.NDArray[np.uint64]], times: int = 400
+) -> tuple[float, float] | None:
+    """As `kernel_interval`, of kernel(a, before) - kernel(a, after): how much nearer `after` is to `a` than `before`.
+
+    `groups` are those of the rows of the three sets, which are all drawn anew together: what they share, the originals
+    above all, is no part of the width.
+    """
+    aa = _cubic(a, a)
+    first, second = ((aa, _cubic(b, b), _cubic(a, b)) for b in (before, after))
+
+    def gain(of_a: Features, of_before: Features, of_after: Features) -> Features:
+        return np.asarray(_weighted(*first, of_a, of_before) - _weighted(*second, of_a, of_after))
+
+    return _interval(gain, groups, times)
+
+
+def _interval(
+    statistic: Callable[..., Features], groups: Sequence[npt.NDArray[np.uint64]], times: int
+) -> tuple[float, float] | None:
+    """Of a statistic of the weights [T,N] of the rows of each set, which are members of these groups."""
+    known = reduce(np.union1d, groups)
+    if len(known) < 2:
         return None
     rng = np.random.default_rng(0)
-    counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=times).astype(np.float64)
-    weights_a, weights_b = (counts[:, np.searchsorted(groups, rows)] for rows in (groups_a, groups_b))
-    grams = _cubic(a, a), _cubic(b, b), _cubic(a, b)
-    found = _weighted(*grams, weights_a, weights_b)
-    estimate = _weighted(*grams, np.ones((1, len(a))), np.ones((1, len(b))))[0]
+    counts = rng.multinomial(len(known), np.full(len(known), 1 / len(known)), size=times).astype(np.float64)
+    found = statistic(*(counts[:, np.searchsorted(known, rows)] for rows in groups))
+    estimate = statistic(*(np.ones((1, len(rows))) for rows in groups))[0]
     low, high = np.nanpercentile(found, (2.5, 97.5)) + estimate - np.nanmean(found)
     return float(low), float(high)
 

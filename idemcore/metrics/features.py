@@ -36,6 +36,8 @@ Network = Callable[[Tensor], Tensor]
 
 def patches(images: Tensor, side: int = 64) -> Tensor:
     """The non-overlapping side x side patches of [B,3,H,W]: [N,3,side,side]; leftovers at the edges are dropped."""
+    if min(images.shape[-2:]) < side:
+        return images.new_zeros(0, images.shape[1], side, side)
     blocks = images.unfold(2, side, side).unfold(3, side, side)
     return blocks.permute(0, 2, 3, 1, 4, 5).reshape(-1, images.shape[1], side, side)
 
@@ -70,6 +72,8 @@ class Extractor:
             self._memo.move_to_end(key)
             return self._memo[key]
         cut = patches(image[None], patch) if patch else image[None]
+        if not len(cut):
+            return torch.zeros(0, 0)
         chunks = [self.network(self._scaled(chunk)).float().cpu() for chunk in cut.split(self.batch)]
         return self._remember(key, torch.cat(chunks))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from torch import Tensor
 
-from .distance import frechet_of_moments, kernel, kernel_interval
+from .distance import frechet_of_moments, kernel, kernel_gain_interval, kernel_interval
 from .features import extractor
 from .protocol import Case, Score, SetMetric, State
 from .sketches import Draws, Moments, Reservoir
@@ -112,3 +112,32 @@ class Kernel(_OfFeatures):
         interval = kernel_interval(rows_a, rows_b, a.groups, b.groups)
         low, high = (1e3 * interval[0], 1e3 * interval[1]) if interval else (None, None)
         return Score(1e3 * kernel(rows_a, rows_b), low, high, self.draws.images)
+
+
+class KernelGain(_OfFeatures):
+    """How much nearer to originals reconstructions are than plain decodes: the latter's kernel distance less theirs.
+
+    Both have the same originals, which the bootstrap draws anew together with them, so that its interval tells whether
+    they differ where those of the two distances overlap.
+    """
+
+    def fresh(self) -> dict[str, Any]:
+        return {part: Reservoir(KERNEL_ROWS) for part in ("original", "decoded", "reconstruction")}
+
+    def update(self, case: Case) -> None:
+        """A case without its plain decode is left out."""
+        if case.decoded is not None:
+            decoded = dict(zip(case.images, case.decoded, strict=True))
+            for image, draw, original, reconstruction in self.pairs(case):
+                once = {"original": original, "decoded": decoded[image]} if draw == 0 else {}
+                for part, shown in {**once, "reconstruction": reconstruction}.items():
+                    self.parts[part].update(self.extract(shown, self.patch).numpy(), image, draw)
+
+    def result(self) -> Score:
+        parts = [self.parts[name] for name in ("original", "decoded", "reconstruction")]
+        if min(len(part.rows) for part in parts) < 2:
+            return Score(math.nan, count=self.draws.images)
+        a, before, after = (part.rows.astype(np.float64) for part in parts)
+        interval = kernel_gain_interval(a, before, after, [part.groups for part in parts])
+        low, high = (1e3 * interval[0], 1e3 * interval[1]) if interval else (None, None)
+        return Score(1e3 * (kernel(a, before) - kernel(a, after)), low, high, self.draws.images)

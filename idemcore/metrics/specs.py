@@ -128,6 +128,16 @@ SETS = (
         direction="lower", range="about 0 or more", source="Binkowski et al. 2018", argument="features",
     ),
     MetricSpec(
+        name="kid-gain", target=f"{_HERE}.sets:KernelGain", config=f"{_CONFIG}:InceptionConfig", kind="set",
+        summary="kid of the plain decodes less that of the reconstructions, with its own interval",
+        direction="higher", range="0: no nearer than the plain decodes", source="as kid",
+    ),
+    MetricSpec(
+        name="kd-gain", target=f"{_HERE}.sets:KernelGain", config=f"{_CONFIG}:FeatureConfig", kind="set",
+        summary="kd of the plain decodes less that of the reconstructions, with its own interval",
+        direction="higher", range="0: no nearer than the plain decodes", source="as kd", argument="features",
+    ),
+    MetricSpec(
         name="swd", target=f"{_HERE}.textures:SlicedWasserstein", kind="set",
         summary="sliced Wasserstein distance of patches of Laplacian pyramids, times 1000",
         direction="lower", range=">= 0", source="Karras et al. 2018, both sets scaled as the originals",

@@ -50,6 +50,8 @@ _KNOWN = (
     Measure("fd", "Fréchet distance", "", "lower", "perception", 1),
     Measure("kid", "KID × 1000", "", "lower", "perception", 1),
     Measure("kd", "Kernel distance × 1000", "", "lower", "perception", 1),
+    Measure("kid_gain", "KID × 1000, gain on the plain decode", "", "higher", "perception", 1),
+    Measure("kd_gain", "Kernel distance × 1000, gain on the plain decode", "", "higher", "perception", 1),
     Measure("lpips", "LPIPS", "", "lower", "perception", 3),
     Measure("dists", "DISTS", "", "lower", "perception", 3),
     Measure("swd", "Sliced Wasserstein × 1000", "", "lower", "perception", 1),

@@ -104,7 +104,8 @@ def _cases(store: Path, rows: Sequence[Row], plain: bool) -> Iterator[Case]:
     for row in rows:
         original = read_bytes(store / row["files"]["original"])
         shown = read_bytes(store / str(picture(row, plain)))
-        yield Case(images=(row["image"]["sha256"],), reconstruction=shown, original=original)
+        decoded = None if plain else read_bytes(store / row["files"]["decoded"])
+        yield Case(images=(row["image"]["sha256"],), reconstruction=shown, original=original, decoded=decoded)
 
 
 def _plain(score: Score) -> dict[str, Any]:

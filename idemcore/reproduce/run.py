@@ -72,7 +72,7 @@ def run_study(study: Study, out: Path, how: How) -> Result:
     for reason in planned.refused:
         how.told(f"left out: {reason}")
     counts = _execute(study, planned, store, how)
-    summary, missing = summarised(study, store, how)
+    summary, missing = summarised(study, planned, store, how)
     missing = {**counts.missing, **missing}
     references = reference_curves() if study.variant.domain == "photos" else []
     write_site(summary, store.root, out / study.name, references, study.title, missing)
@@ -80,9 +80,9 @@ def run_study(study: Study, out: Path, how: How) -> Result:
     return Result(study, summary, counts, found, time.monotonic() - begin, planned.refused, missing)
 
 
-def summarised(study: Study, store: Store, how: How) -> tuple[Summary, dict[str, str]]:
-    """What is in the store, with the study's set metrics; and why some of these are missing."""
-    rows, scores = read_store(store.root), Scores(store.root)
+def summarised(study: Study, planned: Plan, store: Store, how: How) -> tuple[Summary, dict[str, str]]:
+    """What the store has of the study, with the study's set metrics; and why some of these are missing."""
+    rows, scores = [row for row in read_store(store.root) if row["id"] in planned.ids], Scores(store.root)
     names = [name for name in study.definition.metrics if _kind(how.catalogue, name) == "set"]
     metrics, missing = set_metrics(names, Runtime.choose(how.device, how.precision))
     if metrics:
