@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*/*"))
 SLOW = {"elic", "hyperprior", "jpeg-cell"}
-"""Left to `python tests/fuzz`: tens of milliseconds an input."""
+"""Left to `python tests/fuzz/fuzz.py`: tens of milliseconds an input."""
 FAST = [name for name in TARGETS if name not in SLOW]
 TEXTS = ["card", "config", "override", "sweep", "certificate", "curve"]
 INPUTS = 40

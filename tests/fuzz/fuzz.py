@@ -1,4 +1,4 @@
-"""Fuzzing for as long as you like: `python tests/fuzz container jpeg --count 100000`, `python tests/fuzz --list`.
+"""Fuzzing for as long as you like: `python tests/fuzz/fuzz.py container jpeg --count 100000`, or `--list`.
 
 Each input is a seed after a few random changes. An input with an outcome of a new kind (the line that raised, and what)
 becomes a seed too. Findings: an exception that is no IdemError, more than --seconds of CPU time, more than --megabytes
