@@ -133,6 +133,8 @@ class Decoding:
             "png_sha256": hashlib.sha256(png).hexdigest(),
             "upright": self.upright,
         }
+        if reason := "" if result.exact else bitstream.cell.reason(result.image):
+            content["reason"] = reason
         return Decoded(bitstream, result, image, png, content)
 
     def is_done(self, data: bytes, output: Path) -> bool:

@@ -87,6 +87,10 @@ class Cell(ABC):
     def differing_symbols(self, byte_image: Tensor) -> Tensor:
         """Int64 [B]: quantised symbols of f(x) that differ from those of y."""
 
+    def reason(self, byte_image: Tensor) -> str:
+        """Why the first image is not in the cell, for people, where the codec knows a reason."""
+        return ""
+
     def measure(self, x: Tensor) -> Tensor:
         """g(f(x)), with a straight-through gradient if the codec offers `gradient` (the x-domain constraint)."""
         raise Unsupported("this codec has no measure; use a solver that needs only `project`")

@@ -132,8 +132,9 @@ def _decode_file(
 
 def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
     """What --require-exact says."""
-    count = decoded.result.differing_symbols
-    return NotExact(f"{output} does not re-encode to {file}: {count} symbols differ.", "Try another --seed.")
+    count, reason = decoded.result.differing_symbols, decoded.certificate.get("reason")
+    message = f"{output} does not re-encode to {file}: {count} symbols differ."
+    return NotExact(message, reason or "Try another --seed.")
 
 
 def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:
@@ -164,5 +165,6 @@ def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], a
             "certifying moved": moved(decoded.certificate["psnr_moved"]),
             "differing symbols": decoded.result.differing_symbols,
             "exact": yes(decoded.result.exact),
+            **({"reason": decoded.certificate["reason"]} if "reason" in decoded.certificate else {}),
         }
     )

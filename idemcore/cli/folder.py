@@ -171,7 +171,8 @@ def _decode(decoding: Decoding, job: Job, recorder: Recorder, tally: Tally, as_j
     if require_exact:
         tally.codes.add(tell(not_exact(decoded, job.source, job.output)))
     elif not decoding.plain:
-        say(f"{job.source}: not exact, {decoded.result.differing_symbols} symbols differ")
+        reason = decoded.certificate.get("reason", "")
+        say(f"{job.source}: not exact, {decoded.result.differing_symbols} symbols differ. {reason}".rstrip())
 
 
 def _disk_full(error: BaseException) -> bool:

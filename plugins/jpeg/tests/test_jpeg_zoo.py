@@ -45,7 +45,7 @@ def symbols(stream: Stream) -> torch.Tensor:
 
 
 def test_there_are_enough_files() -> None:
-    assert len(zoo.ALL) > 130
+    assert len(zoo.ALL) > 120
     assert set(zoo.REFUSED) < set(zoo.ALL)
     assert set(zoo.QUICK) < set(zoo.EXACT)
 
@@ -79,6 +79,14 @@ def test_file_is_refused_by_the_name_of_its_feature(encoder, name: str) -> None:
         with pytest.raises(InputError, match=zoo.REFUSED[name]) as error:
             read([zoo.ALL[name]()])
         assert error.value.hint
+
+
+def test_file_that_was_cropped_without_loss_is_exact_but_at_its_edge(encoder) -> None:
+    cell = encoder().cell([zoo.fixture(zoo.CROPPED)])
+    image = found_in_cell(cell)
+    assert not cell.contains(image).any()
+    assert "cropped without loss" in cell.reason(image)
+    assert cell.reason(255 - image) == ""
 
 
 def test_grey_files_stand_for_grey_images(encoder) -> None:

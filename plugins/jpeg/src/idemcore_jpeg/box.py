@@ -19,6 +19,8 @@ from .layout import Layout, TileMap, dct_matrix
 
 SLACK = 0.01
 """Quantiser steps by which `project` overshoots, so that alternating ends; and the violation that is forgiven."""
+EMPTY, RESTING = 0.05, 0.9
+"""Quantiser steps that are left in the end where a cell is empty, and the share of them in the middle that it is."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ class Box:
         valid = self.layout.valid[at[1:]][..., None]
         walls = Walls.inside(self.symbols[at], self.steps[at[0], 0, 0], valid, margin)
         return self._alternate(tiles, walls, rounds, where)
+
+    def is_empty(self, tiles: Tensor, where: TileMap, at: tuple[Tensor, ...], rounds: int) -> Tensor:
+        """Bool [T]: no tile is in the cell and in [0,255], for alternating comes to rest outside of one of them.
+
+        Between two convex sets that do not meet, it ends at their distance; else the distance falls all the time.
+        """
+        margin, left = torch.zeros((), device=tiles.device), []
+        for _ in range(2):
+            tiles = self.project_tiles(tiles, where, at, margin, rounds)
+            position = self._analyse(tiles, where) / self.steps[at[0], 0, 0] - self.symbols[at]
+            left.append((position.abs() - 0.5).mul(self.layout.valid[at[1:]][..., None]).flatten(1).max(1).values)
+        return (left[1] > EMPTY) & (left[1] > RESTING * left[0])
 
     def _alternate(self, tiles: Tensor, walls: Walls, rounds: int, where: TileMap | None = None) -> Tensor:
         """Of all tiles [3,B,M,N,P], or of listed ones of one map [3,T,P]: the list gets shorter as tiles arrive."""

@@ -68,6 +68,20 @@ class JpegCell(Cell):
         counts = [self._differing(b, one) for b, one in enumerate(byte_image)]
         return torch.tensor(counts, device=self.device)
 
+    def reason(self, byte_image: Tensor) -> str:
+        """Of the first image: whether it fails at the edges only, where coefficients come from beyond them."""
+        found = encoded_symbols(
+            self.parsed[0], byte_image[0], self.box.layout, encode_like(self.parsed[0], byte_image[0])
+        )
+        differing = ((found != self.box.symbols[0]) & self.box.layout.valid[..., None]).flatten(2).any(-1)
+        whole = (self.box.layout.height // self.box.layout.tile[0], self.box.layout.width // self.box.layout.tile[1])
+        if not differing.any() or differing[: whole[0], : whole[1]].any():
+            return ""
+        return (
+            "All of them are in blocks that the image's edge cuts: the file was cropped without loss, or its encoder "
+            "fills up such blocks otherwise than libjpeg. All others are exact."
+        )
+
     def measure(self, x: Tensor) -> Tensor:
         """g(f(x)), rounding passed straight through; within 3 grey levels of what the real files decode to."""
         exact = quantise(coefficients(to_bytes(x.detach()), self.box.layout), self.box.tables)

@@ -42,6 +42,8 @@ ATTEMPTS = (
     Attempt(9.0, 0.45, 250, from_centre=True),
 )
 """8-bit rounding moves a coefficient by 0.35 grey levels (standard deviation): 0.7 is two of them."""
+TRIED = 1
+"""The attempt after which edge tiles without hope are given up."""
 KICK = Attempt(0.0, 0.0, 200)
 KICKS = 200
 """Most restarts from the best tile found so far, a share of its samples changed a little (iterated local search).
@@ -69,6 +71,8 @@ def _snap_one(box: Box, image: Tensor, centre: Tensor, work: int) -> Tensor:
     for seed, attempt in enumerate(ATTEMPTS):
         if best.missing:
             best.improve(attempt, middle if attempt.from_centre else wanted, seed)
+        if seed == TRIED:
+            best.give_up()
     random, left = torch.Generator().manual_seed(0), 4 * work
     for number in range(KICKS):
         left -= best.missing * KICK.iterations
@@ -87,11 +91,22 @@ class BestTiles:
         self.tiles = torch.zeros_like(wanted, dtype=torch.int32)
         self.penalty = torch.full(wanted.shape[1:4], torch.inf, device=wanted.device)
         """[1,M,N], 0 inside the cell (see `search.py`)."""
+        self.given_up = torch.zeros_like(self.penalty, dtype=torch.bool)
 
     @property
     def missing(self) -> int:
-        """Tiles outside the cell."""
-        return int(self.penalty.count_nonzero())
+        """Tiles outside the cell for which there is hope."""
+        return int(((self.penalty != 0) & ~self.given_up).sum())
+
+    def give_up(self) -> None:
+        """Looks no further for edge tiles whose cell is empty.
+
+        An image cannot give coefficients of pixels beyond its edge, which a file that was cropped without loss has.
+        """
+        for where in (where for where in self.box.layout.maps if not where.inner):
+            for image, row, column in self._missing_in(where):
+                tiles = self.wanted[:, image, row, column]
+                self.given_up[image, row, column] = self.box.is_empty(tiles, where, (image, row, column), ROUNDS)
 
     def kicked(self, share: float, random: torch.Generator) -> Tensor:
         """Where to start again: the best tiles, a share of their samples changed by at most 2."""
@@ -109,7 +124,8 @@ class BestTiles:
 
     def _missing_in(self, where: TileMap) -> list[tuple[Tensor, ...]]:
         """Image, row and column, at most [CHUNK] each, of the tiles of one map outside the cell."""
-        listed = self.penalty[:, where.rows, where.columns].nonzero()
+        outside = (self.penalty != 0) & ~self.given_up
+        listed = outside[:, where.rows, where.columns].nonzero()
         listed += torch.tensor([0, where.rows.start, where.columns.start], device=listed.device)
         return [chunk.unbind(1) for chunk in listed.split(CHUNK) if len(chunk)]
 

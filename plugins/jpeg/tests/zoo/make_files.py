@@ -88,10 +88,9 @@ MAGICK = {
     "magick-float": ["-quality", "45", "-define", "jpeg:dct-method=float"],
     "magick-fast": ["-quality", "45", "-define", "jpeg:dct-method=ifast"],
     "magick-comment": ["-quality", "45", "-set", "comment", "of a ship"],
-    "magick-no-jfif": ["-quality", "45", "-strip", "-define", "jpeg:colorspace=RGB"],
+    "magick-stripped": ["-quality", "45", "-strip"],
     "magick-bilevel": ["-quality", "60", "-threshold", "50%"],
     "magick-cmyk": ["-quality", "45", "-colorspace", "CMYK"],
-    "magick-arithmetic": ["-quality", "45", "-define", "jpeg:arithmetic-coding=true"],
 }  # fmt: skip
 
 
