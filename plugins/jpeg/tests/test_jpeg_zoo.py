@@ -81,8 +81,9 @@ def test_file_is_refused_by_the_name_of_its_feature(encoder, name: str) -> None:
         assert error.value.hint
 
 
-def test_file_that_was_cropped_without_loss_is_exact_but_at_its_edge(encoder) -> None:
-    cell = encoder().cell([zoo.fixture(zoo.CROPPED)])
+@pytest.mark.parametrize("name", zoo.EDGES)
+def test_file_whose_edge_no_image_gives_is_exact_but_there_and_says_so(encoder, name: str) -> None:
+    cell = encoder().cell([zoo.ALL[name]()])
     image = found_in_cell(cell)
     assert not cell.contains(image).any()
     assert "cropped without loss" in cell.reason(image)

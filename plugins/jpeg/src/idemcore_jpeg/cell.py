@@ -79,7 +79,7 @@ class JpegCell(Cell):
             return ""
         return (
             "All of them are in blocks that the image's edge cuts: the file was cropped without loss, or its encoder "
-            "fills up such blocks otherwise than libjpeg. All others are exact."
+            "fills up or rounds such blocks in a way that no image gives (MozJPEG's trellis). All others are exact."
         )
 
     def measure(self, x: Tensor) -> Tensor:
