@@ -1,7 +1,7 @@
 """Docstrings of this project, which are plain text, as the reStructuredText that Sphinx expects. A Sphinx extension.
 
 Plain text means: paragraphs, lists with `-`, names in single backticks, *emphasis*, and drawings or code that is
-indented, or whose lines are aligned by runs of spaces.
+indented, aligned by runs of spaces, or drawn with dashes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 _KEPT = re.compile(r"(`[^`]+`|(?<![\w*])\*\w[\w -]*\*(?![\w*]))")
 _SPECIAL = re.compile(r"([*|\\]|_(?=\W|$))")
-_ALIGNED = re.compile(r"\S {3,}\S")
+_DRAWN = re.compile(r"\S {3,}\S|-{3,}")
 _ITEM = re.compile(r"(- |\d+\. )")
 
 
@@ -37,8 +37,8 @@ def _block(block: list[str]) -> Iterator[str]:
 
 
 def _is_drawing(block: list[str]) -> bool:
-    """Indented from its first line, or aligned in columns."""
-    return block[0].startswith(" ") or any(_ALIGNED.search(line) for line in block)
+    """Indented from its first line, aligned in columns, or with lines of dashes."""
+    return block[0].startswith(" ") or any(_DRAWN.search(line) for line in block)
 
 
 def _line(line: str) -> str:

@@ -44,7 +44,8 @@ def codes() -> list[int]:
         ("beta_t and lambda_ * 2, **x", "beta_t and lambda\\_ \\* 2, \\*\\*x"),
         ("An *image* here.", "An *image* here."),
         ("Text\n\n    a -> b\n      |\n\nmore", "Text\n\n::\n\n    a -> b\n      |\n\nmore"),
-        ("a -----+\nb ---- | ---   c", "::\n\n    a -----+\n    b ---- | ---   c"),
+        ("a -----+\nb -> c --+", "::\n\n    a -----+\n    b -> c --+"),
+        ("a   one\nbc  two", "::\n\n    a   one\n    bc  two"),
         ("Either\n- this or\n- that", "Either\n\n- this or\n- that"),
     ],
 )
