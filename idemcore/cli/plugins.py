@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import EXIT_FAILED, EXIT_MISSING, EXIT_OK
+from ..errors import EXIT_FAILED, EXIT_MISSING, EXIT_OK, UsageError
+from ..scaffold import KINDS
 from .options import json_option
 from .output import print_json, print_record, print_table, say
 
@@ -60,6 +62,37 @@ def info(name: str, as_json: bool) -> None:
     if facts["provides"]:
         click.echo()
         print_table(("kind", "name", "summary"), [(p["kind"], p["name"], p["summary"]) for p in facts["provides"]])
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice([*KINDS]), required=True, help="What the plugin provides.")
+@click.option("--out", metavar="FOLDER", help="A new folder to write to.  [default: NAME]")
+@json_option
+def new(name: str, kind: str, out: str | None, as_json: bool) -> None:
+    """Write a new plugin: a small one that works, with tests, to put your own in its place."""
+    from ..plugins import load_catalogue
+    from ..scaffold.naming import names_of
+    from ..scaffold.writing import write_plugin
+
+    names = names_of(name)
+    _refuse_taken(load_catalogue(), "codec" if kind == "encoder" else kind, names.distribution)
+    folder = Path(out or names.distribution)
+    files = write_plugin(names, kind, folder)
+    if as_json:
+        print_json({"name": names.distribution, "module": names.module, "kind": kind, "files": [str(f) for f in files]})
+        return
+    for path in files:
+        click.echo(path)
+    say(f"Next: `pip install -e '{folder}[test]'`, then `idem plugins check {names.distribution}`.")
+    say(f"What is what: {folder / 'README.md'}")
+
+
+def _refuse_taken(catalogue: Catalogue, kind: str, name: str) -> None:
+    """Raises UsageError if an installed plugin provides that already: each would have to be told by its plugin."""
+    for owner, spec in catalogue.specs(kind):
+        if spec.name == name:
+            raise UsageError(f"{owner} provides a {kind} named '{name}' already.", f"Try `my-{name}`.")
 
 
 @plugins.command("check")

@@ -1,0 +1,1 @@
+"""Denoisers of diffusers as priors of idem."""

@@ -1,0 +1,1 @@
+"""WebP, AVIF and JPEG 2000 as codecs of idem, by Pillow."""

@@ -1,0 +1,1 @@
+"""A codec for idem: a block transform with a uniform quantiser."""

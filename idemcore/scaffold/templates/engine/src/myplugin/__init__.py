@@ -1,0 +1,1 @@
+"""An engine for idem's sweeps: processes of this machine."""

@@ -1,0 +1,1 @@
+"""A prior for idem: images as one Gaussian, with its exact denoiser."""

@@ -1,0 +1,1 @@
+"""A solver for idem: denoise, project on the cell, add noise again."""
