@@ -17,9 +17,10 @@ from idemcore.cli import main
 from idemcore.config import parse_overrides
 from idemcore.errors import IdemError
 from idemcore.models import find
-from idemcore.plugins import KINDS, Catalogue, load_catalogue
+from idemcore.plugins import KINDS, Catalogue
 from idemcore.selection import choose
 from idemcore.sweep.grid import parse_axes
+from others import catalogue_of_pages
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,7 +47,7 @@ def check_idem(words: list[str]) -> None:
     except click.exceptions.Exit:
         return
     path = context.command_path.split()
-    check_names(path, context.params, load_catalogue())
+    check_names(path, context.params, catalogue_of_pages())
 
 
 def check_names(path: list[str], given: Mapping[str, Any], catalogue: Catalogue) -> None:

@@ -38,11 +38,11 @@ def test_the_codec_is_a_physics_of_deepinv() -> None:
 def test_guidance_brings_the_sample_nearer_to_the_bitstream() -> None:
     bitstream = Codec.build("toy", quality=3).encode(image())
     missed = {}
-    for weight in (0.0, 10.0):
+    for weight in (0.0, 1000.0):
         told: list[Any] = []
         settings = {"solver": {"steps": 20, "weight": weight}}
         result = Decoder.build("toy", "deepinv-dps", settings=settings).reconstruct(bitstream, callback=told.append)
         missed[weight] = told[-1].residual
         assert result.exact
         assert (result.nfe, result.backwards) == (20, 20)
-    assert missed[10.0] < 0.7 * missed[0.0]
+    assert missed[1000.0] < 0.7 * missed[0.0]

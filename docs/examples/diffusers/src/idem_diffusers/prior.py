@@ -27,13 +27,13 @@ class DiffusersPrior(DiffusionGenerator):
         self.network = network.to(runtime.device, runtime.dtype).eval().requires_grad_(False)
         self.multiple = 2 ** (len(network.config.block_out_channels) - 1)
         self.predicts: str = scheduler.config.prediction_type
-        self.abar: Tensor = scheduler.alphas_cumprod.double()
-        self.sigmas = ((1 - self.abar) / self.abar).sqrt() / 2
-        self.sigma_min, self.sigma_max = float(self.sigmas[0]), float(self.sigmas[-1])
+        abar: Tensor = scheduler.alphas_cumprod.double()
+        self.levels = ((1 - abar) / abar).sqrt() / 2
+        self.sigmas, self.sigma_min, self.sigma_max = self.levels, float(self.levels[0]), float(self.levels[-1])
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         level = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").expand(len(x))
-        t = (level[:, None].log() - self.sigmas.log()).abs().argmin(dim=1)
+        t = (level[:, None].log() - self.levels.log()).abs().argmin(dim=1)
         # The input is scaled for the level as it is; only the network takes it for that of the timestep.
         signal = (1 / (1 + 4 * level.square())).sqrt().to(x)[:, None, None, None]
         noise = (1 - signal.square()).sqrt()

@@ -27,11 +27,9 @@ class PillowCodec(Encoder):
 
     def __init__(self, config: PillowConfig, runtime: Runtime) -> None:
         self.config, self.device, self.model_id = config, runtime.device, config.model_id
-        self.options: dict[str, Any] = {
-            "webp": {"quality": config.quality},
-            "avif": {"quality": config.quality, "max_threads": 1},  # with several, bytes could depend on the machine
-            "jp2": {"quality_mode": "dB", "quality_layers": [config.quality], "irreversible": True},
-        }[config.format]
+        own: dict[str, Any] = {"quality": config.quality, "max_threads": 1}  # several could write other bytes
+        psnr: dict[str, Any] = {"quality_mode": "dB", "quality_layers": [config.quality], "irreversible": True}
+        self.options = psnr if config.format == "jp2" else own
 
     def encode(self, image: Tensor) -> list[bytes]:
         return [self._write(one.permute(1, 2, 0).cpu().numpy()) for one in to_bytes(image)]

@@ -30,4 +30,4 @@ def test_noise_of_high_frequency_is_removed_and_a_smooth_image_kept() -> None:
     prior = GaussianPrior(PriorConfig(), CPU)
     smooth = 0.5 + 0.3 * torch.sin(torch.arange(64) * torch.pi / 32).expand(1, 3, 64, 64)
     noisy = smooth + 0.1 * torch.randn(smooth.shape, generator=torch.Generator().manual_seed(0))
-    assert (prior.denoise(noisy, 0.1) - smooth).std() < 0.5 * (noisy - smooth).std()
+    assert (prior.denoise(noisy, 0.1) - smooth).std() < 0.7 * (noisy - smooth).std()
