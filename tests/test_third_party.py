@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 import pytest
 
+from blocks import ROOT, blocks, commands
 from idemcore.scaffold import KINDS, names_of, write_plugin
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
+EXAMPLES, TUTORIAL = ROOT / "docs" / "examples", ROOT / "docs" / "writing-a-plugin.md"
 NEEDS = {"pillow": "PIL", "diffusers": "diffusers", "deepinv": "deepinv"}
 """What each example stands on."""
 
@@ -37,13 +38,19 @@ class Environment:
         venv.create(folder, symlinks=True)
         paths = {"base": str(folder), "platbase": str(folder)}
         self.bin = Path(sysconfig.get_path("scripts", vars=paths))
+        self.packages = Path(sysconfig.get_path("purelib", vars=paths))
         below = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
-        Path(sysconfig.get_path("purelib", vars=paths), "below.pth").write_text(below)
+        Path(self.packages, "below.pth").write_text(below)
 
-    def install(self, *folders: Path) -> None:
+    def install(self, *folders: Path, editable: bool = False) -> None:
+        """`editable` puts the sources before what was built of them: pip would fetch a package to do so itself."""
         quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
         command = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", *quiet]
         done(subprocess.run([*command, *map(str, folders)], capture_output=True, text=True, check=False))
+        for folder in folders if editable else ():
+            Path(self.packages, f"{folder.name}.pth").write_text(
+                f"import sys; sys.path.insert(0, {str(folder / 'src')!r})\n"
+            )
 
     def python(self, *arguments: object, cwd: Path) -> str:
         command = [str(self.bin / "python"), *map(str, arguments)]
@@ -136,6 +143,29 @@ def test_a_new_plugin_is_complete_on_its_own(kind: str, tmp_path: Path) -> None:
     environment.python("-m", "pytest", "-q", cwd=folder)
     results = json.loads(environment.idem("plugins", "check", "alone", "--json", cwd=folder))
     assert {result["outcome"] for result in results} <= {"holds", "not tried"}
+
+
+@pytest.mark.slow
+def test_the_tutorial_works_as_written(photo: Path, tmp_path: Path) -> None:
+    """Its commands, one after the other, in an empty folder with a picture; then its codec writes fewer bytes."""
+    environment = Environment(tmp_path / "environment")
+    for block in blocks(TUTORIAL):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text)
+            config = tmp_path / "mycodec" / "src" / "mycodec" / "config.py"
+            before = config.read_text()
+            config.write_text(before.replace("mycodec 1 step", "mycodec 2 step"))
+            assert config.read_text() != before
+        for _, (program, *words) in commands(block) if block.language == "shell" else []:
+            if program == "idem":
+                environment.idem(*words, cwd=tmp_path)
+            elif words[:2] == ["install", "-e"]:
+                environment.install(tmp_path / words[2].removesuffix("[test]"), editable=True)
+    first, second = (json.loads((tmp_path / "runs" / name / "photo" / "report.json").read_text())
+                     for name in ("mycodec", "mycodec2"))  # fmt: skip
+    assert first["exact"]
+    assert second["exact"]
+    assert second["bytes"] < first["bytes"]
 
 
 @pytest.mark.parametrize("example", NEEDS)

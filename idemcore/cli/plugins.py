@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_FAILED, EXIT_MISSING, EXIT_OK, UsageError
-from ..scaffold import KINDS
+from ..scaffold import KINDS as TEMPLATES
 from .options import json_option
 from .output import print_json, print_record, print_table, say
 
@@ -66,7 +66,7 @@ def info(name: str, as_json: bool) -> None:
 
 @plugins.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice([*KINDS]), required=True, help="What the plugin provides.")
+@click.option("--kind", type=click.Choice([*TEMPLATES]), required=True, help="What the plugin provides.")
 @click.option("--out", metavar="FOLDER", help="A new folder to write to.  [default: NAME]")
 @json_option
 def new(name: str, kind: str, out: str | None, as_json: bool) -> None:

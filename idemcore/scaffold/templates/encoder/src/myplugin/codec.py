@@ -9,6 +9,7 @@ from __future__ import annotations
 import lzma
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,11 +64,11 @@ class BlockCodec(Encoder):
 
     def _unpack(self, stream: bytes, size: tuple[int, int]) -> Tensor:
         bytes_wanted = 2 * 3 * size[0] * size[1]
-        reader = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
+        reader = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=2**26)
         try:
             data = reader.decompress(stream, bytes_wanted + 1)  # no more, whatever a damaged stream claims
         except lzma.LZMAError as error:
             raise BitstreamError(f"The stream is damaged: {error}.", "Encode the image again.") from error
         if len(data) != bytes_wanted or not reader.eof or reader.unused_data:
             raise BitstreamError(f"The stream holds no image of {size[1]}x{size[0]}.", "Encode the image again.")
-        return torch.frombuffer(bytearray(data), dtype=torch.int16).reshape(3, *size).double()
+        return torch.from_numpy(np.frombuffer(data, "<i2").astype(np.float64)).reshape(3, *size)
