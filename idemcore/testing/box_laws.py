@@ -63,13 +63,15 @@ def excess_is_contains(trial: CodecTrial) -> None:
 
 @law("codec", needs={"excess", "position"})
 def excess_is_distance(trial: CodecTrial) -> None:
-    """Symbols have an excess where their position is outside -1/2..1/2, and only there."""
+    """Symbols have an excess where their position is outside -1/2..1/2, and there alone: about as many steps."""
     with torch.no_grad():
         outside = trial.cell.position(trial.other).abs() - 0.5
         found = trial.cell.excess(trial.other)
     require(found.shape == outside.shape, f"excess is {show(found)}, position {show(outside)}")
     wrong = int((((outside > 1e-3) & (found <= 0)) | ((outside < -1e-3) & (found > 0))).sum())
     require(not wrong, f"{wrong} of {found.numel()} symbols have an excess inside, or none outside")
+    ratio = float(found.sum() / outside.clamp(min=0).sum())
+    require(0.5 <= ratio <= 2, f"together it is {ratio:.3g} times the way that positions are outside")
 
 
 @law("codec", needs={"excess"})
