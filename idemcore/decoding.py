@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import IdemError, UsageError
-from .files import atomic_write, read_file
+from .files import read_file, write_together
 from .hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from .imageio import png_bytes
 from .metadata import Metadata, turn
@@ -32,7 +32,7 @@ from .pipeline import (
 )
 from .plugins import Catalogue
 from .protocols import Callback
-from .runs import write_json
+from .runs import json_bytes
 from .runtime import Runtime
 from .selection import Part, Settings, choose_adapter
 
@@ -51,17 +51,15 @@ class Decoded:
     certificate: dict[str, Any]
 
     def write(self, output: Path, jpeg: Path | None = None, others: Mapping[str, bytes] = MappingProxyType({})) -> None:
-        """Writes the PNG, `others` by name beside it, and `jpeg` the file that it re-encodes to; its certificate last.
+        """Writes the PNG, `others` by name beside it, `jpeg`, the file that it re-encodes to, and the certificate.
 
-        So a certificate says that all the rest is there.
+        All of them or none, so that a certificate is never that of another image.
         """
-        atomic_write(output, self.png)
-        for name, data in others.items():
-            atomic_write(beside(output, name), data)
+        files = {output: self.png, **{beside(output, name): data for name, data in others.items()}}
         if jpeg:
             codec = self.bitstream.codec
-            atomic_write(jpeg, codec.encoder.rewrite(self.bitstream.stream, self.result.image.cpu()))
-        write_json(self.certificate, beside(output, CERTIFICATE))
+            files[jpeg] = codec.encoder.rewrite(self.bitstream.stream, self.result.image.cpu())
+        write_together({**files, beside(output, CERTIFICATE): json_bytes(self.certificate)})
 
 
 @dataclass(frozen=True)

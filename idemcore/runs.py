@@ -178,8 +178,13 @@ class Stopwatch:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
 
 
+def json_bytes(value: Any) -> bytes:
+    """For people to read."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(value: Any, path: Path) -> None:
-    atomic_write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    atomic_write(path, json_bytes(value))
 
 
 def check_replaceable(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from idemcore.files import atomic_write
+from idemcore.files import write_together
 from idemcore.imageio import decode_bytes
 
 TOY = ("--generator", "toy", "--set", "solver.steps=2")
@@ -154,14 +154,13 @@ def test_folder_goes_on_where_it_was(idem, photos, tmp_path):
 def test_interrupted_folder_leaves_whole_files_only(idem, photos, tmp_path, monkeypatch):
     out, written = tmp_path / "restored", []
 
-    def interrupted(path: Path, data: bytes) -> None:
-        if len(written) == 3:
+    def interrupted(files: dict[Path, bytes]) -> None:
+        if written:
             raise KeyboardInterrupt
-        written.append(path)
-        atomic_write(path, data)
+        written.extend(files)
+        write_together(files)
 
-    monkeypatch.setattr("idemcore.decoding.atomic_write", interrupted)
-    monkeypatch.setattr("idemcore.runs.atomic_write", interrupted)
+    monkeypatch.setattr("idemcore.decoding.write_together", interrupted)
     result = idem("decode", photos, "-o", out, *TOY)
     assert result.exit_code == 130
     monkeypatch.undo()
@@ -171,10 +170,10 @@ def test_interrupted_folder_leaves_whole_files_only(idem, photos, tmp_path, monk
 
 
 def test_full_disk_ends_a_folder_at_once(idem, photos, tmp_path, monkeypatch):
-    def full(path: Path, data: bytes) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    def full(files: dict[Path, bytes]) -> None:
+        raise OSError(28, "No space left on device", str(next(iter(files))))
 
-    monkeypatch.setattr("idemcore.decoding.atomic_write", full)
+    monkeypatch.setattr("idemcore.decoding.write_together", full)
     result = idem("decode", photos, "-o", tmp_path / "restored", *TOY)
     assert result.exit_code == 1
     assert result.stderr.count("no space left") == 1
