@@ -2,7 +2,8 @@
 
 Each input is a seed after a few random changes. An input with an outcome of a new kind (the line that raised, and what)
 becomes a seed too. Findings: an exception that is no IdemError, more than --seconds of CPU time, more than --megabytes
-of memory at once. The input that kills the process is in the file named on the first line. Ctrl-C ends with the count.
+of memory at once. The input that kills the process is in the file named on the first line. Ctrl-C and SIGTERM end it
+with the count so far.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ def main() -> None:
 
     torch.set_num_threads(1)
     signal.signal(signal.SIGVTALRM, _too_slow)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's `&` ignores
     last = Path("/dev/shm" if os.path.isdir("/dev/shm") else ".") / f"idem-fuzz-last-{os.getpid()}"
     print(f"the input under way is in {last}", file=sys.stderr)
     found = 0
