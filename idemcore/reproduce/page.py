@@ -136,10 +136,10 @@ def _evidence(result: Result, finding: Finding) -> str:
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Configuration", "Measured", "Claimed", "Verdict"))
     return (
-        f'<details id="{_anchor(result, finding)}">'
+        "<details>"
         f"<summary>{_badge(finding.verdict)} {escape(finding.claim.statement)} "
         f'<span class="spread">{escape(result.study.title)}: {escape(finding.count)}</span></summary>'
-        f'<p class="note">{escape(finding.claim.rule)} Intervals are of 95 %.</p>'
+        f'<p class="note" id="{_anchor(result, finding)}">{escape(finding.claim.rule)} Intervals are of 95 %.</p>'
         f'<div class="scroll"><table class="wrapped"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         "</details>"
     )
