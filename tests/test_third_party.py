@@ -104,7 +104,9 @@ def test_the_tests_of_new_plugins_pass_as_written(installed: Installed) -> None:
     assert " passed" in told
 
 
-@pytest.mark.parametrize("example", NEEDS)
+@pytest.mark.parametrize(
+    "example", ["pillow", *(pytest.param(e, marks=pytest.mark.slow) for e in ("diffusers", "deepinv"))]
+)
 def test_the_tests_of_an_example_pass(installed: Installed, example: str) -> None:
     if not (installed.folder / f"idem-{example}").exists():
         pytest.skip(f"{NEEDS[example]} is not here: pip install 'idemcore[examples]' brings it")
