@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import BitstreamError, InputError
 from ..imageio import to_bytes
 from ..protocols import Encoder
 from ..runtime import Runtime
+from ..tiles import chosen_tile, tiled, windows
 from .cell import LatentCell
 from .coding import EntropyCoder, Latents, RangeCoder
 from .config import LearnedConfig
-from .model import STRIDE, LatentModel
+from .model import LATENT, STRIDE, LatentModel
 from .weights import ERROR_RATIO
 
 
@@ -25,6 +26,9 @@ class LearnedEncoder(Encoder):
 
     Symbols depend on no precision: g_a and h_a run in float32, image by image, and whatever decoding computes runs in
     float64 on the CPU. Only g_s, which draws the image, obeys `config.precision`.
+
+    Of large images g_a and g_s see a tile at a time, with as much around it as they look at, so that latents and
+    images are the same as without tiles, but for float noise.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class LearnedEncoder(Encoder):
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.coder = EntropyCoder(model, ans)
         self.model = model.to(self.device).eval().requires_grad_(False)
+        self.tile = runtime.tile
 
     def encode(self, image: Tensor) -> list[bytes]:
         """[B,3,H,W] in [0,1], rounded to 8 bits -> a stream each."""
@@ -64,19 +69,31 @@ class LearnedEncoder(Encoder):
     def analyse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y and z of images [B,3,H,W] in [0,1], differentiable; padded by their last row and column."""
         height, width = x.shape[-2:]
-        y = self.model.g_a(F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate"))
+        padded = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        y = self._tiled(self.model.g_a, padded, takes=LATENT)
         return y, self.model.hyper_analysis(y)
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
         """The images of latents, of padded size, clamped to [0,1]."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.model.g_s(y_hat.to(self.device, torch.float32)).float().clamp(0, 1)
+            image = self._tiled(self.model.g_s, y_hat.to(self.device, torch.float32), gives=LATENT)
+            return image.float().clamp(0, 1)
 
     def latents(self, streams: Sequence[bytes], size: tuple[int, int]) -> Latents:
         """What the streams of images of (H, W) say. Raises BitstreamError."""
         hyper_size = (-(-size[0] // STRIDE), -(-size[1] // STRIDE))
         found = [self.coder.decode(stream, hyper_size) for stream in streams]
         return Latents(*(torch.cat([getattr(f, part.name) for f in found]) for part in fields(Latents)))
+
+    def _tiled(self, network: nn.Module, x: Tensor, takes: int = 1, gives: int = 1) -> Tensor:
+        """`network` of x; windows are cut in latents, of which each has `takes` pixels of x and `gives` of the result.
+
+        They are larger than asked for where less would not hold twice what the network looks at beyond each side.
+        """
+        height, width = (length // takes for length in x.shape[-2:])
+        side, halo = chosen_tile((height * LATENT, width * LATENT), self.tile), self.model.halo
+        size = max(height, width) if side is None else max(side // LATENT, 4 * halo)
+        return tiled(network, x, windows(height, size, halo, 0), windows(width, size, halo, 0), takes, gives)
 
     def _encode_one(self, byte_image: Tensor) -> bytes:
         y, z = self.analyse(byte_image.to(self.device).float() / 255)

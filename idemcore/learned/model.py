@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from .factorized import FactorizedDensity
 from .tables import SCALE_MIN
 
+LATENT = 16
+"""Pixels a side that a latent of y stands for."""
 STRIDE = 64
 """Images are padded to multiples of it inside; y has a 16th of their size, z a 64th."""
 
@@ -59,6 +61,8 @@ class LatentModel(nn.Module, ABC):
     """Channels of y."""
     groups: tuple[Group, ...]
     """In coding order."""
+    halo: int = 12
+    """How far beyond a latent g_a looks in the image, and g_s about its part of the image in y; in latents."""
 
     @abstractmethod
     def gaussian(self, channels: slice, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:

@@ -147,3 +147,19 @@ def test_building_a_network_for_weights_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
     on_meta(SMALL)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nothing_beyond_the_halo_moves_a_latent_or_a_pixel(make: SimpleNamespace) -> None:
+    model, image = make.model().eval(), torch.rand(1, 3, 64, 320)
+    changed = image.clone()
+    changed[..., :16] += 1
+    y = torch.randn(1, model.latents, 4, 20)
+    moved = y.clone()
+    moved[..., 0] += 1
+    with torch.no_grad():
+        latents = model.g_a(image) != model.g_a(changed)
+        pixels = model.g_s(y) != model.g_s(moved)
+    assert latents[..., 2:6].any()
+    assert not latents[..., 1 + model.halo :].any()
+    assert pixels[..., 32 : 16 * 6].any()
+    assert not pixels[..., 16 * (1 + model.halo) :].any()

@@ -121,3 +121,23 @@ def test_encode_and_decode_by_the_command_line(idem, photo: Path, tmp_path: Path
         held = Container.unpack(out.read_bytes())
         expected = to_bytes(encoder.decode([held.payload], (held.height, held.width)))
         assert torch.equal(read_bytes(decoded), expected)
+
+
+def test_tiles_give_the_same_stream_image_and_gradient_as_the_whole(make: SimpleNamespace) -> None:
+    whole, cut = make.codec("mean"), make.codec("mean")
+    cut.tile = 128
+    image = make.real(make.picture(1, 300, 210)).requires_grad_()
+    seen, forward = [], cut.model.g_a.forward
+    cut.model.g_a.forward = lambda x: (seen.append(x.shape[-2:]), forward(x))[1]
+    positions, gradients = [], []
+    for codec in (whole, cut):
+        y, z = codec.analyse(image)
+        positions.append(torch.cat([y.flatten(), z.flatten()]).detach())
+        gradients.append(torch.autograd.grad(y.square().sum() + z.sum(), image)[0])
+    assert len(seen) > 4
+    assert max(height * width for height, width in seen) <= 128**2
+    torch.testing.assert_close(*positions, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3)
+    (stream,) = whole.encode(image.detach())
+    assert cut.encode(image.detach()) == [stream]
+    torch.testing.assert_close(cut.decode([stream], (300, 210)), whole.decode([stream], (300, 210)))

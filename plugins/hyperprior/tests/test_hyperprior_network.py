@@ -164,3 +164,20 @@ def test_widening_multiplies_the_scales_of_each_channel_and_no_mean(kind: type[H
         same, wider = model.gaussians(model.h_s(model.hyper_analysis(y)), y)
     torch.testing.assert_close(same, means)
     torch.testing.assert_close(wider, gains.view(1, 12, 1, 1) * scales)
+
+
+@pytest.mark.parametrize("kind", ["scale", "mean"])
+def test_nothing_beyond_the_halo_moves_a_latent_or_a_pixel(make: SimpleNamespace, kind: str) -> None:
+    model, image = make.model(kind).eval(), torch.rand(1, 3, 64, 192)
+    changed = image.clone()
+    changed[..., :16] += 1
+    y = image.new_zeros(1, model.latents, 4, 12).normal_(generator=torch.Generator().manual_seed(0))
+    moved = y.clone()
+    moved[..., 0] += 1
+    with torch.no_grad():
+        latents = model.g_a(image) != model.g_a(changed)
+        pixels = model.g_s(y) != model.g_s(moved)
+    assert latents[..., : model.halo].any()
+    assert not latents[..., 1 + model.halo :].any()
+    assert pixels[..., : 16 * model.halo].any()
+    assert not pixels[..., 16 * (1 + model.halo) :].any()

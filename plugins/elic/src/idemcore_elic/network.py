@@ -115,6 +115,8 @@ class CheckerboardConv(nn.Conv2d):
 
 
 class Elic(LatentModel):
+    halo = 9  # 132 pixels either way: 48 by the attention of y alone, the rest by 18 bottlenecks, strides and the other
+
     def __init__(self, shape: Shape = SMALL) -> None:
         super().__init__()
         n, m, widths = shape.channels, shape.latents, shape.groups

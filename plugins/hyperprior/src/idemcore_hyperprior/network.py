@@ -21,6 +21,7 @@ class Hyperprior(LatentModel):
     """Zero-mean Gaussians whose scales z tells."""
 
     kind = ScaleHyperprior
+    halo = 2
 
     def __init__(self, channels: int = 48, latents: int = 128) -> None:
         super().__init__()
