@@ -77,9 +77,9 @@ def laws(kind: str) -> tuple[Law, ...]:
     kind = "codec" if kind == "encoder" else kind
     if kind not in KINDS:
         raise UsageError(f"There are no laws of the kind '{kind}'.", f"Kinds: {', '.join(KINDS)}.")
-    for module in _MODULES[kind]:
-        import_module(f".{module}_laws", __package__)
-    return tuple(found for found in _FOUND if kind in found.kinds)
+    modules = [import_module(f".{name}_laws", __package__).__name__ for name in _MODULES[kind]]
+    found = (one for one in _FOUND if kind in one.kinds)
+    return tuple(sorted(found, key=lambda one: modules.index(one.run.__module__)))
 
 
 def laws_about(kind: str, capabilities: Iterable[str]) -> tuple[Law, ...]:
