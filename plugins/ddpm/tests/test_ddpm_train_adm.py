@@ -24,7 +24,9 @@ from idemcore_ddpm.config import AdmTrainConfig, FacesConfig
 from idemcore_ddpm.train_adm import AdmTraining, Diffusion, train
 from idemcore_ddpm.weights import load_network
 
-TINY = AdmTrainConfig(minutes=60.0, side=8, multipliers=(1, 1), attention=(2,), batch=8, learning_rate=0.05)
+TINY = AdmTrainConfig(
+    minutes=60.0, side=8, channels=32, multipliers=(1, 1), attention=(2,), batch=8, learning_rate=0.05
+)
 CPU = torch.device("cpu")
 
 

@@ -73,17 +73,17 @@ class TrainConfig:
 class AdmTrainConfig:
     """Settings of the recipe `adm`; each is a `--set train.KEY=VALUE` of the command line."""
 
-    minutes: float = 400.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
+    minutes: float = 80.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
     side: int = 64  # width and height of the images, a power of two from 8 on, pixels
-    channels: int = 32  # a multiple of 16 and of `groups`
-    multipliers: tuple[int, ...] = (1, 1, 3, 5)  # widths in units of `channels`, from full resolution down by halves
+    channels: int = 16  # a multiple of 16 and of `groups`
+    multipliers: tuple[int, ...] = (1, 1, 2, 6, 10)  # widths in units of `channels`, from full resolution down by halves
     blocks: int = 1  # residual blocks of each width on the way down; one more on the way up
-    attention: tuple[int, ...] = (4, 8)  # downsampling factors at which there is self-attention
+    attention: tuple[int, ...] = (4, 8, 16)  # downsampling factors at which there is self-attention
     groups: int = 8  # of normalisations; published networks, which are wider, have 32
     schedule: str = "linear"  # noise schedule: linear or cosine
     steps: int = 1000  # noise levels
     mirror: bool = True  # half of the images are flipped left to right
-    batch: int = 16  # images a step
+    batch: int = 8  # images a step
     learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
     ema: float = 0.05  # share of the steps so far over which the weights are averaged
     init: str = ""  # weights to start from if there is no checkpoint: `bundled`, or the path of a weights.safetensors

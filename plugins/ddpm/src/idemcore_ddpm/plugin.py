@@ -21,8 +21,9 @@ def idem_generators() -> list[GeneratorSpec]:
         GeneratorSpec(
             name="ddpm-faces64",
             target="idemcore_ddpm.adm:AdmGenerator",
-            summary="grey faces, 64x64: a small ADM UNet; weights by `idem train adm`",
+            summary="grey faces, 64x64: a small ADM UNet, bundled",
             config="idemcore_ddpm.config:FacesConfig",
+            weights=("ddpm-faces64",),
             offers=OFFERS,
         ),
         GeneratorSpec(
