@@ -91,7 +91,7 @@ def test_train_tells_images_and_losses_and_its_weights_say_how_they_came(images:
     assert torch.get_rng_state().equal(before)
     with safe_open(path, "pt") as file:
         trained = {"images": str(last["images"]), "minutes": f"{last['minutes']:.1f}"}
-        assert file.metadata() == {"schedule": "cosine", "steps": "50", "side": "8", "groups": "8", **trained}
+        assert file.metadata() == {"schedule": "cosine", "steps": "50", "side": "8", "groups": "1", **trained}
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
 
 
@@ -126,6 +126,22 @@ def test_another_network_cannot_resume(images: Tensor, tmp_path: Path) -> None:
 def test_the_default_network_is_small_enough_to_ship(tmp_path: Path) -> None:
     training = AdmTraining(tmp_path, AdmTrainConfig(), CPU, torch.zeros(1, 1, 64, 64, dtype=torch.uint8))
     assert 2 * sum(value.numel() for value in training.ema.values()) < 15_000_000
+
+
+def test_errors_weigh_more_where_the_image_is_faint(images: Tensor, tmp_path: Path) -> None:
+    def loss(emphasis: float) -> tuple[float, Tensor]:
+        training = AdmTraining(tmp_path, replace(TINY, emphasis=emphasis), CPU, images)
+        clean, t = training._batch(), training._timesteps(TINY.batch)
+        training.rng.manual_seed(0)
+        training._batch()
+        value = training._losses(clean)[0]  # of a network that predicts no noise: the weighted power of the noise
+        return float(value), (1 / training.diffusion.kept[t]).clamp(max=emphasis)
+
+    plain, ones = loss(1.0)
+    weighted, weights = loss(30.0)
+    assert bool((ones == 1).all())
+    assert 1 < float(weights.mean()) < 30
+    assert weighted / plain == pytest.approx(float(weights.mean()), rel=0.2)
 
 
 def test_a_network_starts_by_predicting_no_noise(images: Tensor, tmp_path: Path) -> None:
@@ -220,6 +236,7 @@ def test_a_schedule_that_does_not_exist_is_refused(images: Tensor, tmp_path: Pat
         {"side": 4},
         {"channels": 40},
         {"groups": 12},
+        {"emphasis": 0.5},
         {"multipliers": ()},
         {"multipliers": (1, 1, 1, 1, 1, 1, 1, 1)},
         {"multipliers": (0, 1)},

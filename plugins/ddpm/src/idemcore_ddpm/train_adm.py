@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -91,6 +90,10 @@ def zero_residuals(network: AdmUNet) -> None:
 class AdmTraining(Training):
     """The hybrid loss of Nichol & Dhariwal (ICML 2021, eq. 16), by Adam, with averaged weights.
 
+    The error of the noise counts 1 / abar_t fold, up to `emphasis`: 1 / abar_t alone would be the loss of predicting v
+    (Salimans & Ho, ICLR 2022). Unweighted, an error that spoils the brightness of a whole image, since at large t the
+    image is a hundredth of what the network sees, hardly counts.
+
     The timesteps of a batch are spread evenly from a random start, as in variational diffusion models (Kingma et al.,
     NeurIPS 2021, appendix I.1): each is uniform, so the loss is the same, and its estimate is less noisy.
     """
@@ -165,14 +168,15 @@ class AdmTraining(Training):
         return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
     def _losses(self, clean: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared error of the noise, and bits a value and timestep of the bound, which trains the variance only."""
+        """Weighted squared error of the noise, and bits a value and timestep of the bound, which trains the variance only."""
         t = self._timesteps(len(clean))
         noise = torch.randn(clean.shape, generator=self.rng, device=self.device)
         noisy = self.diffusion.noised(clean, noise, t)
         with autocast(self.device):
             predicted, v = self.network(noisy, t).chunk(2, dim=1)
         bound = self.diffusion.variance_bound(clean, noise, t, predicted.detach(), v)
-        return F.mse_loss(predicted, noise), bound.mean()
+        weight = (1 / self.diffusion.kept[t]).clamp(max=self.config.emphasis)
+        return (_wide(weight) * (predicted - noise).square()).mean(), bound.mean()
 
     def _timesteps(self, count: int) -> Tensor:
         start = torch.rand((), generator=self.rng, device=self.device, dtype=torch.float64)
