@@ -91,7 +91,14 @@ def test_train_tells_images_and_losses_and_its_weights_say_how_they_came(images:
     assert torch.get_rng_state().equal(before)
     with safe_open(path, "pt") as file:
         trained = {"images": str(last["images"]), "minutes": f"{last['minutes']:.1f}"}
-        assert file.metadata() == {"schedule": "cosine", "steps": "50", "side": "8", "groups": "1", **trained}
+        assert file.metadata() == {
+            "schedule": "cosine",
+            "steps": "50",
+            "side": "8",
+            "groups": "1",
+            "predicts": "v",
+            **trained,
+        }
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
 
 
@@ -128,20 +135,26 @@ def test_the_default_network_is_small_enough_to_ship(tmp_path: Path) -> None:
     assert 2 * sum(value.numel() for value in training.ema.values()) < 15_000_000
 
 
-def test_errors_weigh_more_where_the_image_is_faint(images: Tensor, tmp_path: Path) -> None:
-    def loss(emphasis: float) -> tuple[float, Tensor]:
-        training = AdmTraining(tmp_path, replace(TINY, emphasis=emphasis), CPU, images)
-        clean, t = training._batch(), training._timesteps(TINY.batch)
-        training.rng.manual_seed(0)
-        training._batch()
-        value = training._losses(clean)[0]  # of a network that predicts no noise: the weighted power of the noise
-        return float(value), (1 / training.diffusion.kept[t]).clamp(max=emphasis)
+def test_the_noise_that_a_velocity_stands_for_is_the_noise(diffusion: Diffusion) -> None:
+    clean, noise = Noise(range(4)).normal(1, 8, 8).clamp(-1, 1), Noise(range(4, 8)).normal(1, 8, 8)
+    t = torch.tensor([0, 20, 400, 999])
+    velocity, noisy = diffusion.velocity(clean, noise, t), diffusion.noised(clean, noise, t)
+    torch.testing.assert_close(diffusion.noise_of(velocity, noisy, t), noise)
+    kept = diffusion.kept[t].float()[:, None, None, None]
+    torch.testing.assert_close(kept.sqrt() * noisy - (1 - kept).sqrt() * velocity, clean)
 
-    plain, ones = loss(1.0)
-    weighted, weights = loss(30.0)
-    assert bool((ones == 1).all())
-    assert 1 < float(weights.mean()) < 30
-    assert weighted / plain == pytest.approx(float(weights.mean()), rel=0.2)
+
+@pytest.mark.parametrize("predicts", ["v", "noise"])
+def test_whatever_is_predicted_weights_denoise_as_they_were_trained(
+    predicts: str, images: Tensor, tmp_path: Path
+) -> None:
+    """A network that predicts nothing: then x0 is sqrt(abar) x_t if that is v, and all of x if it is the noise."""
+    training = AdmTraining(tmp_path, replace(TINY, predicts=predicts), CPU, images)
+    prior = AdmGenerator(FacesConfig(str(training.write_weights())), Runtime(CPU, torch.float32))
+    x, sigma = Noise(range(2)).normal(1, 8, 8).expand(-1, 3, -1, -1), 0.8
+    kept = 1 / (1 + 4 * sigma**2 / 3)  # abar at what is the noise of the mean of three channels
+    expected = (kept * (2 * x - 1) + 1) / 2 if predicts == "v" else x
+    torch.testing.assert_close(prior.denoise(x, sigma), expected)
 
 
 def test_a_network_starts_by_predicting_no_noise(images: Tensor, tmp_path: Path) -> None:
@@ -236,7 +249,7 @@ def test_a_schedule_that_does_not_exist_is_refused(images: Tensor, tmp_path: Pat
         {"side": 4},
         {"channels": 40},
         {"groups": 12},
-        {"emphasis": 0.5},
+        {"predicts": "x0"},
         {"multipliers": ()},
         {"multipliers": (1, 1, 1, 1, 1, 1, 1, 1)},
         {"multipliers": (0, 1)},

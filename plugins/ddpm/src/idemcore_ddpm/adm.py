@@ -41,7 +41,9 @@ def noise_schedule(name: str, steps: int) -> Tensor:
 class AdmGenerator(DiffusionGenerator):
     """Variance preserving inside, variance exploding outside:
 
-        x, sigma -> t with sigma_t = sigma -> network((2x - 1) sqrt(abar), t) -> eps, v -> x0 = x - sigma eps
+        x, sigma -> t with sigma_t = sigma -> network((2x - 1) sqrt(abar), t) -> eps, variance -> x0 = x - sigma eps
+
+    A network that predicts v = sqrt(abar) eps - sqrt(1 - abar) (2 x0 - 1) instead gives x0 straight away.
 
     A network of grey images is a prior of colour images with three equal channels. Given such an image with noise, all
     that says something of it is the mean over the channels, where the noise is sigma / sqrt(3); the two differences
@@ -57,7 +59,7 @@ class AdmGenerator(DiffusionGenerator):
         self.runtime = runtime
         network, said = load_network(config.weights)
         self.size = (said.side, said.side) if said.side else None
-        self.grey = network.config.image_channels == 1
+        self.grey, self.predicts_v = network.config.image_channels == 1, said.predicts == "v"
         self.sigmas = noise_schedule(config.schedule or said.schedule, config.steps or said.steps)
         if self.grey:
             self.sigmas = self.sigmas * math.sqrt(3)
@@ -88,12 +90,17 @@ class AdmGenerator(DiffusionGenerator):
         height, width = x.shape[-2:]
         seen = x.mean(dim=1, keepdim=True) if self.grey else x
         noise = (level / math.sqrt(3) if self.grey else level)[:, None, None, None]
-        padded = pad_to_multiple((2 * seen - 1) * (1 + 4 * noise**2).rsqrt(), self.multiple)
+        kept = (1 + 4 * noise**2).rsqrt()  # sqrt(abar)
+        padded = pad_to_multiple((2 * seen - 1) * kept, self.multiple)
         dtype = self.runtime.dtype
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype != torch.float32):
             output: Tensor = self.network(padded, self.timestep(level))
-        eps, *v = output[..., :height, :width].split(seen.shape[1], dim=1)
-        return torch.cat([part.expand(-1, 3, -1, -1) for part in (seen - noise * eps, *v)], dim=1)
+        predicted, *v = output[..., :height, :width].split(seen.shape[1], dim=1)
+        if self.predicts_v:
+            x0 = (kept**2 * (2 * seen - 1) - 2 * noise * kept * predicted + 1) / 2
+        else:
+            x0 = seen - noise * predicted
+        return torch.cat([part.expand(-1, 3, -1, -1) for part in (x0, *v)], dim=1)
 
 
 def _narrow(network: AdmUNet, dtype: torch.dtype) -> None:

@@ -69,6 +69,9 @@ class TrainConfig:
             raise ValueError(f"crops must be multiples of {2 ** (len(self.channels) - 1)} pixels, not {self.crops}")
 
 
+PREDICTIONS = ("v", "noise")
+
+
 @dataclass
 class AdmTrainConfig:
     """Settings of the recipe `adm`; each is a `--set train.KEY=VALUE` of the command line."""
@@ -76,13 +79,19 @@ class AdmTrainConfig:
     minutes: float = 80.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
     side: int = 64  # width and height of the images, a power of two from 8 on, pixels
     channels: int = 16  # a multiple of 16 and of `groups`
-    multipliers: tuple[int, ...] = (1, 1, 2, 6, 10)  # widths in units of `channels`, from full resolution down by halves
+    multipliers: tuple[int, ...] = (
+        1,
+        1,
+        2,
+        6,
+        10,
+    )  # widths in units of `channels`, from full resolution down by halves
     blocks: int = 1  # residual blocks of each width on the way down; one more on the way up
     attention: tuple[int, ...] = (4, 8, 16)  # downsampling factors at which there is self-attention
     groups: int = 1  # of normalisations; published networks, which are wider, have 32
     schedule: str = "linear"  # noise schedule: linear or cosine
     steps: int = 1000  # noise levels
-    emphasis: float = 30.0  # most weight of a timestep's error, which is 1 / abar_t up to this; 1: all weigh the same
+    predicts: str = "v"  # what the network predicts: v, or the noise, as in published networks
     mirror: bool = True  # half of the images are flipped left to right
     batch: int = 8  # images a step
     learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
@@ -105,7 +114,7 @@ class AdmTrainConfig:
             raise ValueError(f"multipliers must be numbers from 1 on, not {self.multipliers}; each halves the side")
         if self.blocks < 1 or self.batch < 1:
             raise ValueError(f"blocks and batch must be at least 1, not {self.blocks} and {self.batch}")
-        if not self.emphasis >= 1:
-            raise ValueError(f"emphasis must be a number from 1 on, not {self.emphasis}")
+        if self.predicts not in PREDICTIONS:
+            raise ValueError(f"predicts must be one of {', '.join(PREDICTIONS)}, not {self.predicts!r}")
         if not self.ema >= 0:
             raise ValueError(f"ema must be a number from 0 on, not {self.ema}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -50,6 +51,14 @@ class Diffusion:
         """x_t [B,C,H,W] (Ho et al. 2020, eq. 4)."""
         return _wide(self.kept[t].sqrt()) * clean + _wide((1 - self.kept[t]).sqrt()) * noise
 
+    def velocity(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """v [B,C,H,W] (Salimans & Ho, ICLR 2022, appendix D)."""
+        return _wide(self.kept[t].sqrt()) * noise - _wide((1 - self.kept[t]).sqrt()) * clean
+
+    def noise_of(self, velocity: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        """The noise in x_t that v stands for."""
+        return _wide(self.kept[t].sqrt()) * velocity + _wide((1 - self.kept[t]).sqrt()) * noisy
+
     def variance_bound(self, clean: Tensor, noise: Tensor, t: Tensor, predicted: Tensor, v: Tensor) -> Tensor:
         """Term t of the variational bound, bits a value [B] (Nichol & Dhariwal 2021, eq. 4 to 7 and 15).
 
@@ -90,9 +99,9 @@ def zero_residuals(network: AdmUNet) -> None:
 class AdmTraining(Training):
     """The hybrid loss of Nichol & Dhariwal (ICML 2021, eq. 16), by Adam, with averaged weights.
 
-    The error of the noise counts 1 / abar_t fold, up to `emphasis`: 1 / abar_t alone would be the loss of predicting v
-    (Salimans & Ho, ICLR 2022). Unweighted, an error that spoils the brightness of a whole image, since at large t the
-    image is a hundredth of what the network sees, hardly counts.
+    Unlike theirs, a network predicts v = sqrt(abar_t) noise - sqrt(1 - abar_t) x_0 (Salimans & Ho, ICLR 2022) unless it
+    is to predict the noise: where the image is a hundredth of x_t, what a small network leaves of the noise, about 1 %,
+    is as large as the image.
 
     The timesteps of a batch are spread evenly from a random start, as in variational diffusion models (Kingma et al.,
     NeurIPS 2021, appendix I.1): each is uniform, so the loss is the same, and its estimate is less noisy.
@@ -168,15 +177,17 @@ class AdmTraining(Training):
         return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
     def _losses(self, clean: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted squared error of the noise, and bits a value and timestep of the bound, which trains the variance only."""
+        """Squared error of what is predicted; bits a value and step of the bound, which trains only the variance."""
         t = self._timesteps(len(clean))
         noise = torch.randn(clean.shape, generator=self.rng, device=self.device)
         noisy = self.diffusion.noised(clean, noise, t)
         with autocast(self.device):
             predicted, v = self.network(noisy, t).chunk(2, dim=1)
-        bound = self.diffusion.variance_bound(clean, noise, t, predicted.detach(), v)
-        weight = (1 / self.diffusion.kept[t]).clamp(max=self.config.emphasis)
-        return (_wide(weight) * (predicted - noise).square()).mean(), bound.mean()
+        target, guess = noise, predicted
+        if self.config.predicts == "v":
+            target, guess = self.diffusion.velocity(clean, noise, t), self.diffusion.noise_of(predicted, noisy, t)
+        bound = self.diffusion.variance_bound(clean, noise, t, guess.detach(), v)
+        return F.mse_loss(predicted, target), bound.mean()
 
     def _timesteps(self, count: int) -> Tensor:
         start = torch.rand((), generator=self.rng, device=self.device, dtype=torch.float64)
@@ -208,7 +219,7 @@ class AdmTraining(Training):
 
     def write_weights(self) -> Path:
         """`weights.safetensors`, averaged and in float16, which `ddpm-faces64` reads; `samples.png` of them."""
-        note = {key: str(getattr(self.config, key)) for key in ("schedule", "steps", "side", "groups")}
+        note = {key: str(getattr(self.config, key)) for key in ("schedule", "steps", "side", "groups", "predicts")}
         note |= {"images": str(self.seen), "minutes": f"{self.elapsed / 60:.1f}"}
         tensors = {name: value.to("cpu", torch.float16).contiguous() for name, value in self.ema.items()}
         atomic_write(self.out / "weights.safetensors", save(tensors, metadata=note))
@@ -227,8 +238,11 @@ class AdmTraining(Training):
         kept, clean = self.diffusion.kept.tolist(), x
         ladder = torch.linspace(self.diffusion.steps - 1, 0, SAMPLE_STEPS).round().long().tolist()
         for t, below in zip(ladder, [*(kept[k] for k in ladder[1:]), 1.0], strict=True):
+            times = torch.full((SAMPLES,), t, device=self.device)
             with autocast(self.device):
-                noise = averaged(x, torch.full((SAMPLES,), t, device=self.device)).chunk(2, dim=1)[0]
+                noise = averaged(x, times).chunk(2, dim=1)[0]
+            if self.config.predicts == "v":
+                noise = self.diffusion.noise_of(noise, x, times)
             clean = ((x - (1 - kept[t]) ** 0.5 * noise) / kept[t] ** 0.5).clamp(-1, 1)
             x = below**0.5 * clean + ((1 - below) / (1 - kept[t])) ** 0.5 * (x - kept[t] ** 0.5 * clean)
         return clean

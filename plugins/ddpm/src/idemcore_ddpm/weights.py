@@ -14,6 +14,7 @@ from idemcore.errors import InputError, MissingError
 from idemcore.models import locate
 
 from .adm_unet import AdmUNet, AdmUNetConfig, infer_config
+from .config import PREDICTIONS
 
 FFHQ = AdmUNetConfig(channels=128, multipliers=(1, 1, 2, 2, 4, 4), blocks=1, attention=frozenset({16}))
 IMAGENET = AdmUNetConfig(channels=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=frozenset({8, 16, 32}))
@@ -32,12 +33,17 @@ class Trained:
     """Of the images, pixels; 0 if they do not say it, and then any size is taken."""
     groups: int = 32
     """Of normalisations."""
+    predicts: str = "noise"
+    """`noise`, or `v` = sqrt(abar) noise - sqrt(1 - abar) x0."""
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Trained:
-        """Raises ValueError if a number is none."""
+        """Raises ValueError if a number is none, or for something else that is predicted."""
+        predicts = metadata.get("predicts", "noise")
+        if predicts not in PREDICTIONS:
+            raise ValueError(f"it predicts {predicts!r}, not one of {', '.join(PREDICTIONS)}")
         numbers = {key: int(metadata[key]) for key in ("steps", "side", "groups") if key in metadata}
-        return cls(metadata.get("schedule", "linear"), **numbers)
+        return cls(metadata.get("schedule", "linear"), predicts=predicts, **numbers)
 
 
 def adapt_ffhq(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
