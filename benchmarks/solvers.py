@@ -112,14 +112,22 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             if name == "mse":
                 axes.axhline(mine[0][metric]["value"], color="0.5", linestyle="--", label="g(y)")
                 continue
-            points = sorted((row["nfe"]["value"] + row["backwards"]["value"], row[metric]["value"]) for row in mine)
+            points = sorted((passes(row), row[metric]["value"]) for row in mine)
             axes.plot(*zip(*points, strict=True), "o-", markersize=4, label=name)
         axes.set_xscale("log")
+        ticks = sorted({passes(row) for row in rows if passes(row)})
+        axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
+        axes.minorticks_off()
         axes.set_xlabel("network passes, forwards and backwards")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
     figure.savefig(path, dpi=110)
+
+
+def passes(row: dict[str, Any]) -> float:
+    """Forwards and backwards."""
+    return row["nfe"]["value"] + row["backwards"]["value"]
 
 
 if __name__ == "__main__":
