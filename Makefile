@@ -33,7 +33,7 @@ imports: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 docs: $(VENV)/installed-docs  ## build the documentation, warnings are errors; open build/docs/index.html
-	$(BIN)/python -m sphinx -b html -c docs -a -W --keep-going -q . build/docs
+	$(BIN)/python -m sphinx -b html -c docs -E -a -W --keep-going -q . build/docs
 
 clean:  ## remove .venv, the results of `make run` and the built documentation
 	rm -rf $(VENV) runs/demo build/docs
