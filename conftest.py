@@ -5,5 +5,9 @@ one of them busy, the tests of the solvers and the toy took three times as long.
 """
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts what it puts in the background with this signal ignored; so would be what tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
