@@ -9,5 +9,6 @@ import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell starts what it puts in the background with this signal ignored; so would be what tests start and interrupt.
+# A shell has its background jobs ignore the first, `nohup` the second; so would what tests start and then interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
