@@ -13,5 +13,6 @@ def idem_engines() -> list[EngineSpec]:
             target="idemcore_ray.engine:RayEngine",
             summary="Ray actors, on this machine or a cluster, with their GPUs",
             config="idemcore_ray.config:RayConfig",
+            expected_failures={"global-state": "ray itself draws random numbers, sets variables and filters warnings"},
         )
     ]
