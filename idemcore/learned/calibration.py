@@ -29,7 +29,8 @@ def calibrate(model: LatentModel, crops: Tensor) -> None:
 def error_ratio(model: LatentModel, crops: Tensor) -> float:
     """Rms error of g(y), over `crops` [B,3,H,W], in units of rms(g_s(y_hat + u) - g(y)), u uniform in the cell.
 
-    Above 1, as a codec also loses what no latent holds. A decoder, which knows the second, so learns of the first.
+    Above 1 at high rates, as a codec also loses what no latent holds; below where most symbols are 0, which lie nearer
+    the middle than u. A decoder, which knows the second error, so learns of the first.
     """
     lost = within = 0.0
     for x in crops.split(16):
