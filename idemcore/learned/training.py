@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,21 +145,18 @@ class CodecTraining(Training):
 
     def averaged(self) -> dict[str, Tensor]:
         """The averaged weights of the quality in training, with quantiles and scales that fit them."""
-        density = self.model.entropy_bottleneck
-        current = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.ema)
-        density.fit_quantiles()
-        calibrate(self.model, self.calibration)
-        averaged = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(current)
-        return averaged
+        with self._holding(self.ema) as model:
+            model.entropy_bottleneck.fit_quantiles()
+            calibrate(model, self.calibration)
+            return {name: value.clone() for name, value in model.state_dict().items()}
 
-    def _error_ratio(self, state: dict[str, Tensor]) -> float:
+    @contextmanager
+    def _holding(self, state: dict[str, Tensor]) -> Iterator[LatentModel]:
+        """The model with other weights for a while."""
         current = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(state)
-        ratio = error_ratio(self.model, self.calibration[:RATIO_CROPS])
+        yield self.model
         self.model.load_state_dict(current)
-        return ratio
 
     def state(self) -> dict[str, Any]:
         return {
@@ -187,7 +185,8 @@ class CodecTraining(Training):
         """`NAME-QUALITY.safetensors` of every quality so far; returns the folder."""
         for quality, state in {**self.finished, self.phase.quality: self.averaged()}.items():
             note = {"quality": str(quality), "lambda": f"{self.config.lambdas[quality - 1]:g}"}
-            note["error_ratio"] = f"{self._error_ratio(state):.3f}"
+            with self._holding(state) as model:
+                note["error_ratio"] = f"{error_ratio(model, self.calibration[:RATIO_CROPS]):.3f}"
             atomic_write(self.out / f"{self.name}-{quality}.safetensors", codec_file(state, self.name, note))
         return self.out
 
