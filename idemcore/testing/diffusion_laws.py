@@ -155,7 +155,8 @@ def denoise_gradient(trial: GeneratorTrial) -> None:
     """The gradient of `denoise` agrees with finite differences of it, within 5 %."""
     from .box_laws import differences
 
-    differences(lambda x: trial.denoiser.denoise(x, 0.2).flatten(1), trial.noisy(0.2), 0.05, 1e-2)
+    # A trained network bends sharply in places: the difference is over a fraction of an 8-bit level.
+    differences(lambda x: trial.denoiser.denoise(x, 0.2).flatten(1), trial.noisy(0.2), 0.05, 3e-4)
 
 
 def denoised(trial: GeneratorTrial, x: Tensor, sigma: Tensor | float) -> Tensor:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -44,8 +45,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", None) or ""):
+        if any(str(tmp_path) in place for place in places(sys.modules[name])):
             del sys.modules[name]
+
+
+def places(module: ModuleType) -> list[str]:
+    """Where it lies: a folder without `__init__.py` is a module without a file."""
+    return [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
 
 
 def perform(block: Block, namespace: dict[str, Any]) -> None:
