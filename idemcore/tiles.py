@@ -126,6 +126,7 @@ class TiledDenoiser(DiffusionGenerator):
         self.generator, self.tile = generator, tile
         self.multiple, self.sigmas = generator.multiple, generator.sigmas
         self.sigma_min, self.sigma_max = generator.sigma_min, generator.sigma_max
+        self.warm_start = generator.warm_start
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         return self._tiled(lambda part: self.generator.denoise(part, sigma), x)

@@ -9,6 +9,7 @@ import torch
 
 from idemcore.certify import certify
 from idemcore.noise import Noise
+from idemcore.tiles import TiledDenoiser
 from idemcore_dps.cell import ProjectAndRenoise
 from idemcore_dps.config import CellConfig
 
@@ -37,3 +38,11 @@ def test_cell_starts_where_the_codec_expects_its_error_to_be(world: SimpleNamesp
     ProjectAndRenoise(CellConfig(steps=4, start=2.5)).solve(cell, prior, Noise([1, 2]))
     assert prior.calls[0] == pytest.approx(2.5 * cell.distortion[0].item(), rel=1e-5)
     assert prior.calls[-1] == pytest.approx(CellConfig().sigma_min, rel=1e-5)
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_cell_starts_where_the_prior_says_unless_it_is_told(world: SimpleNamespace, tiled: bool) -> None:
+    prior, cell = world.GaussianPrior(), world.BoxCell(world.scene())
+    prior.warm_start = 4.0
+    ProjectAndRenoise(CellConfig(steps=4)).solve(cell, TiledDenoiser(prior) if tiled else prior, Noise([1, 2]))
+    assert prior.calls[0] == pytest.approx(4.0 * cell.distortion[0].item(), rel=1e-5)

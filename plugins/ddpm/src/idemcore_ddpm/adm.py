@@ -53,6 +53,7 @@ class AdmGenerator(DiffusionGenerator):
     """  # fmt: skip
 
     sigmas: Tensor
+    warm_start = 6.0  # measured on ddpm-faces64: docs/solvers.md
 
     def __init__(self, config: AdmConfig, runtime: Runtime) -> None:
         """Raises MissingError if the weights are not there, InputError if they are damaged or not an ADM UNet's."""

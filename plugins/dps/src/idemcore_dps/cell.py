@@ -71,7 +71,8 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
     def _levels(self, cell: Cell, generator: DiffusionGenerator) -> Tensor:
         """[steps,B] noise levels, largest first, within the generator's range."""
         low = max(self.config.sigma_min, generator.sigma_min)
-        first = (self.config.start * cell.distortion).clamp(low, generator.sigma_max)
+        start = self.config.start or generator.warm_start
+        first = (start * cell.distortion).clamp(low, generator.sigma_max)
         columns = [karras(self.config.steps, s, low, self.config.rho) for s in first.tolist()]
         return torch.stack(columns, dim=1).float().to(cell.centre.device)
 
