@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def save(tmp_path: Path) -> Any:
         small = {"block_out_channels": (8, 8), "norm_num_groups": 4, "layers_per_block": 1, "attention_head_dim": 4}
         down, up = ("DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D")
         unet = diffusers.UNet2DModel(16, down_block_types=down, up_block_types=up, **small, **network)
+        unet.conv_out.weight.data.mul_(0.1)  # predictions near 0
         torch.set_rng_state(state)
         unet.save_pretrained(folder / "unet")
         diffusers.DDPMScheduler(prediction_type=prediction).save_pretrained(folder / "scheduler")
@@ -39,8 +41,10 @@ def prior(folder: Path, **settings: Any) -> Any:
 
 
 def test_conformance(save: Any) -> None:
-    """With a random network the prediction v = n - x0 comes out near 0, so that its limits are those of a denoiser."""
-    results = check(Subject.installed("generator", "diffusers", model=str(save("v_prediction"))))
+    """Where the prediction v = n - x0 is near 0, the network is a denoiser: that of white noise of half the range."""
+    subject = Subject.installed("generator", "diffusers", model=str(save("v_prediction")))
+    subject = replace(subject, expected_failures={"samples": "a third of such noise lies outside [0,1]"})
+    results = check(subject)
     assert results
     assert not [f"{r.law.name}: {r.message}" for r in results if not r.ok]
 
