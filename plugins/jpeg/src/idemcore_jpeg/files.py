@@ -40,7 +40,7 @@ def encode_image(byte_image: Tensor, **options: object) -> bytes:
 def decode_image(data: bytes) -> Tensor:
     """libjpeg's decode, float32 [1,3,H,W] in [0,1]. Raises BitstreamError."""
     try:
-        with pillow_limit(), Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as picture:
+        with pillow_limit(), Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             pixels = np.array(picture.convert("RGB"))
     except Image.DecompressionBombError as error:
         raise InputError("The JPEG is too large: a part of it has more pixels than the limit.", RAISE) from error
