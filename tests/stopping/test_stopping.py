@@ -135,6 +135,27 @@ def test_eval_stopped_writes_nothing(stop, photos, tmp_path, place, number) -> N
     assert contents(tmp_path).keys() == {"photos/0.png", "photos/1.png"}
 
 
+@pytest.mark.parametrize(
+    ("place", "number"), [("idemcore_toy.generator:ToyGenerator.denoise", 2), ("os:replace", 1), ("os:replace", 3)]
+)
+def test_sample_stopped_leaves_the_earlier_images(idem, stop, tmp_path, place, number) -> None:
+    out, grid = tmp_path / "images", tmp_path / "grid.png"
+    arguments = ("sample", "--generator", "toy", "-n", 2, "--size", "16x16", "--steps", 2, "--separate", out, "-o", grid)
+    assert idem(*arguments).exit_code == 0
+    before = contents(tmp_path)
+    check(stop(*arguments, "--seed", 1, place=place, number=number), tmp_path)
+    assert {path: data for path, data in contents(tmp_path).items() if path.startswith("images")} == {
+        path: data for path, data in before.items() if path.startswith("images")
+    }
+
+
+def test_bench_stopped_leaves_no_process(stop, photo) -> None:
+    stopped = stop("bench", photo, *TOY, "--solver", "mse", "--size", 16, place="idemcore.bench:measure_alone")
+    assert stopped.reached
+    assert (stopped.code, stopped.stderr.strip().splitlines()[-1]) == (130, TOLD)
+    assert stopped.stdout == ""
+
+
 @pytest.mark.parametrize(("place", "number"), [("idemcore.report.site:page_data", 1), ("os:replace", 2)])
 def test_report_stopped_can_be_written_again(idem, stop, photos, tmp_path, place, number) -> None:
     store, out = tmp_path / "store", tmp_path / "report"
