@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from idemcore.training import Training
 
 WARM_UP = 500
 """Steps."""
@@ -20,3 +25,57 @@ def grid(images: Tensor, columns: int = 4) -> Tensor:
     """[B,3,H,W] as one picture [1,3,rows*H,columns*W], row by row."""
     rows = [torch.cat(list(images[i : i + columns]), dim=2) for i in range(0, len(images), columns)]
     return torch.cat(rows, dim=1)[None].cpu()
+
+
+class DenoiserTraining(Training):
+    """A network, Adam and averaged weights: what a training of a denoiser saves, goes on from and starts from."""
+
+    network: nn.Module
+    ema: dict[str, Tensor]
+    """Averaged weights, by name."""
+
+    def __init__(self, out: Path, minutes: float, save_minutes: float, device: torch.device, init: str) -> None:
+        """`init`: weights to start from where there is no checkpoint; empty for none."""
+        super().__init__(out, minutes, save_minutes)
+        self.device, self.init = device, init
+        self.seen = 0.0
+        """Images, or crops of 64x64, trained on."""
+
+    def prepare(self, network: nn.Module, learning_rate: float, rng: torch.Generator) -> None:
+        self.network, self.rng = network, rng
+        self.optimizer = torch.optim.Adam(network.parameters(), learning_rate, (0.9, 0.99))
+        self.ema = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def initial(self, weights: str) -> nn.Module:
+        """The network of a weights.safetensors. Raises MissingError or InputError if there is none that fits."""
+        raise NotImplementedError
+
+    def resume(self) -> bool:
+        """As in the base class; without a checkpoint, starts from the weights `init` if there are any."""
+        resumed = super().resume()
+        if not resumed and self.init:
+            self.network.load_state_dict(self.initial(self.init).state_dict())
+            self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return resumed
+
+    @torch.no_grad()
+    def average(self, share: float) -> None:
+        """Moves the averaged weights by `share` of the way to those of now."""
+        for name, value in self.network.state_dict().items():
+            self.ema[name].lerp_(value, share)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema,
+            "seen": self.seen,
+            "rng": self.rng.get_state(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
+        self.seen = state["seen"]
+        self.rng.set_state(state["rng"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +14,13 @@ from idemcore.errors import InputError
 from idemcore.files import atomic_write
 from idemcore.imageio import to_bytes, write_png
 from idemcore.pictures import squares
-from idemcore.training import Progress, Training, autocast, process_settings
+from idemcore.training import Progress, autocast, process_settings
 
 from .adm import noise_schedule
 from .adm_unet import AdmUNet, AdmUNetConfig, AttentionBlock, ResBlock
 from .config import AdmTrainConfig
 from .photo_unet import zero
-from .recipes import grid, learning_rate
+from .recipes import DenoiserTraining, grid, learning_rate
 from .weights import load_network
 
 SAMPLES, COLUMNS, SAMPLE_STEPS = 16, 8, 25
@@ -96,7 +95,7 @@ def zero_residuals(network: AdmUNet) -> None:
     zero(network.out["2"])
 
 
-class AdmTraining(Training):
+class AdmTraining(DenoiserTraining):
     """The hybrid loss of Nichol & Dhariwal (ICML 2021, eq. 16), by Adam, with averaged weights.
 
     Unlike theirs, a network predicts v = sqrt(abar_t) noise - sqrt(1 - abar_t) x_0 (Salimans & Ho, ICLR 2022) unless it
@@ -109,8 +108,8 @@ class AdmTraining(Training):
 
     def __init__(self, out: Path, config: AdmTrainConfig, device: torch.device, images: Tensor) -> None:
         """`images`: uint8 [N,C,side,side]. Raises UsageError if there is no such schedule."""
-        super().__init__(out, config.minutes, config.save_minutes)
-        self.config, self.device, self.images = config, device, images.to(device)
+        super().__init__(out, config.minutes, config.save_minutes, device, config.init)
+        self.config, self.images = config, images.to(device)
         self.diffusion = Diffusion(config.schedule, config.steps, device)
         self.shape = AdmUNetConfig(
             config.channels,
@@ -122,28 +121,14 @@ class AdmTraining(Training):
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = self._new_network()
-        zero_residuals(self.network)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, (0.9, 0.99))
-        self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.rng = torch.Generator(device).manual_seed(config.seed)
-        self.seen = 0
-        """Images trained on."""
+            network = self._new_network()
+        zero_residuals(network)
+        self.prepare(network, config.learning_rate, torch.Generator(device).manual_seed(config.seed))
 
     def _new_network(self) -> AdmUNet:
         return AdmUNet(self.shape).to(self.device)
 
-    def resume(self) -> bool:
-        """As in the base class; without a checkpoint, starts from the weights `init` if the settings name some.
-
-        Raises MissingError or InputError if `init` is missing, unreadable or of another network.
-        """
-        resumed = super().resume()
-        if not resumed and self.config.init:
-            self._start_from(self.config.init)
-        return resumed
-
-    def _start_from(self, weights: str) -> None:
+    def initial(self, weights: str) -> nn.Module:
         given = load_network(weights)[0]
         if given.config != self.shape:
             hint = (
@@ -152,8 +137,7 @@ class AdmTraining(Training):
                 f"--set 'train.attention={sorted(given.config.attention)}' --set train.groups={given.config.groups}."
             )
             raise InputError(f"train.init={weights} is of another network than the settings.", hint)
-        self.network.load_state_dict(given.state_dict())
-        self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return given
 
     def update(self) -> dict[str, float]:
         for group in self.optimizer.param_groups:
@@ -166,7 +150,7 @@ class AdmTraining(Training):
         self.optimizer.step()
         self._average()
         self.seen += self.config.batch
-        return {"images": self.seen, "loss": float(simple.detach()), "bits": float(bound.detach())}
+        return {"images": round(self.seen), "loss": float(simple.detach()), "bits": float(bound.detach())}
 
     def _batch(self) -> Tensor:
         """Images [B,C,side,side] in [-1,1], half of them mirrored."""
@@ -194,33 +178,14 @@ class AdmTraining(Training):
         places = (start + torch.arange(count, device=self.device)) / count
         return (self.diffusion.steps * places).long().clamp(max=self.diffusion.steps - 1)
 
-    @torch.no_grad()
     def _average(self) -> None:
         """Weights as they were over the last `ema` of the steps so far, wherever training stops."""
-        share = 1 / (1 + self.config.ema * self.step)
-        for name, value in self.network.state_dict().items():
-            self.ema[name].lerp_(value, share)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema,
-            "seen": self.seen,
-            "rng": self.rng.get_state(),
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
-        self.seen = state["seen"]
-        self.rng.set_state(state["rng"])
+        self.average(1 / (1 + self.config.ema * self.step))
 
     def write_weights(self) -> Path:
         """`weights.safetensors`, averaged and in float16, which `ddpm-faces64` reads; `samples.png` of them."""
         note = {key: str(getattr(self.config, key)) for key in ("schedule", "steps", "side", "groups", "predicts")}
-        note |= {"images": str(self.seen), "minutes": f"{self.elapsed / 60:.1f}"}
+        note |= {"images": f"{self.seen:.0f}", "minutes": f"{self.elapsed / 60:.1f}"}
         tensors = {name: value.to("cpu", torch.float16).contiguous() for name, value in self.ema.items()}
         atomic_write(self.out / "weights.safetensors", save(tensors, metadata=note))
         images = (self._sample().expand(-1, 3, -1, -1) + 1) / 2

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from idemcore.errors import InputError
 from idemcore.files import atomic_write
 from idemcore.imageio import to_bytes, write_png
-from idemcore.training import Crops, Progress, Training, autocast, process_settings
+from idemcore.training import Crops, Progress, autocast, process_settings
 
 from .config import TrainConfig
 from .photo import load_network
 from .photo_unet import SIGMA_DATA, PhotoUNet, denoise
-from .recipes import grid, learning_rate
+from .recipes import DenoiserTraining, grid, learning_rate
 
 INIT_HINT = "Give --set train.init=bundled, or the path of a weights.safetensors that `idem train ddpm` wrote."
 
@@ -52,42 +51,27 @@ def weights_file(state: dict[str, Tensor], config: TrainConfig, note: dict[str, 
     return save(tensors, metadata={**shape, **note})
 
 
-class PhotoTraining(Training):
+class PhotoTraining(DenoiserTraining):
     """Denoising of crops at every noise level at once, by Adam, with averaged weights (EDM, Karras et al. 2022)."""
 
     def __init__(self, out: Path, config: TrainConfig, device: torch.device, crops: Crops) -> None:
-        super().__init__(out, config.minutes, config.save_minutes)
-        self.config, self.device, self.crops = config, device, crops
+        super().__init__(out, config.minutes, config.save_minutes, device, config.init)
+        self.config, self.crops = config, crops
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = self._new_network()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
-        self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.rng = torch.Generator().manual_seed(config.seed)
-        self.seen = 0.0
-        """Pixels trained on, in crops of 64x64."""
+            network = self._new_network()
+        self.prepare(network, config.learning_rate, torch.Generator().manual_seed(config.seed))
 
     def _new_network(self) -> PhotoUNet:
         network = PhotoUNet(self.config.channels, self.config.blocks)
         return network.to(self.device).to(memory_format=torch.channels_last)
 
-    def resume(self) -> bool:
-        """As in the base class; without a checkpoint, starts from the weights `init` if the settings name some.
-
-        Raises MissingError or InputError if `init` is missing, unreadable or of another network.
-        """
-        resumed = super().resume()
-        if not resumed and self.config.init:
-            self._start_from(self.config.init)
-        return resumed
-
-    def _start_from(self, weights: str) -> None:
+    def initial(self, weights: str) -> nn.Module:
         given = load_network(weights, INIT_HINT)
-        if (given.channels, given.blocks) != (self.network.channels, self.network.blocks):
+        if (given.channels, given.blocks) != (tuple(self.config.channels), self.config.blocks):
             hint = f"Add --set 'train.channels={list(given.channels)}' --set train.blocks={given.blocks}."
             raise InputError(f"train.init={weights} is of another network than the settings.", hint)
-        self.network.load_state_dict(given.state_dict())
-        self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return given
 
     def update(self) -> dict[str, float]:
         config = self.config
@@ -102,7 +86,7 @@ class PhotoTraining(Training):
         objective.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
-        self._average()
+        self.average(1 - min(config.ema, (1 + self.step) / (10 + self.step)))
         self.seen += count * side**2 / 4096
         return {"crops": round(self.seen), "loss": float(losses.detach().mean().clamp(max=10))}
 
@@ -115,28 +99,6 @@ class PhotoTraining(Training):
             error = denoise(self.network, noisy.contiguous(memory_format=torch.channels_last), sigma) - clean
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
         return weight * error.square().mean(dim=(1, 2, 3))
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            self.ema[name].lerp_(value, 1 - decay)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema,
-            "seen": self.seen,
-            "rng": self.rng.get_state(),
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
-        self.seen = state["seen"]
-        self.rng.set_state(state["rng"])
 
     def write_weights(self) -> Path:
         """`weights.safetensors`, which `ddpm-photo` reads, and `samples.png`, a grid of its samples."""
