@@ -53,4 +53,4 @@ def test_guidance_reaches_through_codec_and_network(photo: SimpleNamespace, name
         solver = Decoder.build("ddpm-photo", name, CPU, {"solver": {"steps": 3, strength: value}}).solver
         found = solver.solve(photo.cell, photo.generator, Noise([1])).image
         errors.append(float((photo.cell.measure(found) - photo.cell.target).square().mean()))
-    assert errors[1] < 0.8 * errors[0], errors
+    assert errors[1] < 0.9 * errors[0], errors
