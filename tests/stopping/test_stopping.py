@@ -140,21 +140,8 @@ def test_eval_stopped_writes_nothing(stop, photos, tmp_path, place, number) -> N
 )
 def test_sample_stopped_leaves_the_earlier_images(idem, stop, tmp_path, place, number) -> None:
     out, grid = tmp_path / "images", tmp_path / "grid.png"
-    arguments = [
-        "sample",
-        "--generator",
-        "toy",
-        "-n",
-        2,
-        "--size",
-        "16x16",
-        "--steps",
-        2,
-        "--separate",
-        out,
-        "-o",
-        grid,
-    ]
+    small = ("--generator", "toy", "-n", 2, "--size", "16x16", "--steps", 2)
+    arguments = ("sample", *small, "--separate", out, "-o", grid)
     assert idem(*arguments).exit_code == 0
     before = contents(tmp_path)
     check(stop(*arguments, "--seed", 1, place=place, number=number), tmp_path)
