@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from compressai import ans
-
 from idemcore.learned.encoder import LearnedEncoder
 from idemcore.learned.training import train_codec
 from idemcore.runtime import Runtime
@@ -13,6 +11,7 @@ from idemcore.runtime import Runtime
 from .config import HyperpriorConfig
 from .library import LIBRARY
 from .network import Hyperprior, network_for
+from .upstream import ans
 
 
 class HyperpriorEncoder(LearnedEncoder):

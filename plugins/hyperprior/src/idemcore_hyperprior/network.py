@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from compressai.layers import GDN
-from compressai.models import MeanScaleHyperprior, ScaleHyperprior
 from torch import Tensor
 
 from idemcore.learned.factorized import FactorizedDensity
 from idemcore.learned.model import Group, LatentModel
+
+from .upstream import GDN, MeanScaleHyperprior, ScaleHyperprior
 
 
 class Hyperprior(LatentModel):

@@ -1,0 +1,13 @@
+"""What idem takes from CompressAI, whose own imports warn of functions that are to go."""
+
+from __future__ import annotations
+
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)
+    from compressai import ans
+    from compressai.layers import GDN
+    from compressai.models import MeanScaleHyperprior, ScaleHyperprior
+
+__all__ = ["GDN", "MeanScaleHyperprior", "ScaleHyperprior", "ans"]
