@@ -44,9 +44,10 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("IDEM_CACHE", str(tmp_path / "cache"))
     before = set(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        if any(str(tmp_path) in place for place in places(sys.modules[name])):
-            del sys.modules[name]
+    # All are found before any is forgotten: the place of one within a folder follows from that folder's.
+    mine = [n for n in set(sys.modules) - before if any(str(tmp_path) in place for place in places(sys.modules[n]))]
+    for name in mine:
+        del sys.modules[name]
 
 
 def places(module: ModuleType) -> list[str]:
