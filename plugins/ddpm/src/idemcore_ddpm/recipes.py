@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,24 @@ class DenoiserTraining(Training):
         """Images, or crops of 64x64, trained on."""
 
     def prepare(self, network: nn.Module, learning_rate: float, rng: torch.Generator) -> None:
+        """Once the network is there: its optimizer, averages, and the noise and order of its training."""
         self.network, self.rng = network, rng
         self.optimizer = torch.optim.Adam(network.parameters(), learning_rate, (0.9, 0.99))
-        self.ema = {name: value.clone() for name, value in network.state_dict().items()}
+        self.ema = self._copy()
 
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    @abstractmethod
     def initial(self, weights: str) -> nn.Module:
         """The network of a weights.safetensors. Raises MissingError or InputError if there is none that fits."""
-        raise NotImplementedError
 
     def resume(self) -> bool:
         """As in the base class; without a checkpoint, starts from the weights `init` if there are any."""
         resumed = super().resume()
         if not resumed and self.init:
             self.network.load_state_dict(self.initial(self.init).state_dict())
-            self.ema = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self.ema = self._copy()
         return resumed
 
     @torch.no_grad()
