@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, help="side of centre crops; whole images without it")
     parser.add_argument("--images", type=int, help="the first so many by name")
     parser.add_argument("--seeds", type=int, default=1, help="draws of each image")
+    parser.add_argument("--batch", type=int, default=1, help="draws made together")
     parser.add_argument("--metrics", nargs="+", default=METRICS)
     parser.add_argument("--set", dest="overrides", nargs="*", default=[], help="such as generator.weights=FILE")
     parser.add_argument("--device", default="auto")
@@ -50,12 +51,13 @@ def main() -> None:
     for name, reason in missing.items():
         print(f"{name} is missing: {reason}")
     facts = {"codec": options.codec, "quality": options.quality, "generator": options.generator,
-             "images": images.facts(), "seeds": options.seeds, "set": options.overrides}  # fmt: skip
+             "images": images.facts(), "seeds": options.seeds, "batch": options.batch,
+             "device": str(runtime.device), "set": options.overrides}  # fmt: skip
     rows = []
     for solver in options.solvers:
         name, chosen = configured(solver)
         decoder = Decoder.build(options.generator, name, runtime, {**settings, "solver": chosen})
-        scores = measured(codec, decoder, images, metrics, options.seeds)
+        scores = measured(codec, decoder, images, metrics, options.seeds, options.batch)
         rows.append({"solver": solver, **scores})
         print(table(shown(rows[-1:])).splitlines()[-1], flush=True)
         if options.json:
@@ -72,10 +74,10 @@ def configured(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def measured(
-    codec: Codec, decoder: Decoder, images: Images, metrics: list[Metric], seeds: int
+    codec: Codec, decoder: Decoder, images: Images, metrics: list[Metric], seeds: int, batch: int
 ) -> dict[str, dict[str, float | None]]:
     """By metric: value, and the 95 % interval where there is one. Raises the error of an image that fails."""
-    found = evaluate(codec, decoder, images, metrics, range(seeds))
+    found = evaluate(codec, decoder, images, metrics, range(seeds), batch=batch)
     for error in found.errors.values():
         raise error
     return {metric.name: plain(found.scores[metric.name]) for metric in metrics}

@@ -30,6 +30,11 @@ class Certified:
     psnr_moved: list[float]
     """dB between the solver's image, rounded to 8 bits, and the certified one; infinite if nothing moved."""
 
+    def single(self) -> list[Certified]:
+        """Each image for itself."""
+        fields = zip(self.image.split(1), self.exact, self.differing_symbols, self.psnr_moved, strict=True)
+        return [Certified(image, [exact], [symbols], [moved]) for image, exact, symbols, moved in fields]
+
 
 def certify(cell: Cell, image: Tensor) -> Certified:
     """Moves `image` [B,3,H,W] into the cell, as little as the codec's `snap` can, then asks the real encoder."""

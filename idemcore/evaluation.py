@@ -1,4 +1,4 @@
-"""Metrics of one configuration over images: one after the other, so that a thousand never sit in memory.
+"""Metrics of one configuration over images: a few at a time, so that a thousand never sit in memory.
 
 image -> encode -> decode (each seed) -> Case -+-> image metrics -> Row
                                                +-> set metrics (running statistics) -> Score
@@ -84,44 +84,98 @@ def evaluate(
     metrics: Sequence[Metric],
     seeds: Sequence[int] = (0,),
     progress: Progress = lambda _: nullcontext(),
+    batch: int = 1,
 ) -> Evaluation:
-    """Encodes each image, reconstructs it with each seed, measures; an image that fails does not stop the others."""
+    """Encodes each image, reconstructs it with each seed, measures; an image that fails does not stop the others.
+
+    Up to `batch` draws are made together, of images in a row that have one size.
+    """
     rows, errors = list[Row](), dict[str, IdemError]()
+    watched = any(metric.spec.name == "peak-memory" for metric in metrics)
 
     def cases() -> Iterator[Case]:
-        for source in images.sources:
-            name = source.name
-            try:
-                # All draws before any metric sees one, so that a failure leaves no half of an image in a score.
-                made = list(_draws(name, images.frame.read(source), codec, decoder, seeds, metrics, progress))
-            except IdemError as error:
-                errors[name] = error
-                continue
-            for seed, case in zip(seeds, made, strict=True):
-                rows.append(Row(name, seed, measure(metrics, case)[0]))
-                yield case
+        for group in _groups(_encoded(images, codec, errors), max(1, batch // len(seeds))):
+            for encoded, made in _reconstructed(group, batch, decoder, seeds, progress, watched, errors):
+                for seed, (result, peak) in zip(seeds, made, strict=True):
+                    case = case_of(encoded.name, encoded.original, encoded.bitstream, result, peak)
+                    rows.append(Row(encoded.name, seed, measure(metrics, case)[0]))
+                    yield case
 
     sets = score_sets(metrics, cases())
     return Evaluation(rows, {**score_rows(metrics, rows), **sets}, errors)
 
 
-def _draws(
-    name: str,
-    original: Tensor,
-    codec: Codec,
+@dataclass(frozen=True)
+class _Encoded:
+    name: str
+    original: Tensor
+    bitstream: Bitstream
+
+
+Draw = tuple[Reconstruction, "int | None"]
+"""With the peak of memory, where it is watched."""
+
+
+def _encoded(images: Images, codec: Codec, errors: dict[str, IdemError]) -> Iterator[_Encoded]:
+    for source in images.sources:
+        try:
+            original = images.frame.read(source)
+            yield _Encoded(source.name, original, codec.encode(to_float(original)))
+        except IdemError as error:
+            errors[source.name] = error
+
+
+def _groups(encoded: Iterable[_Encoded], batch: int) -> Iterator[list[_Encoded]]:
+    """Up to `batch` in a row that have one size."""
+    group: list[_Encoded] = []
+    for one in encoded:
+        if group and (len(group) == batch or one.original.shape != group[0].original.shape):
+            yield group
+            group = []
+        group.append(one)
+    if group:
+        yield group
+
+
+def _reconstructed(
+    group: Sequence[_Encoded],
+    batch: int,
     decoder: Decoder,
     seeds: Sequence[int],
-    metrics: Sequence[Metric],
     progress: Progress,
-) -> Iterator[Case]:
-    bitstream = codec.encode(to_float(original))
-    watched = any(metric.spec.name == "peak-memory" for metric in metrics)
-    for seed in seeds:
-        memory = PeakMemory(bitstream.decoded.device) if watched else None
-        with progress(name) as callback:
-            result = decoder.reconstruct(bitstream, seed, callback=callback)
-        peak = memory.above() if memory else None
-        yield case_of(name, original, bitstream, result, peak)
+    watched: bool,
+    errors: dict[str, IdemError],
+) -> Iterator[tuple[_Encoded, list[Draw]]]:
+    """All draws of each image, before any metric sees one, so that a failure leaves no half of an image in a score.
+
+    Where a group fails, each of it is tried alone, so that only those that cannot be decoded are missing.
+    """
+    draws = [(encoded, seed) for encoded in group for seed in seeds]
+    made: list[Draw] = []
+    try:
+        for start in range(0, len(draws), batch):
+            made += _drawn(draws[start : start + batch], decoder, progress, watched)
+    except IdemError as error:
+        if len(group) == 1:
+            errors[group[0].name] = error
+            return
+        for encoded in group:
+            yield from _reconstructed([encoded], batch, decoder, seeds, progress, watched, errors)
+        return
+    for k, encoded in enumerate(group):
+        yield encoded, made[k * len(seeds) : (k + 1) * len(seeds)]
+
+
+def _drawn(
+    draws: Sequence[tuple[_Encoded, int]], decoder: Decoder, progress: Progress, watched: bool
+) -> Iterator[Draw]:
+    bitstreams, seeds = [encoded.bitstream for encoded, _ in draws], [seed for _, seed in draws]
+    name = draws[0][0].name + (f" and {len(draws) - 1} more" if len(draws) > 1 else "")
+    memory = PeakMemory(bitstreams[0].decoded.device) if watched else None
+    with progress(name) as callback:
+        results = decoder.reconstruct_all(bitstreams, seeds, callback=callback)
+    peak = memory.above() if memory else None
+    return ((result, peak) for result in results)
 
 
 def case_of(

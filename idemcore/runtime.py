@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,26 @@ class Runtime:
         Raises MissingError if the device is not there, UsageError for another word.
         """
         return cls(chosen := _device(device), _dtype(precision, chosen), tile)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Float32 as it is, whatever the program around chose: no autocast, and no TF32, which cuDNN's default allows.
+
+    TF32 keeps 10 bits of a factor: enough to round latents otherwise than a CPU does.
+    """
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    flags = {"enabled": torch.backends.cudnn.enabled, "benchmark": torch.backends.cudnn.benchmark}
+    try:
+        with (
+            torch.backends.cudnn.flags(**flags, deterministic=True, allow_tf32=False),
+            torch.autocast("cuda", enabled=False),
+            torch.autocast("cpu", enabled=False),
+        ):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
 
 
 def _device(name: str) -> torch.device:

@@ -61,6 +61,14 @@ Watched = AbstractContextManager["Callback | None"]
     help=f"See `idem metrics list`.  [default: {', '.join(DEFAULT_METRICS)}]",
 )
 @images_options
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Draws made together, of images of one size: faster on a GPU, the same results.",
+)
 @click.option("--out", metavar="FOLDER", help="Write a JSON file for each curve, in CompressAI's format.")
 @settings_options
 @runtime_options
@@ -76,6 +84,7 @@ def evaluate_(
     crop: int | None,
     size: int | None,
     limit: int | None,
+    batch: int,
     out: str | None,
     overrides: tuple[str, ...],
     config_file: str | None,
@@ -112,7 +121,7 @@ def evaluate_(
         say(f"{name} is missing: {reason}")
     failed, curves = set[str](), list[Any]()
     for plan in plans:
-        made, errors = _curve(plan, images, metrics, missing, range(seeds), runtime)
+        made, errors = _curve(plan, images, metrics, missing, range(seeds), runtime, batch)
         curves.append(made)
         failed |= errors
         if as_json:
@@ -173,6 +182,7 @@ def _curve(
     missing: dict[str, str],
     seeds: Sequence[int],
     runtime: Runtime,
+    batch: int,
 ) -> tuple[Curve, set[str]]:
     """The curve of a solver, and the images that failed at any of its points."""
     from ..curves import curve
@@ -193,7 +203,7 @@ def _curve(
         def progress(image: str, step: str = f"{name}, {number} of {len(plan)}") -> Watched:
             return solver_progress(f"{step}, {image}")
 
-        evaluations.append(evaluate(codec, decoder, images, metrics, seeds, progress))
+        evaluations.append(evaluate(codec, decoder, images, metrics, seeds, progress, batch))
         for image, error in evaluations[-1].errors.items():
             tell(error, image)
     rows = [{"point": k, "image": row.image, "seed": row.seed, "metrics": known(row.values)}

@@ -65,7 +65,7 @@ class LatentCell(Cell):
     def measure(self, x: Tensor) -> Tensor:
         """g(f(x)), rounding passed straight through: the gradient of y_hat with respect to y is the identity."""
         y, z = self.encoder.analyse(x)
-        quantised = self.encoder.coder.quantise(y.detach(), z.detach()).y_hat.to(y)
+        quantised = self.encoder.quantise(y.detach(), z.detach())
         return self._decoded(y + (quantised - y).detach())
 
     def project(self, x: Tensor, margin: float = 0.0) -> Tensor:

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from ..errors import BitstreamError, InputError
 from ..imageio import to_bytes
 from ..protocols import Encoder
-from ..runtime import Runtime
+from ..runtime import Runtime, full_float32
 from ..tiles import chosen_tile, tiled, windows
 from .cell import LatentCell
-from .coding import EntropyCoder, Latents, RangeCoder
+from .coding import EntropyCoder, Latents, RangeCoder, rounder, walk
 from .config import LearnedConfig
 from .model import LATENT, STRIDE, LatentModel
 from .weights import ERROR_RATIO
@@ -24,8 +24,8 @@ from .weights import ERROR_RATIO
 class LearnedEncoder(Encoder):
     """A trained `LatentModel` with its range coder.
 
-    Symbols depend on no precision: g_a and h_a run in float32, image by image, and whatever decoding computes runs in
-    float64 on the CPU. Only g_s, which draws the image, obeys `config.precision`.
+    Symbols depend on no precision: g_a and h_a run in float32, also where TF32 or autocast is on, image by image, and
+    whatever decoding computes runs in float64 on the CPU. Only g_s, which draws the image, obeys `config.precision`.
 
     Of large images g_a and g_s see a tile at a time, with as much around it as they look at, so that latents and
     images are the same as without tiles, but for float noise.
@@ -70,8 +70,15 @@ class LearnedEncoder(Encoder):
         """y and z of images [B,3,H,W] in [0,1], differentiable; padded by their last row and column."""
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        y = self._tiled(self.model.g_a, padded, takes=LATENT)
-        return y, self.model.hyper_analysis(y)
+        with full_float32():
+            y = self._tiled(self.model.g_a, padded, takes=LATENT)
+            return y, self.model.hyper_analysis(y)
+
+    def quantise(self, y: Tensor, z: Tensor) -> Tensor:
+        """y_hat that `encode` would write, but for float noise: in float32 on the device, as solvers need it often."""
+        with full_float32():
+            medians = self.coder.medians.to(z)
+            return walk(self.model, (z - medians).round() + medians, rounder(y)).y_hat
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
         """The images of latents, of padded size, clamped to [0,1]."""
