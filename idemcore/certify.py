@@ -61,8 +61,8 @@ def snap_by_projection(cell: Cell, x: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """dB between two byte images of one shape; infinite if they are equal."""
+    """dB between two byte images of one shape, on whatever devices; infinite if they are equal."""
     # Sums of squares of bytes are whole numbers, so parts of an image, which need less memory, give the same.
     parts = zip(a.flatten().split(PART), b.flatten().split(PART), strict=True)
-    squares = sum(int((x.short() - y.short()).int().square().sum()) for x, y in parts)
+    squares = sum(int((x.short() - y.to(x.device).short()).int().square().sum()) for x, y in parts)
     return math.inf if squares == 0 else 10 * math.log10(255**2 * a.numel() / squares)

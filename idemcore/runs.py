@@ -71,7 +71,7 @@ class Run:
         return compare(
             Panel(self.original, "Original", f"{width} x {height} pixels"),
             Panel(self.decoded, "Decoded", f"{codec}: {report['bpp']:.3f} bpp"),
-            Panel(first.image, "Reconstruction", f"{self.decoder}: {verdict}"),
+            Panel(first.image.cpu(), "Reconstruction", f"{self.decoder}: {verdict}"),
         )
 
 
@@ -91,7 +91,7 @@ def run_image(
     with clock("encode"):
         bitstream = codec.encode(image)
     with clock("decode"):
-        decoded = to_bytes(bitstream.decoded)
+        decoded = to_bytes(bitstream.decoded).cpu()
     results: list[Reconstruction] = []
     for sample in range(samples):
         with progress(sample) as callback:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from idemcore import evaluation
-from idemcore.errors import UsageError
+from idemcore.errors import IdemError, UsageError
 from idemcore.evaluation import Images, evaluate, score_sets
 from idemcore.imageio import read_bytes, to_float
 from idemcore.metrics import Case, Metric, build
@@ -61,6 +61,38 @@ def test_rows_and_scores_are_those_of_each_image_alone(folder, toys):
     assert found.scores["psnr"].count == 3
     assert found.scores["diversity"].value > 1
     assert not found.errors
+
+
+@pytest.mark.parametrize("batch", [2, 5, 100])
+def test_draws_in_batches_are_those_of_each_image_alone(batch, folder, toys):
+    Image.open(folder / "1.png").crop((0, 0, 16, 16)).save(folder / "11.png")  # between others of another size
+    wanted = metrics("bpp", "psnr", "exact", "diversity", "swd")
+    alone, found = (evaluate(*toys, Images(folder), wanted, (0, 3), batch=size) for size in (1, batch))
+    assert [(row.image, row.seed) for row in found.rows] == [(row.image, row.seed) for row in alone.rows]
+    assert len(found.rows) == 8
+    for one, same in zip(alone.rows, found.rows, strict=True):
+        assert same.values == pytest.approx(one.values, abs=0.05)
+    for metric, score in alone.scores.items():
+        assert found.scores[metric].value == pytest.approx(score.value, rel=0.02), metric
+
+
+def test_an_image_that_fails_in_a_batch_takes_no_other_with_it(folder, toys):
+    codec, decoder = toys
+    bad = codec.encode(to_float(read_bytes(folder / "1.png"))).decoded
+    batches = []
+
+    class Choosy(type(decoder.solver)):
+        def solve(self, cell, *others):
+            batches.append(len(cell.centre))
+            if any(torch.equal(centre, bad[0]) for centre in cell.centre):
+                raise IdemError("not that one", "")
+            return super().solve(cell, *others)
+
+    choosy = replace(decoder, solver=Choosy(decoder.solver.config))
+    found = evaluate(codec, choosy, Images(folder), metrics("psnr", "swd"), (0, 3), batch=6)
+    assert [(row.image, row.seed) for row in found.rows] == [("0.png", 0), ("0.png", 3), ("2.png", 0), ("2.png", 3)]
+    assert list(found.errors) == ["1.png"]
+    assert batches == [6, 2, 2, 2]
 
 
 def test_recompression_is_measured_on_what_the_codec_makes_of_a_changed_image(folder, toys):

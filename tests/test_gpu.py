@@ -1,0 +1,116 @@
+"""Commands on a GPU, played by the CPU (see `fake_gpu`): nothing that is on it meets what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from fake_gpu import OnGpu, fake_gpu
+from PIL import Image
+
+from idemcore.runtime import full_float32
+
+GPU = ("--device", "cuda", "--precision", "fp32")
+CPU = ("--device", "cpu", "--precision", "fp32")
+QUICK = {"toy": ("toy", "toy", "cell"), "jpeg": ("jpeg", "toy", "cell"), "elic": ("elic", "toy", "dps")}
+NETWORKS = {
+    "photo": ("jpeg", "ddpm-photo", "cell"),
+    "faces": ("elic", "ddpm-faces64", "cell"),
+    "stylegan": ("hyperprior", "stylegan2-faces64", "pulse"),
+    "adapter": ("toy", "ddpm-faces64", "ilo"),
+}
+"""Each operation passes through Python, of which networks have thousands."""
+
+
+def chosen(codec: str, generator: str, solver: str) -> tuple[str, ...]:
+    return "--codec", codec, "--generator", generator, "--solver", solver, "--set", "solver.steps=2"
+
+
+@pytest.fixture
+def face(tmp_path: Path, photo: Path) -> Path:
+    """64x64, as priors of faces need."""
+    path = tmp_path / "face.png"
+    Image.open(photo).resize((64, 64)).save(path)
+    return path
+
+
+def test_the_pretended_gpu_tells_what_a_real_one_does():
+    with pytest.MonkeyPatch.context() as patch, fake_gpu(patch):
+        x = torch.ones(3).to("cuda")
+        assert x.device == (x * 2.0).device == torch.zeros(2, device="cuda").device == torch.device("cuda", 0)
+        with pytest.raises(RuntimeError, match="same device"):
+            x + torch.ones(3)
+        with pytest.raises(RuntimeError, match="numpy"):
+            x.numpy()
+        assert (x.cpu() + torch.ones(3)).tolist() == (x + torch.tensor(1.0)).tolist() == [2, 2, 2]
+        network = torch.nn.Conv2d(1, 1, 1).to("cuda")
+        assert isinstance(network.weight, OnGpu)
+        image = torch.ones(1, 1, 2, 2, requires_grad=True)
+        network(image.to("cuda")).sum().backward()
+        assert image.grad.device.type == "cpu"
+        assert float(image.grad[0, 0, 0, 0]) == pytest.approx(float(network.weight))
+
+
+@pytest.mark.parametrize("parts", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS)])
+def test_run_and_decode_on_a_gpu_give_what_the_cpu_gives(parts, face, idem, tmp_path, monkeypatch):
+    choice = chosen(*{**QUICK, **NETWORKS}[parts])
+    made = idem("run", face, *choice, *CPU, "--out", tmp_path / "cpu")
+    assert made.exit_code == 0, made.output
+    with fake_gpu(monkeypatch):
+        made = idem("run", face, *choice, *GPU, "--out", tmp_path / "gpu", "--samples", 2, "--trace", "--save-steps")
+        assert made.exit_code == 0, made.output
+        stream = next(path for path in (tmp_path / "gpu" / "face").iterdir() if path.suffix in (".idem", ".jpg"))
+        decoded = idem("decode", stream, *choice[2:], *GPU, "-o", tmp_path / "decoded.png")
+        assert decoded.exit_code == 0, decoded.output
+        verified = idem("verify", tmp_path / "decoded.png", stream, "--device", "cuda")
+        assert verified.exit_code == 0, verified.output
+    cpu, gpu = (json.loads((tmp_path / where / "face" / "report.json").read_text()) for where in ("cpu", "gpu"))
+    assert cpu["exact"] is gpu["exact"] is True
+    assert gpu["psnr"]["decoded"] == pytest.approx(cpu["psnr"]["decoded"], abs=1e-3)
+    first, *_ = gpu["reconstructions"]
+    assert first["psnr"]["reconstruction"] == pytest.approx(cpu["psnr"]["reconstruction"], abs=0.02)
+    assert idem("verify", tmp_path / "decoded.png", stream, "--device", "cpu").exit_code == 0
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_eval_on_a_gpu_gives_what_the_cpu_gives(batch, face, idem, tmp_path, monkeypatch):
+    place = tmp_path / "faces"
+    place.mkdir()
+    for angle in (0, 90, 180):
+        Image.open(face).rotate(angle).save(place / f"{angle}.png")
+    names = "bpp,psnr,fd,kd,swd,occupancy,recompression-psnr,solver-exact,exact,diversity,peak-memory"
+    asked = ("eval", place, *chosen("jpeg", "toy", "cell"), "--seeds", 2, "--metrics", names, "--json")
+    made = idem(*asked, *CPU)
+    assert made.exit_code == 0, made.output
+    alone = json.loads(made.stdout)["results"]
+    with fake_gpu(monkeypatch):
+        made = idem(*asked, *GPU, "--batch", batch)
+    assert made.exit_code == 0, made.output
+    found = json.loads(made.stdout)["results"]
+    assert found.keys() == alone.keys()
+    for key in found.keys() - {"peak_memory", "peak-memory"}:
+        assert found[key] == pytest.approx(alone[key], rel=0.02, abs=0.02), key
+
+
+@pytest.mark.parametrize(
+    "generator",
+    ["toy", "stylegan2-faces64", *(pytest.param(n, marks=pytest.mark.slow) for n in ("ddpm-photo", "ddpm-faces64"))],
+)
+def test_samples_are_drawn_on_a_gpu(generator, idem, tmp_path, monkeypatch):
+    with fake_gpu(monkeypatch):
+        made = idem("sample", "--generator", generator, "-n", 2, "-o", tmp_path / "grid.png", "--device", "cuda")
+    assert made.exit_code == 0, made.output
+    assert Image.open(tmp_path / "grid.png").size[0] > 16
+
+
+def test_full_float32_holds_inside_and_leaves_all_as_it_was():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
+    with torch.autocast("cpu", torch.bfloat16):
+        with full_float32():
+            assert cudnn.allow_tf32 is matmul.allow_tf32 is False
+            assert (torch.rand(3, 3) @ torch.rand(3, 3)).dtype == torch.float32
+        assert (torch.rand(3, 3) @ torch.rand(3, 3)).dtype == torch.bfloat16
+    assert before == (cudnn.allow_tf32, matmul.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
