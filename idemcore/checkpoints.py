@@ -110,10 +110,21 @@ def _unpickled(path: Path, hint: str) -> Any:
         mapped = True if zipfile.is_zipfile(path) else None
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # the unpickler raises whatever its parsing of damaged bytes meets
+        _forget_sparse_tensors()
         if wanted := _WANTS_TO_RUN.search(str(error)):
             message = f"{path} is refused: it wants to run {wanted[1]}, where only named tensors are read."
             raise InputError(f"{message} Nothing of it was run.", hint) from error
         raise _unreadable(path, "it is damaged, ends too early or is no checkpoint", hint) from error
+
+
+def _forget_sparse_tensors() -> None:
+    """PyTorch keeps those of a file that it failed to load, and looks at them at the next load, in this thread.
+
+    By then the file that they are mapped from may be shorter, and the process ends with SIGBUS.
+    """
+    kept_by_thread = getattr(torch.serialization, "_serialization_tls", None)
+    for holder, name in ((torch._utils, "_sparse_tensors_to_validate"), (kept_by_thread, "sparse_tensors_to_validate")):
+        getattr(holder, name, []).clear()
 
 
 def _unreadable(path: Path, reason: str, hint: str) -> InputError:

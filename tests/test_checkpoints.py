@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
+import sys
 from collections import Counter, OrderedDict
 from pathlib import Path
 
@@ -294,3 +296,34 @@ def test_the_fingerprint_sees_every_change_and_no_order() -> None:
         (STATE, {}),
     ]
     assert reference not in [fingerprint(*pair) for pair in changed]
+
+
+class Runs:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+LOADS_TWICE = """
+import sys
+from pathlib import Path
+from idemcore.checkpoints import read_state_dict
+from idemcore.errors import InputError
+refused, sound = map(Path, sys.argv[1:])
+try:
+    read_state_dict(refused)
+except InputError as error:
+    print(error)
+refused.write_bytes(b"")
+print(sorted(read_state_dict(sound)))
+"""
+
+
+def test_a_refused_file_may_change_before_the_next_is_read(tmp_path):
+    """PyTorch kept its sparse tensors, mapped from it, and looked at them at the next load: SIGBUS."""
+    torch.save({"a": torch.eye(3).to_sparse(), "b": Runs()}, tmp_path / "refused.pt")
+    torch.save({"a": torch.eye(3)}, tmp_path / "sound.pt")
+    command = [sys.executable, "-c", LOADS_TWICE, tmp_path / "refused.pt", tmp_path / "sound.pt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "wants to run" in done.stdout
+    assert done.stdout.endswith("['a']\n")

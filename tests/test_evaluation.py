@@ -66,7 +66,7 @@ def test_rows_and_scores_are_those_of_each_image_alone(folder, toys):
 @pytest.mark.parametrize("batch", [2, 5, 100])
 def test_draws_in_batches_are_those_of_each_image_alone(batch, folder, toys):
     Image.open(folder / "1.png").crop((0, 0, 16, 16)).save(folder / "11.png")  # between others of another size
-    wanted = metrics("bpp", "psnr", "exact", "diversity", "swd")
+    wanted = metrics("bpp", "psnr", "exact", "diversity", "spectrum")
     alone, found = (evaluate(*toys, Images(folder), wanted, (0, 3), batch=size) for size in (1, batch))
     assert [(row.image, row.seed) for row in found.rows] == [(row.image, row.seed) for row in alone.rows]
     assert len(found.rows) == 8
@@ -89,7 +89,7 @@ def test_an_image_that_fails_in_a_batch_takes_no_other_with_it(folder, toys):
             return super().solve(cell, *others)
 
     choosy = replace(decoder, solver=Choosy(decoder.solver.config))
-    found = evaluate(codec, choosy, Images(folder), metrics("psnr", "swd"), (0, 3), batch=6)
+    found = evaluate(codec, choosy, Images(folder), metrics("psnr", "spectrum"), (0, 3), batch=6)
     assert [(row.image, row.seed) for row in found.rows] == [("0.png", 0), ("0.png", 3), ("2.png", 0), ("2.png", 3)]
     assert list(found.errors) == ["1.png"]
     assert batches == [6, 2, 2, 2]

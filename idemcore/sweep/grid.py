@@ -122,6 +122,8 @@ def load_yaml(path: Path) -> Any:
         text = read_text(path)
         compose(text)
         return OmegaConf.to_container(OmegaConf.create(quote_base_60(text)))
+    except AssertionError:  # of OmegaConf, which holds no number alone; nor does anything that is read here
+        return text
     except TooMuch as error:
         raise too_much(path, error) from error
     except (yaml.YAMLError, OmegaConfBaseException, *UNREADABLE) as error:
