@@ -50,7 +50,7 @@ def test_guidance_reaches_through_codec_and_network(photo: SimpleNamespace, name
     """A few steps do not come far, but farther than without."""
     errors = []
     for value in values:
-        solver = Decoder.build("ddpm-photo", name, CPU, {"solver": {"steps": 3, strength: value}}).solver
+        solver = Decoder.build("ddpm-photo", name, CPU, {"solver": {"steps": 8, strength: value}}).solver
         found = solver.solve(photo.cell, photo.generator, Noise([1])).image
         errors.append(float((photo.cell.measure(found) - photo.cell.target).square().mean()))
     assert errors[1] < 0.9 * errors[0], errors
