@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,18 +38,34 @@ def full_float32() -> Iterator[None]:
 
     TF32 keeps 10 bits of a factor: enough to round latents otherwise than a CPU does.
     """
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    flags = {"enabled": torch.backends.cudnn.enabled, "benchmark": torch.backends.cudnn.benchmark}
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    with (
+        _set(cudnn, "deterministic", True),
+        _without_tf32(cudnn, "conv"),
+        _without_tf32(matmul),
+        torch.autocast("cuda", enabled=False),
+        torch.autocast("cpu", enabled=False),
+    ):
+        yield
+
+
+def _without_tf32(place: Any, operator: str = "") -> AbstractContextManager[None]:
+    """By the newer of PyTorch's two settings if it has both: older ones do not overrule it."""
+    newer = getattr(place, operator, place)
+    return (
+        _set(newer, "fp32_precision", "ieee") if hasattr(newer, "fp32_precision") else _set(place, "allow_tf32", False)
+    )
+
+
+@contextmanager
+def _set(place: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(place, name)
+    setattr(place, name, value)
     try:
-        with (
-            torch.backends.cudnn.flags(**flags, deterministic=True, allow_tf32=False),
-            torch.autocast("cuda", enabled=False),
-            torch.autocast("cpu", enabled=False),
-        ):
-            yield
+        yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+        setattr(place, name, before)
 
 
 def _device(name: str) -> torch.device:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from fake_gpu import OnGpu, fake_gpu
 from PIL import Image
-
-from idemcore.runtime import full_float32
 
 GPU = ("--device", "cuda", "--precision", "fp32")
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -105,12 +105,39 @@ def test_samples_are_drawn_on_a_gpu(generator, idem, tmp_path, monkeypatch):
     assert Image.open(tmp_path / "grid.png").size[0] > 16
 
 
-def test_full_float32_holds_inside_and_leaves_all_as_it_was():
+SETTINGS = {
+    "as it is": "",
+    "older": "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True",
+    "newer": "torch.backends.fp32_precision = torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+}
+STATE = """
+def state():
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
-    with torch.autocast("cpu", torch.bfloat16):
-        with full_float32():
-            assert cudnn.allow_tf32 is matmul.allow_tf32 is False
-            assert (torch.rand(3, 3) @ torch.rand(3, 3)).dtype == torch.float32
-        assert (torch.rand(3, 3) @ torch.rand(3, 3)).dtype == torch.bfloat16
-    assert before == (cudnn.allow_tf32, matmul.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
+    if not hasattr(matmul, "fp32_precision"):
+        return cudnn.allow_tf32, matmul.allow_tf32
+    return cudnn.conv.fp32_precision == "tf32", matmul.fp32_precision == "tf32"
+"""
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_full_float32_holds_inside_and_leaves_all_as_it_was(setting):
+    """In a process of its own: one that has mixed PyTorch's two settings may not look at either."""
+    code = f"""
+import torch
+from idemcore.runtime import full_float32
+{SETTINGS[setting]}
+{STATE}
+before = *state(), torch.backends.cudnn.deterministic
+assert before[0]  # PyTorch's default
+with torch.autocast("cpu", torch.bfloat16):
+    with full_float32():
+        assert state() == (False, False), state()
+        assert torch.backends.cudnn.deterministic
+        assert (torch.rand(3, 3) @ torch.rand(3, 3)).dtype == torch.float32
+    assert (torch.rand(3, 3) @ torch.rand(3, 3)).dtype == torch.bfloat16
+assert (*state(), torch.backends.cudnn.deterministic) == before
+"""
+    if setting == "newer" and not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("only PyTorch 2.9 and later has it")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
