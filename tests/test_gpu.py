@@ -74,8 +74,7 @@ def test_run_and_decode_on_a_gpu_give_what_the_cpu_gives(parts, face, idem, tmp_
     assert idem("verify", tmp_path / "decoded.png", stream, "--device", "cpu").exit_code == 0
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_eval_on_a_gpu_gives_what_the_cpu_gives(batch, face, idem, tmp_path, monkeypatch):
+def test_eval_on_a_gpu_gives_what_the_cpu_gives(face, idem, tmp_path, monkeypatch):
     place = tmp_path / "faces"
     place.mkdir()
     for angle in (0, 90, 180):
@@ -86,7 +85,7 @@ def test_eval_on_a_gpu_gives_what_the_cpu_gives(batch, face, idem, tmp_path, mon
     assert made.exit_code == 0, made.output
     alone = json.loads(made.stdout)["results"]
     with fake_gpu(monkeypatch):
-        made = idem(*asked, *GPU, "--batch", batch)
+        made = idem(*asked, *GPU, "--batch", 4)
     assert made.exit_code == 0, made.output
     found = json.loads(made.stdout)["results"]
     assert found.keys() == alone.keys()
@@ -107,7 +106,6 @@ def test_samples_are_drawn_on_a_gpu(generator, idem, tmp_path, monkeypatch):
 
 SETTINGS = {
     "as it is": "",
-    "older": "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True",
     "newer": "torch.backends.fp32_precision = torch.backends.cuda.matmul.fp32_precision = 'tf32'",
 }
 STATE = """
