@@ -119,8 +119,7 @@ class FakeGpu(TorchFunctionMode):
     def _to(args: Any, kwargs: dict[str, Any]) -> Tensor:
         """Tensor.to(device), (dtype), (device, dtype), (other) and the like."""
         x, *rest = args
-        other = next((a for a in rest if isinstance(a, Tensor)), None)
-        rest = [part for a in rest for part in ((other.device, other.dtype) if a is other and a is not None else (a,))]
+        rest = [part for a in rest for part in ((a.device, a.dtype) if isinstance(a, Tensor) else (a,))]
         devices = [a for a in [*rest, kwargs.pop("device", None)] if isinstance(a, (str, torch.device))]
         rest = [a for a in rest if not isinstance(a, (str, torch.device)) and a is not None]
         if devices and _on_gpu(devices[0]):

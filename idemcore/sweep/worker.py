@@ -24,7 +24,7 @@ from ..metrics.building import build, find
 from ..metrics.occupancy import histograms
 from ..metrics.protocol import Case, Metric
 from ..noise import Noise, image_seed
-from ..pipeline import Bitstream, Codec, Decoder, blend, finite
+from ..pipeline import Bitstream, Codec, Decoder, blend, finite, joint_cell
 from ..plugins import import_target, load_catalogue
 from ..protocols import Cell, Generator, InversionSolver, Solution
 from ..runs import Stopwatch
@@ -135,8 +135,8 @@ class Worker:
         images = to_float(as_bytes(job.pixels))
         with clock("encode"):
             bitstreams = [codec.encode(image[None]) for image in images]
-        with clock("decode"), torch.no_grad():
-            cell = codec.encoder.cell([b.stream for b in bitstreams], bitstreams[0].contained_size)
+        with clock("decode"):
+            cell = joint_cell(bitstreams)
         generator = _fitted(job.configuration, generator, solver, bitstreams[0])
         noise = Noise([image_seed(run.seed, b.sha256, 0) for run, b in zip(job.runs, bitstreams, strict=True)])
         memory = PeakMemory(self.runtime.device) if self._asked("peak-memory") else None

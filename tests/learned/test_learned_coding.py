@@ -97,6 +97,14 @@ def test_every_symbol_is_within_half_a_step(codec: LearnedEncoder, make: SimpleN
     assert float((found.z_hat - z).abs().max()) <= 0.5
 
 
+def test_what_solvers_are_guided_by_is_what_is_written(codec: LearnedEncoder, make: SimpleNamespace) -> None:
+    """In float32 on the device, where the stream's is float64 on the CPU."""
+    y, z = codec.analyse(make.real(make.picture(2)))
+    guide, written = codec.quantise(y, z), codec.coder.quantise(y, z).y_hat
+    assert guide.dtype == torch.float32
+    assert float((guide - written).abs().max()) < 1e-3
+
+
 def test_a_batch_gives_the_latents_of_each_alone(codec: LearnedEncoder) -> None:
     y, z = random_latents((2, 3), 5.0, 1, count=4)
     together = codec.coder.quantise(y, z)
