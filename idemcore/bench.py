@@ -28,7 +28,7 @@ from .noise import Noise
 from .pipeline import Codec, Decoder
 from .plugins import load_catalogue
 from .protocols import Callback, Cell, Solution, Step
-from .runtime import Runtime
+from .runtime import Runtime, wait
 from .selection import Settings, choose
 
 WARM_STEPS = 2
@@ -105,7 +105,7 @@ def measure(job: Job) -> Cost:
         cell = CountingCell(bitstream.cell)
         begin = time.perf_counter()
         solution = solve(cell)
-        _finish(runtime.device)
+        wait(runtime.device)
         seconds.append(time.perf_counter() - begin)
     return Cost(
         passes=solution.nfe,
@@ -165,7 +165,7 @@ class PeakMemory:
         self.device = device
         gc.collect()
         if device.type == "cuda":
-            _finish(device)
+            wait(device)
             torch.cuda.reset_peak_memory_stats(device)
         else:
             _return_freed()
@@ -202,11 +202,6 @@ def _return_freed() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class _Warm(Exception):

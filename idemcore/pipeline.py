@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, cast
@@ -34,8 +34,9 @@ from .protocols import (
     Generator,
     InversionSolver,
     LatentGenerator,
+    Solution,
 )
-from .runtime import Runtime
+from .runtime import Runtime, wait
 from .selection import (
     DEFAULT_CODEC,
     DEFAULT_GENERATOR,
@@ -239,17 +240,10 @@ class Decoder:
         for bitstream in bitstreams:
             self.check(bitstream)
         generator, cell = self.fitted(bitstreams[0].size), joint_cell(bitstreams)
-        pairs = zip(seeds, bitstreams, strict=True)
-        noise = Noise([image_seed(seed, bitstream.sha256, sample) for seed, bitstream in pairs])
-        begin = time.perf_counter()
-        solution = self.solver.solve(cell, generator, noise, callback)
-        image = blend(cell, solution.image, tradeoff)
-        solved = time.perf_counter()
-        certified = certify(cell, image)
-        seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
-        shares = {name: taken / len(bitstreams) for name, taken in seconds.items()}
-        parts = zip(certified.single(), image.split(1), strict=True)
-        return [Reconstruction(c, solution.nfe, solution.backwards, shares, found) for c, found in parts]
+        drawn = draw(self.solver, cell, generator, noise_of(bitstreams, seeds, sample), tradeoff, callback)
+        solution = drawn.solution
+        parts = zip(drawn.certified.single(), solution.image.split(1), strict=True)
+        return [Reconstruction(c, solution.nfe, solution.backwards, drawn.seconds, found) for c, found in parts]
 
     def fitted(self, size: tuple[int, int]) -> Generator | None:
         """What the solver gets for images of (H, W): a diffusion generator in tiles where it needs them."""
@@ -271,6 +265,41 @@ class Decoder:
             f"{bitstream.where or 'the bitstream'} holds one of {wanted}.",
             f"Use --generator {DEFAULT_GENERATOR}, which takes any size, or encode an image of {made}.",
         )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What solving a cell of B images gave."""
+
+    solution: Solution
+    """Blended, but not yet certified."""
+    certified: Certified
+    seconds: dict[str, float]
+    """Wall time of `solve` and `certify`, an image's share."""
+
+
+def draw(
+    solver: InversionSolver[Any],
+    cell: Cell,
+    generator: Generator | None,
+    noise: Noise,
+    tradeoff: float = 1.0,
+    callback: Callback | None = None,
+) -> Drawn:
+    """Solves, blends as `tradeoff` says, and certifies; `generator` as it is for images of this size."""
+    begin = time.perf_counter()
+    solution = solver.solve(cell, generator, noise, callback)
+    solution = replace(solution, image=blend(cell, solution.image, tradeoff))
+    wait(solution.image.device)
+    solved = time.perf_counter()
+    certified = certify(cell, solution.image)
+    seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
+    return Drawn(solution, certified, {stage: taken / len(solution.image) for stage, taken in seconds.items()})
+
+
+def noise_of(bitstreams: Sequence[Bitstream], seeds: Sequence[int], sample: int = 0) -> Noise:
+    """Each image's own, which does not depend on the batch that it is in."""
+    return Noise([image_seed(seed, b.sha256, sample) for seed, b in zip(seeds, bitstreams, strict=True)])
 
 
 def joint_cell(bitstreams: Sequence[Bitstream]) -> Cell:

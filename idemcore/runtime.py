@@ -32,6 +32,12 @@ class Runtime:
         return cls(chosen := _device(device), _dtype(precision, chosen), tile)
 
 
+def wait(device: torch.device) -> None:
+    """Until `device` has done what it was given: before a clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @contextmanager
 def full_float32() -> Iterator[None]:
     """Float32 as it is, whatever the program around chose: no autocast, and no TF32, which cuDNN's default allows.

@@ -16,19 +16,18 @@ import torch
 from torch import Tensor
 
 from ..bench import PeakMemory
-from ..certify import Certified, certify
+from ..certify import Certified
 from ..errors import IdemError
 from ..evaluation import known, measure
 from ..imageio import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find
 from ..metrics.occupancy import histograms
 from ..metrics.protocol import Case, Metric
-from ..noise import Noise, image_seed
-from ..pipeline import Bitstream, Codec, Decoder, blend, finite, joint_cell
+from ..pipeline import Bitstream, Codec, Decoder, draw, finite, joint_cell, noise_of
 from ..plugins import import_target, load_catalogue
 from ..protocols import Cell, Generator, InversionSolver, Solution
 from ..runs import Stopwatch
-from ..runtime import Runtime
+from ..runtime import Runtime, wait
 from .identity import Configuration, digest
 from .images import Pixels
 from .store import Row
@@ -137,19 +136,15 @@ class Worker:
             bitstreams = [codec.encode(image[None]) for image in images]
         with clock("decode"):
             cell = joint_cell(bitstreams)
+            wait(self.runtime.device)
         generator = _fitted(job.configuration, generator, solver, bitstreams[0])
-        noise = Noise([image_seed(run.seed, b.sha256, 0) for run, b in zip(job.runs, bitstreams, strict=True)])
+        noise = noise_of(bitstreams, [run.seed for run in job.runs])
         memory = PeakMemory(self.runtime.device) if self._asked("peak-memory") else None
-        with clock("solve"):
-            solution = solver.solve(cell, generator, noise)
-            solution = replace(solution, image=blend(cell, solution.image, job.configuration.tradeoff))
-            self._wait()
-        with clock("certify"):
-            certified = certify(cell, solution.image)
+        drawn = draw(solver, cell, generator, noise, job.configuration.tradeoff)
         peak = memory.above() if memory else None
-        seconds = {stage: spent / len(job.runs) for stage, spent in clock.seconds.items()}
+        seconds = {stage: spent / len(job.runs) for stage, spent in clock.seconds.items()} | drawn.seconds
         recode = partial(_recoded, codec, bitstreams[0].contained_size)
-        return Batch(to_bytes(images), bitstreams, cell, solution, certified, recode, seconds, peak)
+        return Batch(to_bytes(images), bitstreams, cell, drawn.solution, drawn.certified, recode, seconds, peak)
 
     def _finish(self, job: Job, batch: Batch) -> list[Finished]:
         case = as_case(job, batch)
@@ -238,11 +233,6 @@ class Worker:
 
     def _asked(self, metric: str) -> bool:
         return any(one.name == metric for one in self.metrics)
-
-    def _wait(self) -> None:
-        """Until the device has done what it was given, so that seconds are those of the stage that spent them."""
-        if self.runtime.device.type == "cuda":
-            torch.cuda.synchronize(self.runtime.device)
 
 
 class Kept(Generic[T]):

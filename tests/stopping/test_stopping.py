@@ -106,7 +106,7 @@ def test_decode_stopped_while_it_renames_leaves_all_files(stop, stream, tmp_path
 
 @pytest.mark.parametrize(
     ("place", "number"),
-    [("idemcore.sweep.worker:certify", 1), ("idemcore.sweep.store:Store.append", 2), ("os:replace", 3)],
+    [("idemcore.pipeline:certify", 1), ("idemcore.sweep.store:Store.append", 2), ("os:replace", 3)],
 )
 def test_a_sweep_stopped_in_any_stage_goes_on_where_it_was(idem, stop, photos, tmp_path, place, number) -> None:
     store, whole = tmp_path / "store", tmp_path / "whole"
