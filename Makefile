@@ -17,8 +17,8 @@ help:  ## show this list
 run: $(VENV)/installed  ## decode the demo photo from a JPEG of quality 10; results go to runs/demo/photo
 	$(BIN)/idem run examples/photo.png --quality 10 --out runs/demo
 
-test: $(VENV)/installed-dev  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/installed-dev  ## run the tests, a process a core
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: style types imports  ## check style, types and the direction of imports
 
