@@ -1,10 +1,11 @@
-"""The weights that the package carries: what their card says, and what they do to a photograph."""
+"""The weights that the packages of learned codecs carry: what their card says, and what they do to a photograph."""
 
 from __future__ import annotations
 
 import math
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,20 @@ from idemcore.learned.model import gaussian_likelihood
 from idemcore.pipeline import Codec, open_bitstream
 from idemcore.registry import registry_folder
 from idemcore.runtime import Runtime
-from idemcore_hyperprior.library import LIBRARY
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 QUALITIES = (1, 2, 3, 4)
-PHOTO = Path(__file__).parents[3] / "examples" / "photo.png"
+PHOTO = Path(__file__).parents[2] / "examples" / "photo.png"
+
+
+@pytest.fixture(scope="module", params=["elic", "hyperprior"])
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def codecs() -> dict[int, Codec]:
-    return {quality: Codec.build("hyperprior", CPU, quality=quality) for quality in QUALITIES}
+def codecs(name: str) -> dict[int, Codec]:
+    return {quality: Codec.build(name, CPU, quality=quality) for quality in QUALITIES}
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +44,15 @@ def photo() -> torch.Tensor:
     return image[..., top : top + 128, left : left + 192].contiguous()
 
 
-def test_the_card_describes_the_files(codecs: dict[int, Codec]) -> None:
-    files = models.find("hyperprior")
-    assert [(file.id, file.quality) for file in files] == [(f"hyperprior-{quality}", quality) for quality in QUALITIES]
+def test_the_card_describes_the_files(name: str, codecs: dict[int, Codec]) -> None:
+    files = models.find(name)
+    assert [(file.id, file.quality) for file in files] == [(f"{name}-{quality}", quality) for quality in QUALITIES]
     assert [models.verify(file) for file in files] == ["bundled"] * 4
     assert sum(file.bytes for file in files) < 25_000_000
-    card = yaml.safe_load((registry_folder() / "models" / "hyperprior.yaml").read_text(encoding="utf-8"))
+    card = yaml.safe_load((registry_folder() / "models" / f"{name}.yaml").read_text(encoding="utf-8"))
     assert sum(p.numel() for p in codecs[1].encoder.model.parameters()) == card["parameters"]
-    assert {path.name for path in LIBRARY.bundled.iterdir()} == {Path(file.file).name for file in files}
+    library = import_module(f"idemcore_{name}.library").LIBRARY
+    assert {path.name for path in library.bundled.iterdir()} == {Path(file.file).name for file in files}
 
 
 def test_a_higher_quality_costs_more_and_is_nearer(codecs: dict[int, Codec], photo: torch.Tensor) -> None:
@@ -75,12 +81,12 @@ def test_a_file_is_as_long_as_the_likelihood_says(codecs: dict[int, Codec], phot
 
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_any_file_decodes_exactly_and_without_settings(
-    codecs: dict[int, Codec], photo: torch.Tensor, quality: int
+    name: str, codecs: dict[int, Codec], photo: torch.Tensor, quality: int
 ) -> None:
     image = photo[..., :71, :65].float() / 255
     written = codecs[quality].encode(image)
     opened = open_bitstream(written.data, runtime=CPU)
-    assert (opened.codec.name, opened.codec.part.config.quality) == ("hyperprior", quality)
+    assert (opened.codec.name, opened.codec.part.config.quality) == (name, quality)
     assert torch.equal(opened.decoded, written.decoded)
     assert bool(opened.cell.contains(photo[..., :71, :65]))
     encoder = opened.codec.encoder
@@ -107,12 +113,10 @@ def test_it_tells_how_wrong_its_decode_is(codecs: dict[int, Codec], photo: torch
 
 
 def test_encode_copy_and_decode_in_an_empty_folder(
-    idem: Callable[..., Any], photo: torch.Tensor, tmp_path: Path
+    idem: Callable[..., Any], name: str, photo: torch.Tensor, tmp_path: Path
 ) -> None:
     write_png(photo, tmp_path / "photo.png")
-    encoded = idem(
-        "encode", tmp_path / "photo.png", "-o", tmp_path / "photo.idem", "--codec", "hyperprior", "--quality", 2
-    )
+    encoded = idem("encode", tmp_path / "photo.png", "-o", tmp_path / "photo.idem", "--codec", name, "--quality", 2)
     assert encoded.exit_code == 0, encoded.stderr
     (tmp_path / "empty").mkdir()
     copy = shutil.copy(tmp_path / "photo.idem", tmp_path / "empty")
