@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from idemcore.imageio import read_image
+from idemcore.imageio import read_image, to_bytes
 from idemcore.metrics.distance import Features, frechet, kernel
-from idemcore.metrics.features import efficientnet_features, patches
+from idemcore.metrics.features import extractor
 
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
 
@@ -33,8 +32,8 @@ def _centre(image: Tensor, side: int | None) -> Tensor:
 
 def features(images: Iterable[Tensor]) -> Features:
     """EfficientNet-Lite0 features of the 64x64 patches of images [1,3,H,W]."""
-    cut = torch.cat([patches(image) for image in images])
-    return efficientnet_features(F.interpolate(cut, size=(224, 224), mode="bilinear", align_corners=False))
+    extract = extractor("efficientnet-lite0", "cpu")
+    return torch.cat([extract(to_bytes(image)[0], 64) for image in images]).double().numpy()
 
 
 def distances(images: Iterable[Tensor], originals: Features) -> dict[str, float]:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from idemcore.imageio import to_bytes
 from idemcore.metrics.distance import frechet, kernel
-from idemcore.metrics.features import efficientnet_features, patches
+from idemcore.metrics.features import extractor, patches
 
 
 def gaussian(count: int, dim: int, mean: float = 0.0, scale: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -64,8 +65,12 @@ def test_patches_tile_the_image_and_drop_the_rest() -> None:
 
 def test_efficientnet_features_tell_textures_apart() -> None:
     rng = torch.Generator().manual_seed(0)
-    smooth, rough = torch.rand(6, 3, 1, 1, generator=rng).expand(6, 3, 64, 64), torch.rand(6, 3, 64, 64, generator=rng)
-    features = [efficientnet_features(x) for x in (smooth, smooth.flip(0), rough)]
+    smooth, rough = (
+        torch.rand(3, 1, 6, generator=rng).repeat_interleave(64, 2),
+        torch.rand(3, 64, 6 * 64, generator=rng),
+    )
+    extract = extractor("efficientnet-lite0", "cpu")
+    features = [extract(to_bytes(image), 64).double().numpy() for image in (smooth, smooth.flip(2), rough)]
     assert features[0].shape == (6, 1280)
     np.testing.assert_allclose(features[0], features[1][::-1], atol=1e-5)
     assert kernel(features[0], features[2]) > 10 * abs(kernel(features[0], features[1]))

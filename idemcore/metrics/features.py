@@ -12,17 +12,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MissingError, UsageError, nearest
-from .distance import Features
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 224
 """Pixels: what networks trained on ImageNet see; smaller patches are enlarged to it."""
+CPU_BATCH, BATCH = 2, 64
+"""Patches at once: few on a CPU, so that what is between two layers stays in its cache and is not mapped anew."""
 MEMO_BYTES = 64 * 2**20
 """Features kept for images that come again, such as the originals of the next configuration."""
 
@@ -42,21 +42,13 @@ def patches(images: Tensor, side: int = 64) -> Tensor:
     return blocks.permute(0, 2, 3, 1, 4, 5).reshape(-1, images.shape[1], side, side)
 
 
-@torch.no_grad()
-def efficientnet_features(images: Tensor, batch: int = 64) -> Features:
-    """Pooled features [N,1280] of images [N,3,H,W] in [0,1] (Tan & Le 2019, the Lite0 variant).
-
-    Raises MissingError if the two packages of the `metrics` extra are not installed.
-    """
-    network = _efficientnet("cpu")
-    return torch.cat([network(chunk) for chunk in images.split(batch)]).double().numpy().astype(np.float64)
-
-
 class Extractor:
     """Features of byte images by one network, remembered for images that come again."""
 
-    def __init__(self, network: Network, device: torch.device, batch: int = 16) -> None:
-        self.network, self.device, self.batch = network, device, batch
+    def __init__(self, network: Network, device: torch.device, batch: int | None = None) -> None:
+        """`batch`: patches that the network sees at once; None for what is fast on this device."""
+        self.network, self.device = network, device
+        self.batch = batch or (CPU_BATCH if device.type == "cpu" else BATCH)
         self._memo: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._bytes = 0
 
@@ -78,7 +70,7 @@ class Extractor:
         return self._remember(key, torch.cat(chunks))
 
     def _scaled(self, chunk: Tensor) -> Tensor:
-        return chunk.to(self.device, torch.float32) / 255
+        return chunk.to(self.device, torch.float32, memory_format=torch.channels_last) / 255
 
     def _remember(self, key: tuple[str, int], found: Tensor) -> Tensor:
         self._memo[key] = found
