@@ -65,10 +65,8 @@ def test_patches_tile_the_image_and_drop_the_rest() -> None:
 
 def test_efficientnet_features_tell_textures_apart() -> None:
     rng = torch.Generator().manual_seed(0)
-    smooth, rough = (
-        torch.rand(3, 1, 6, generator=rng).repeat_interleave(64, 2),
-        torch.rand(3, 64, 6 * 64, generator=rng),
-    )
+    smooth = torch.rand(3, 1, 6, generator=rng).repeat_interleave(64, 2).expand(3, 64, -1)
+    rough = torch.rand(3, 64, 6 * 64, generator=rng)
     extract = extractor("efficientnet-lite0", "cpu")
     features = [extract(to_bytes(image), 64).double().numpy() for image in (smooth, smooth.flip(2), rough)]
     assert features[0].shape == (6, 1280)
