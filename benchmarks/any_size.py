@@ -26,8 +26,9 @@ from common import SUFFIXES, save, table
 from PIL import Image
 from torch import Tensor
 
+from idemcore.certificates import certificate
 from idemcore.imageio import read_bytes, read_image, to_bytes, write_png
-from idemcore.pipeline import Decoder, certificate, open_bitstream
+from idemcore.pipeline import Decoder, open_bitstream
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 from idemcore.tiles import TiledDenoiser, chosen_tile

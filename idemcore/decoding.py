@@ -14,22 +14,13 @@ from typing import Any
 
 from torch import Tensor
 
+from .certificates import certificate, configured, pixels_sha256
 from .errors import IdemError, UsageError
 from .files import read_file, write_together
 from .hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from .imageio import png_bytes
 from .metadata import Metadata, turn
-from .pipeline import (
-    Bitstream,
-    Codec,
-    Decoder,
-    Reconstruction,
-    certificate,
-    configured,
-    open_bitstream,
-    pixels_sha256,
-    plain_decode,
-)
+from .pipeline import Bitstream, Codec, Decoder, Reconstruction, open_bitstream, plain_decode
 from .plugins import Catalogue
 from .protocols import Callback
 from .runs import json_bytes

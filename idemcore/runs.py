@@ -16,12 +16,13 @@ from typing import Any
 
 from torch import Tensor
 
+from .certificates import certificate, finite
 from .certify import psnr
 from .comparison import Panel, compare
 from .errors import UsageError
 from .files import atomic_write
 from .imageio import Colour, read_image, to_bytes, to_float, write_png
-from .pipeline import Bitstream, Codec, Decoder, Reconstruction, certificate, finite
+from .pipeline import Bitstream, Codec, Decoder, Reconstruction
 from .protocols import Callback
 from .signals import held
 

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from idemcore.certificates import certificate
 from idemcore.checkpoints import write_safetensors
 from idemcore.config import describe
 from idemcore.errors import UnsupportedCombination
 from idemcore.families import adapter_for
 from idemcore.noise import Noise
-from idemcore.pipeline import Bitstream, Codec, Decoder, certificate
+from idemcore.pipeline import Bitstream, Codec, Decoder
 from idemcore.plugins import import_target, load_catalogue
 from idemcore.runtime import Runtime
 from idemcore.selection import choose, missing_capabilities, select

@@ -7,8 +7,9 @@ import json
 import pytest
 import torch
 
+from idemcore.certificates import certificate
 from idemcore.imageio import read_bytes, read_image
-from idemcore.pipeline import Codec, Decoder, certificate
+from idemcore.pipeline import Codec, Decoder
 from idemcore.protocols import Step
 from idemcore.runtime import Runtime
 

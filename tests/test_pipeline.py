@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from idemcore.certificates import certificate, pixels_sha256
+from idemcore.certify import certify
 from idemcore.comparison import Panel, compare, zoom_box
 from idemcore.errors import BitstreamError, MissingError, UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.imageio import read_bytes, read_image, to_float
-from idemcore.pipeline import Codec, Decoder, certificate, open_bitstream, pixels_sha256, plain_decode
+from idemcore.pipeline import Codec, Decoder, open_bitstream, plain_decode
 from idemcore.plugins import Catalogue, Plugin, load_catalogue
 from idemcore.runs import whole_folder
 from idemcore.runtime import Runtime
@@ -52,6 +54,15 @@ def test_reconstruction_is_in_the_cell_and_belongs_to_its_seed(bitstream, decode
     assert not torch.equal(first.image, other.image)
     assert first.nfe == 3
     assert set(first.seconds) == {"solve", "certify"}
+
+
+def test_a_device_has_solved_before_the_clock_is_read_and_certifying_begins(bitstream, decoder, monkeypatch):
+    waited, order = [], []
+    monkeypatch.setattr("idemcore.pipeline.wait", lambda device: (waited.append(device), order.append("wait")))
+    monkeypatch.setattr("idemcore.pipeline.certify", lambda *a: (order.append("certify"), certify(*a))[1])
+    decoder.reconstruct(bitstream, callback=lambda step: order.append("step"))
+    assert order == ["step", "step", "step", "wait", "certify"]
+    assert waited == [CPU.device]
 
 
 def test_callback_sees_each_step_and_can_cancel(bitstream, decoder):

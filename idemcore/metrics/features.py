@@ -21,7 +21,7 @@ from ..errors import MissingError, UsageError, nearest
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 224
 """Pixels: what networks trained on ImageNet see; smaller patches are enlarged to it."""
-CPU_BATCH, BATCH = 2, 64
+CPU_BATCH, BATCH = 2, 16
 """Patches at once: few on a CPU, so that what is between two layers stays in its cache and is not mapped anew."""
 MEMO_BYTES = 64 * 2**20
 """Features kept for images that come again, such as the originals of the next configuration."""

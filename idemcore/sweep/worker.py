@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..bench import PeakMemory
+from ..certificates import finite
 from ..certify import Certified
 from ..errors import IdemError
 from ..evaluation import known, measure
@@ -23,7 +24,7 @@ from ..imageio import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find
 from ..metrics.occupancy import histograms
 from ..metrics.protocol import Case, Metric
-from ..pipeline import Bitstream, Codec, Decoder, draw, finite, joint_cell, noise_of
+from ..pipeline import Bitstream, Codec, Decoder, draw, joint_cell, noise_of
 from ..plugins import import_target, load_catalogue
 from ..protocols import Cell, Generator, InversionSolver, Solution
 from ..runs import Stopwatch
@@ -279,8 +280,7 @@ def case_again(job: Job, codec: Codec) -> Case:
     originals, shown = as_bytes(job.pixels), as_bytes([one.reconstruction for one in job.earlier])
     bitstreams = [codec.encode(to_float(image[None])) for image in originals]
     device = bitstreams[0].decoded.device
-    with torch.no_grad():
-        cell = codec.encoder.cell([b.stream for b in bitstreams], bitstreams[0].contained_size)
+    cell = joint_cell(bitstreams)
     rows = [one.row for one in job.earlier]
     exact = torch.tensor([bool(row["exact"]) for row in rows])
     shown = shown.to(device)

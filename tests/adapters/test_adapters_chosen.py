@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from idemcore.adapters import OnDiffusion, OnLatent
+from idemcore.certificates import certificate
 from idemcore.errors import UnsupportedCombination, UsageError
 from idemcore.families import FlowConfig, PullBackConfig
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.imageio import read_image
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, Decoder, certificate
+from idemcore.pipeline import Codec, Decoder
 from idemcore.plugins import Catalogue, Plugin, load_catalogue
 from idemcore.protocols import Step
 from idemcore.selection import Part, check_combination, choose, choose_adapter, select
