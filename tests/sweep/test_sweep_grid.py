@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_right_is_named(tmp_path: Path, text: str, told: s
 
 
 def test_the_file_of_the_documentation_is_a_sweep(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
     (tmp_path / "sweep.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     definition = load_definition(tmp_path / "sweep.yaml")
     assert (definition.images, definition.size, definition.limit) == (("photos",), 256, 100)

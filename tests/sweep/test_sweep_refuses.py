@@ -1,0 +1,58 @@
+"""What `idem sweep` cannot do is told, and costs no other run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def test_a_codec_without_that_quality_fails_its_runs_and_no_others(sweep) -> None:
+    result, told, store = sweep("quality=4,9", "seed=0")
+    assert (result.exit_code, told["failed"]) == (5, 4)
+    assert {row["codec"]["quality"] for row in store.rows() if row["status"] == "failed"} == {9}
+    assert "retry-failed" in result.stderr
+
+
+def test_combinations_that_cannot_work_are_told_and_left_out(sweep) -> None:
+    result, told, _ = sweep("generator=toy", "solver=mse", "seed=0", "--set", "codec.quality=4")
+    assert result.exit_code == 2  # generator is there twice
+    result, told, _ = sweep("codec.quality=4", "solver=mse,nothing")
+    assert result.exit_code == 2
+    assert "no solver named 'nothing'" in result.stderr
+
+
+def test_an_image_that_cannot_be_read_is_told_and_the_others_run(sweep, photos: Path) -> None:
+    (photos / "torn.png").write_bytes((photos / "0.png").read_bytes()[:60])
+    result, told, store = sweep("seed=0")
+    assert (result.exit_code, told["unreadable"], told["runs"]) == (5, 1, 4)
+    assert "torn.png" in result.stderr
+    assert len(store.rows()) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ((), 2, "needs images"),
+        (("a.yaml", "b.yaml"), 2, "two sweeps"),
+        (("-m", "codec=toy", "nowhere.png"), 2, "nowhere.png"),
+        (("-m", "codec=toy", "--metrics", "psnrr", "photos"), 2, "psnr"),
+        (("-m", "codec=toy", "--engine", "cloud", "photos"), 2, "no engine named 'cloud'"),
+        (("-m", "codec=toy", "--set", "engine.workers=0", "photos"), 2, "at least 1"),
+        (("-m", "codec=toy", "--export", "rows.xls", "photos"), 2, ".csv"),
+        (("--store", "nowhere", "--export", "rows.csv"), 2, "not the store"),
+    ],
+)
+def test_what_cannot_be_right_is_told_before_anything_runs(
+    idem, photos: Path, tmp_path: Path, monkeypatch, arguments, code: int, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = idem("sweep", *arguments)
+    assert result.exit_code == code
+    assert told in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_a_trade_off_that_nothing_draws_from_or_that_is_none_is_an_error(sweep, idem, photos: Path) -> None:
+    assert "no effect" in idem("sweep", "-m", "codec=toy", "solver=mse", "tradeoff=0.5", photos).stderr
+    assert "0 to 1" in sweep("solver=cell", "tradeoff=1.5")[0].stderr
