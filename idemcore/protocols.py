@@ -140,8 +140,8 @@ class DiffusionGenerator(Generator):
     sigma_max: float
 
     warm_start: float = 1.5
-    """Where to start from a plain decode with noise, in multiples of its rms error. A prior that knows whole images,
-    not textures only, can repair more of them from further up."""
+    """Where to start from a plain decode with noise, given steps enough, in multiples of its rms error. A prior that
+    knows whole images, not textures only, can repair more of them from further up."""
 
     sigmas: Tensor | None = None
     """Float64 [T] ascending noise levels of a discrete DDPM, t = 0..T-1: sqrt((1 - abar_t) / abar_t) / 2; else None."""

@@ -70,6 +70,7 @@ def test_levels_of_colour_images_are_wider_by_the_root_of_three(prior: AdmGenera
     torch.testing.assert_close(prior.sigmas, math.sqrt(3) * noise_schedule("linear", 1000))
     assert (prior.sigma_min, prior.sigma_max) == (float(prior.sigmas[0]), float(prior.sigmas[-1]))
     assert prior.timestep(prior.sigmas).equal(torch.arange(1000.0))
+    assert prior.warm_start == pytest.approx(math.sqrt(3) * AdmGenerator.warm_start)
 
 
 def test_differences_between_channels_are_taken_for_noise(prior: AdmGenerator) -> None:

@@ -44,5 +44,15 @@ def test_cell_starts_where_the_codec_expects_its_error_to_be(world: SimpleNamesp
 def test_cell_starts_where_the_prior_says_unless_it_is_told(world: SimpleNamespace, tiled: bool) -> None:
     prior, cell = world.GaussianPrior(), world.BoxCell(world.scene())
     prior.warm_start = 4.0
-    ProjectAndRenoise(CellConfig(steps=4)).solve(cell, TiledDenoiser(prior) if tiled else prior, Noise([1, 2]))
+    ProjectAndRenoise(CellConfig(steps=6)).solve(cell, TiledDenoiser(prior) if tiled else prior, Noise([1, 2]))
     assert prior.calls[0] == pytest.approx(4.0 * cell.distortion[0].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("told", "expected"), [(0.0, 1.5), (4.0, 4.0)])
+def test_cell_starts_lower_with_few_steps_unless_it_is_told(
+    world: SimpleNamespace, told: float, expected: float
+) -> None:
+    prior, cell = world.GaussianPrior(), world.BoxCell(world.scene())
+    prior.warm_start = 4.0
+    ProjectAndRenoise(CellConfig(steps=2, start=told)).solve(cell, prior, Noise([1, 2]))
+    assert prior.calls[0] == pytest.approx(expected * cell.distortion[0].item(), rel=1e-5)

@@ -53,7 +53,7 @@ class AdmGenerator(DiffusionGenerator):
     """  # fmt: skip
 
     sigmas: Tensor
-    warm_start = 6.0  # measured on ddpm-faces64: docs/solvers.md
+    warm_start = 7.0  # measured on ddpm-faces64: docs/solvers.md
 
     def __init__(self, config: AdmConfig, runtime: Runtime) -> None:
         """Raises MissingError if the weights are not there, InputError if they are damaged or not an ADM UNet's."""
@@ -64,6 +64,7 @@ class AdmGenerator(DiffusionGenerator):
         self.sigmas = noise_schedule(config.schedule or said.schedule, config.steps or said.steps)
         if self.grey:
             self.sigmas = self.sigmas * math.sqrt(3)
+            self.warm_start = self.warm_start * math.sqrt(3)
         self.sigma_min, self.sigma_max = float(self.sigmas[0]), float(self.sigmas[-1])
         self.multiple, self.learned_variance = network.multiple, network.config.learn_sigma
         if runtime.dtype != torch.float32:

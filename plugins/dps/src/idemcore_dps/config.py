@@ -116,7 +116,7 @@ class CellConfig:
     """Project and renoise."""
 
     steps: int = 12  # denoiser passes
-    start: float = 0.0  # first noise level, in multiples of the codec's expected rms error; 0: as the prior says
+    start: float = 0.0  # first noise level, in multiples of the codec's expected rms error; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
     eta: float = 1.0  # share of ancestral noise: 0 is the deterministic flow, 1 the reverse diffusion
