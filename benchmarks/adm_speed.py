@@ -21,8 +21,8 @@ from common import save, table
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from idemcore.checkpoints import write_safetensors
 from idemcore.runtime import Runtime
+from idemcore.weights.checkpoints import write_safetensors
 from idemcore_ddpm.adm import AdmGenerator
 from idemcore_ddpm.adm_unet import AdmUNet, Stage
 from idemcore_ddpm.config import AdmConfig

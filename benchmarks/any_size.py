@@ -26,12 +26,13 @@ from common import SUFFIXES, save, table
 from PIL import Image
 from torch import Tensor
 
-from idemcore.certificates import certificate
-from idemcore.imageio import read_bytes, read_image, to_bytes, write_png
-from idemcore.pipeline import Decoder, open_bitstream
+from idemcore.io.images import read_bytes, read_image, to_bytes, write_png
+from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.codec import open_bitstream
+from idemcore.pipeline.decoder import Decoder
+from idemcore.pipeline.tiles import TiledDenoiser, chosen_tile
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
-from idemcore.tiles import TiledDenoiser, chosen_tile
 
 PART = (700, 1100)
 """Height and width of a photograph in the mosaic: such that none ends where a tile does."""

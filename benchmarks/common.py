@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idemcore.imageio import read_image, to_bytes
+from idemcore.io.images import read_image, to_bytes
 from idemcore.metrics.distance import Features, frechet, kernel
 from idemcore.metrics.features import extractor
 

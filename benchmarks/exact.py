@@ -13,9 +13,10 @@ from typing import Any
 from common import crops, mean, psnr, save, table
 from torch import Tensor
 
-from idemcore.config import parse_overrides
-from idemcore.imageio import read_image, to_float, write_png
-from idemcore.pipeline import Codec, Decoder
+from idemcore.io.images import read_image, to_float, write_png
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
+from idemcore.plugins.settings import parse_overrides
 
 QUALITIES = {"jpeg": [5, 10, 25, 50, 75, 90]}
 """Of the codecs that have more than the four of a bundled learned one."""

@@ -13,14 +13,14 @@ from common import distances, features, save, table
 from jpeg_quality import blurred
 from torch import Tensor
 
-from idemcore.config import parse_overrides
-from idemcore.imageio import to_float
+from idemcore.io.image_sets import squares
+from idemcore.io.images import to_float
 from idemcore.metrics.distance import Features
-from idemcore.pictures import squares
-from idemcore.plugins import import_target, load_catalogue
+from idemcore.pipeline.sample_prior import STEPS, Sampler, fitting_size
+from idemcore.plugins.catalogue import import_target, load_catalogue
+from idemcore.plugins.selection import choose
+from idemcore.plugins.settings import parse_overrides
 from idemcore.runtime import Runtime
-from idemcore.sampling import STEPS, Sampler, fitting_size
-from idemcore.selection import choose
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ import torch
 from common import crops, distances, features, mean, psnr, save, table
 from torch import Tensor
 
-from idemcore.imageio import to_float
-from idemcore.pipeline import Bitstream, Codec, Decoder
+from idemcore.io.images import to_float
+from idemcore.pipeline.codec import Bitstream, Codec
+from idemcore.pipeline.decoder import Decoder
 
 
 def blurred(image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import bjontegaard
 from common import crops, mean, psnr, save, table
 from torch import Tensor
 
-from idemcore.pipeline import Codec
+from idemcore.pipeline.codec import Codec
 
 JPEG = ("jpeg 4:2:0", "jpeg", {"subsampling": "4:2:0"}, [3, 5, 8, 10, 15, 20, 25, 30, 40, 50, 60, 75])
 LEARNED = [("elic", "elic", {}, [1, 2, 3, 4]), ("hyperprior", "hyperprior", {}, [1, 2, 3, 4])]

@@ -10,11 +10,12 @@ from typing import Any
 
 from common import table
 
-from idemcore.config import parse_overrides
-from idemcore.evaluation import Images, evaluate
+from idemcore.evaluate.evaluation import Images, evaluate
+from idemcore.io.image_sets import Frame
 from idemcore.metrics import Metric, Score, build
-from idemcore.pictures import Frame
-from idemcore.pipeline import Codec, Decoder
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
+from idemcore.plugins.settings import parse_overrides
 from idemcore.runtime import Runtime
 
 METRICS = (

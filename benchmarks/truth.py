@@ -12,7 +12,8 @@ from common import save, table
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, Decoder
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore.protocols import Solution
 from idemcore_toy.truth import TOUCHING, Figures, Truth
 

@@ -6,11 +6,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from idemcore.adapters.specs import ADAPTERS, adapter_for
 from idemcore.errors import UnsupportedCombination
-from idemcore.families import ADAPTERS, adapter_for
-from idemcore.plugins import Catalogue, load_catalogue
-from idemcore.registry import known_plugins
-from idemcore.selection import check_combination
+from idemcore.plugins.catalogue import Catalogue, load_catalogue
+from idemcore.plugins.registry import known_plugins
+from idemcore.plugins.selection import check_combination
 
 HEAD = """\
 # Which codec, generator and solver work together

@@ -12,9 +12,10 @@ import matplotlib
 import torch
 from torch import Tensor
 
-from idemcore.imageio import read_image, to_bytes
+from idemcore.io.images import read_image, to_bytes
 from idemcore.noise import Noise
-from idemcore.pipeline import Bitstream, Codec, Decoder
+from idemcore.pipeline.codec import Bitstream, Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore_toy.encoder import ToyEncoder
 from idemcore_toy.source import MixtureSource
 

@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 import combinations
-from idemcore.cards import Card, ModelFile, cards
+from idemcore.adapters.specs import ADAPTERS
 from idemcore.cli import main
-from idemcore.config import REQUIRED, describe
-from idemcore.families import ADAPTERS
-from idemcore.plugins import Catalogue, import_target, load_catalogue
-from idemcore.registry import known_plugins
+from idemcore.plugins.catalogue import Catalogue, import_target, load_catalogue
+from idemcore.plugins.registry import known_plugins
+from idemcore.plugins.settings import REQUIRED, describe
+from idemcore.weights.cards import Card, ModelFile, cards
 
 DOCS = Path(__file__).resolve().parent
 WRITTEN = "<!-- Written by `python docs/generate.py`: change what it is made of, then type that. -->"

@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 
 from blocks import ROOT, blocks, commands, pages
-from idemcore.plugins import Catalogue, Plugin, _specs_of, load_catalogue
+from idemcore.plugins.catalogue import Catalogue, Plugin, _specs_of, load_catalogue
 from idemcore.scaffold import names_of
 from idemcore.scaffold.writing import rendered
 

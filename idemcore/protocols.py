@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .metadata import Metadata
+    from .io.exif import Metadata
     from .noise import Noise
 
 
@@ -53,7 +53,7 @@ class Encoder(ABC):
 
     def metadata(self, stream: bytes) -> Metadata:
         """What a stream says of its picture beside the pixels: which way up it is, its colour profile."""
-        from .metadata import Metadata
+        from .io.exif import Metadata
 
         return Metadata()
 
@@ -115,7 +115,7 @@ class Cell(ABC):
 
         The default rounds projections of growing margin. Codecs with a better search override it.
         """
-        from .certify import snap_by_projection
+        from .pipeline.certify import snap_by_projection
 
         return snap_by_projection(self, x)
 

@@ -17,14 +17,15 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from idemcore import cards, models
 from idemcore.cli import main
+from idemcore.weights import cards
+from idemcore.weights import store as models
 
 Idem = Callable[..., Result]
 WriteCard = Callable[..., None]
 
 ADAPTER = """
-from idemcore.checkpoints import check_layout, modern_names
+from idemcore.weights.checkpoints import check_layout, modern_names
 
 def adapt(state):
     state = modern_names(state)

@@ -9,11 +9,12 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 import torch
 
-from idemcore import bench
-from idemcore.bench import Cost, CountingCell, Job, PeakMemory, measure, measure_alone
 from idemcore.errors import IdemError, UsageError
-from idemcore.imageio import read_image
-from idemcore.pipeline import Codec
+from idemcore.io.images import read_image
+from idemcore.observe import bench
+from idemcore.observe.bench import Cost, CountingCell, Job, measure, measure_alone
+from idemcore.observe.cost import PeakMemory
+from idemcore.pipeline.codec import Codec
 from idemcore.runtime import Runtime
 
 TOY = ("--codec", "toy", "--generator", "toy")

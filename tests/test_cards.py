@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from idemcore import cards, models
-from idemcore.cards import read_card
 from idemcore.errors import InputError
 from idemcore.hookspecs import Spec
-from idemcore.plugins import KINDS, load_catalogue
+from idemcore.plugins.catalogue import KINDS, load_catalogue
+from idemcore.weights import cards
+from idemcore.weights import store as models
+from idemcore.weights.cards import read_card
 
 Card = dict[str, object]
 WriteCard = Callable[..., None]

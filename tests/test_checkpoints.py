@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from idemcore.checkpoints import (
+from idemcore.errors import InputError, MissingError, UsageError
+from idemcore.weights.checkpoints import (
     check_layout,
     fill,
     fingerprint,
@@ -24,7 +25,6 @@ from idemcore.checkpoints import (
     read_state_dict,
     write_safetensors,
 )
-from idemcore.errors import InputError, MissingError, UsageError
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([0.5, -1.0])}
 SHAPES = {"a.weight": (2, 3), "a.bias": (2,)}
@@ -270,7 +270,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         Path(filename).write_bytes(b"half")
         raise OSError(28, "No space left on device", str(filename))
 
-    monkeypatch.setattr("idemcore.checkpoints.save_file", full)
+    monkeypatch.setattr("idemcore.weights.checkpoints.save_file", full)
     with pytest.raises(Exception, match="No space left"):
         write_safetensors(path, {"b": torch.zeros(1)}, {})
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
@@ -306,7 +306,7 @@ class Runs:
 LOADS_TWICE = """
 import sys
 from pathlib import Path
-from idemcore.checkpoints import read_state_dict
+from idemcore.weights.checkpoints import read_state_dict
 from idemcore.errors import InputError
 refused, sound = map(Path, sys.argv[1:])
 try:

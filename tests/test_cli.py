@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from idemcore.cli import main
-from idemcore.imageio import read_bytes
+from idemcore.io.images import read_bytes
 
 TOY = ("--codec", "toy", "--generator", "toy")
 
@@ -231,8 +231,8 @@ def test_doctor_prints_what_a_bug_report_needs_and_no_name(idem, tmp_path, monke
 
 def test_doctor_reads_weights_and_builds_nothing_else_but_the_self_test(idem, monkeypatch):
     monkeypatch.setattr("idemcore.cli.doctor._exact", lambda runtime: "byte-exact")
-    monkeypatch.setattr("idemcore.pipeline.Codec.build", lambda *_, **__: pytest.fail("built"))
-    monkeypatch.setattr("idemcore.pipeline.Decoder.build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr("idemcore.pipeline.codec.Codec.build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr("idemcore.pipeline.decoder.Decoder.build", lambda *_, **__: pytest.fail("built"))
     assert idem("doctor").exit_code == 0
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from idemcore.files import write_together
-from idemcore.imageio import decode_bytes
+from idemcore.io.files import write_together
+from idemcore.io.images import decode_bytes
 
 TOY = ("--generator", "toy", "--set", "solver.steps=2")
 
@@ -160,7 +160,7 @@ def test_interrupted_folder_leaves_whole_files_only(idem, photos, tmp_path, monk
         written.extend(files)
         write_together(files)
 
-    monkeypatch.setattr("idemcore.decoding.write_together", interrupted)
+    monkeypatch.setattr("idemcore.pipeline.decode_file.write_together", interrupted)
     result = idem("decode", photos, "-o", out, *TOY)
     assert result.exit_code == 130
     monkeypatch.undo()
@@ -173,14 +173,15 @@ def test_full_disk_ends_a_folder_at_once(idem, photos, tmp_path, monkeypatch):
     def full(files: dict[Path, bytes]) -> None:
         raise OSError(28, "No space left on device", str(next(iter(files))))
 
-    monkeypatch.setattr("idemcore.decoding.write_together", full)
+    monkeypatch.setattr("idemcore.pipeline.decode_file.write_together", full)
     result = idem("decode", photos, "-o", tmp_path / "restored", *TOY)
     assert result.exit_code == 1
     assert result.stderr.count("no space left") == 1
 
 
 def test_models_are_loaded_once_for_a_folder(idem, photos, tmp_path, monkeypatch):
-    from idemcore.pipeline import Codec, Decoder
+    from idemcore.pipeline.codec import Codec
+    from idemcore.pipeline.decoder import Decoder
 
     built: list[str] = []
     for kind, owner in (("codec", Codec), ("decoder", Decoder)):

@@ -95,7 +95,7 @@ def test_bit_flipped_idem(check, stream, tmp_path, position):
 
 
 def test_idem_of_an_unknown_model(check, tmp_path):
-    from idemcore.container import Container
+    from idemcore.pipeline.container import Container
 
     path = tmp_path / "other.idem"
     path.write_bytes(Container(b"\1\2\3\4", 8, 8, b"payload").pack())
@@ -222,7 +222,7 @@ def test_interrupt_leaves_nothing_half_written(idem, photo, tmp_path, monkeypatc
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("idemcore.runs.write_json", interrupted)
+    monkeypatch.setattr("idemcore.pipeline.run_image.write_json", interrupted)
     result = idem("run", photo, *TOY, "--out", tmp_path / "out")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
@@ -237,7 +237,7 @@ def test_failed_run_keeps_the_earlier_result(idem, photo, tmp_path, monkeypatch)
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "report.json")
 
-    monkeypatch.setattr("idemcore.runs.write_json", full)
+    monkeypatch.setattr("idemcore.pipeline.run_image.write_json", full)
     result = idem("run", photo, *TOY, "--seed", 1, "--out", out)
     assert result.exit_code == 1
     assert "no space left" in result.stderr
@@ -255,7 +255,7 @@ def test_interrupt_between_the_renames_keeps_the_earlier_result(idem, photo, tmp
             raise KeyboardInterrupt
         rename(source, target)
 
-    monkeypatch.setattr("idemcore.runs.os.replace", interrupted)
+    monkeypatch.setattr("idemcore.pipeline.run_image.os.replace", interrupted)
     assert idem("run", photo, *TOY, "--seed", 1, "--out", out).exit_code == 130
     assert renamed
     assert files(out) == before

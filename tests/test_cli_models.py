@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from idemcore import models
+from idemcore.weights import store as models
 
 State = dict[str, torch.Tensor]
 InCache = Callable[[], list[str]]

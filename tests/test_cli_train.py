@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from idemcore.hookspecs import RecipeSpec
-from idemcore.plugins import Catalogue, Plugin
+from idemcore.plugins.catalogue import Catalogue, Plugin
 
 RECIPE = """
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def recipe(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     spec = RecipeSpec("demo", "demo_recipe:train", "a recipe", "demo_recipe:Config")
     catalogue = Catalogue([Plugin("demo", "1", "ok", "", (("recipe", spec),))])
-    monkeypatch.setattr("idemcore.plugins.load_catalogue", lambda: catalogue)
+    monkeypatch.setattr("idemcore.plugins.catalogue.load_catalogue", lambda: catalogue)
     (tmp_path / "photos").mkdir()
 
 

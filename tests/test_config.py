@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idemcore.config import REQUIRED, Field, build_config, describe, load_config_file, parse_overrides
 from idemcore.errors import InputError, UsageError
+from idemcore.plugins.settings import REQUIRED, Field, build_config, describe, load_config_file, parse_overrides
 
 
 @dataclass

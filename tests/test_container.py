@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from idemcore.container import MAGIC, Container
 from idemcore.errors import BitstreamError, UsageError
-from idemcore.limits import MAX_PIXELS
+from idemcore.io.limits import MAX_PIXELS
+from idemcore.pipeline.container import MAGIC, Container
 
 
 @st.composite

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idemcore.curves import Curve, bd_metric, bd_rate, curve, find, overlap, paired, references
 from idemcore.errors import InputError, UsageError
+from idemcore.evaluate.curves import Curve, bd_metric, bd_rate, curve, find, overlap, paired, references
 from idemcore.metrics import Score
 
 ANCHOR = Curve("a", {"bpp": [0.1, 0.2, 0.4, 0.8], "psnr-rgb": [25.0, 27.5, 30.1, 33.0], "fd": [90.0, 70, 40, 20]})

@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from idemcore import evaluation
 from idemcore.errors import IdemError, UsageError
-from idemcore.evaluation import Images, evaluate, score_sets
-from idemcore.imageio import read_bytes, to_float
+from idemcore.evaluate import evaluation
+from idemcore.evaluate.evaluation import Images, evaluate, score_sets
+from idemcore.io.image_sets import Frame
+from idemcore.io.images import read_bytes, to_float
 from idemcore.metrics import Case, Metric, build
-from idemcore.pictures import Frame
-from idemcore.pipeline import Codec, Decoder
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore.runtime import Runtime
 
 CPU = Runtime.choose("cpu", "fp32")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from idemcore import files
 from idemcore.errors import IdemError, InputError, UsageError
-from idemcore.imageio import parse_background, read_bytes, read_image, to_bytes, to_float, write_png
+from idemcore.io import files
+from idemcore.io.images import parse_background, read_bytes, read_image, to_bytes, to_float, write_png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(PIXELS)

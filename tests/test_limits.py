@@ -11,12 +11,12 @@ import click
 import pytest
 from PIL import Image
 
-from idemcore import limits
 from idemcore.cli.group import LONGEST, explain, tell
 from idemcore.errors import InputError, UsageError
-from idemcore.files import parse_json, read_file, write_together
-from idemcore.imageio import decode_bytes
-from idemcore.pictures import pictures
+from idemcore.io import limits
+from idemcore.io.files import parse_json, read_file, write_together
+from idemcore.io.image_sets import pictures
+from idemcore.io.images import decode_bytes
 
 
 def png(width: int, height: int) -> bytes:

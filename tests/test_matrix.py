@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from idemcore.certificates import certificate
-from idemcore.checkpoints import write_safetensors
-from idemcore.config import describe
+from idemcore.adapters.specs import adapter_for
 from idemcore.errors import UnsupportedCombination
-from idemcore.families import adapter_for
 from idemcore.noise import Noise
-from idemcore.pipeline import Bitstream, Codec, Decoder
-from idemcore.plugins import import_target, load_catalogue
+from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.codec import Bitstream, Codec
+from idemcore.pipeline.decoder import Decoder
+from idemcore.plugins.catalogue import import_target, load_catalogue
+from idemcore.plugins.selection import choose, missing_capabilities, select
+from idemcore.plugins.settings import describe
 from idemcore.runtime import Runtime
-from idemcore.selection import choose, missing_capabilities, select
+from idemcore.weights.checkpoints import write_safetensors
 from idemcore_ddpm.adm_unet import AdmUNet, AdmUNetConfig
 from idemcore_ddpm.photo_unet import PhotoUNet
 from idemcore_stylegan.network import StyleGan, StyleGanConfig

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
 
-from idemcore.imageio import decode_bytes, png_bytes
-from idemcore.metadata import Metadata, turn, turn_back
+from idemcore.io.exif import Metadata, turn, turn_back
+from idemcore.io.images import decode_bytes, png_bytes
 
 
 def exif(orientation: int, order: str = "<") -> bytes:

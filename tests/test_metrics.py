@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from idemcore.imageio import to_bytes
+from idemcore.io.images import to_bytes
 from idemcore.metrics.distance import frechet, kernel
 from idemcore.metrics.features import extractor, patches
 

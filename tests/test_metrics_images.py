@@ -12,7 +12,7 @@ from scipy import stats
 from idemcore.errors import UsageError
 from idemcore.metrics import Case, ImageMetric, build, summarise
 from idemcore.metrics.specs import DEFAULT_METRICS, idem_metrics
-from idemcore.pipeline import Codec
+from idemcore.pipeline.codec import Codec
 from idemcore.runtime import Runtime
 
 CPU = Runtime.choose("cpu", "fp32")

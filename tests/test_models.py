@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 
-from idemcore import models
-from idemcore.checkpoints import read_safetensors
 from idemcore.errors import IdemError, InputError, IntegrityError, MissingError, UsageError
+from idemcore.weights import store as models
+from idemcore.weights.checkpoints import read_safetensors
 
 State = dict[str, torch.Tensor]
 InCache = Callable[[], list[str]]

@@ -7,9 +7,10 @@ import json
 import pytest
 import torch
 
-from idemcore.certificates import certificate
-from idemcore.imageio import read_bytes, read_image
-from idemcore.pipeline import Codec, Decoder
+from idemcore.io.images import read_bytes, read_image
+from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore.protocols import Step
 from idemcore.runtime import Runtime
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from idemcore.errors import InputError
-from idemcore.pictures import pictures, squares
-from idemcore.training import Crops
+from idemcore.io.image_sets import pictures, squares
+from idemcore.training.crops import Crops
 
 
 def png(width, height, colour):

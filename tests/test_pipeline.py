@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from idemcore.certificates import certificate, pixels_sha256
-from idemcore.certify import certify
-from idemcore.comparison import Panel, compare, zoom_box
 from idemcore.errors import BitstreamError, MissingError, UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
-from idemcore.imageio import read_bytes, read_image, to_float
-from idemcore.pipeline import Codec, Decoder, open_bitstream, plain_decode
-from idemcore.plugins import Catalogue, Plugin, load_catalogue
-from idemcore.runs import whole_folder
+from idemcore.io.images import read_bytes, read_image, to_float
+from idemcore.pipeline.certificate import certificate, pixels_sha256
+from idemcore.pipeline.certify import certify
+from idemcore.pipeline.codec import Codec, open_bitstream
+from idemcore.pipeline.decoder import Decoder, plain_decode
+from idemcore.pipeline.run_image import whole_folder
+from idemcore.pipeline.side_by_side import Panel, compare, zoom_box
+from idemcore.plugins.catalogue import Catalogue, Plugin, load_catalogue
+from idemcore.plugins.selection import check_combination, choose, select
 from idemcore.runtime import Runtime
-from idemcore.selection import check_combination, choose, select
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 
@@ -58,8 +59,8 @@ def test_reconstruction_is_in_the_cell_and_belongs_to_its_seed(bitstream, decode
 
 def test_a_device_has_solved_before_the_clock_is_read_and_certifying_begins(bitstream, decoder, monkeypatch):
     waited, order = [], []
-    monkeypatch.setattr("idemcore.pipeline.wait", lambda device: (waited.append(device), order.append("wait")))
-    monkeypatch.setattr("idemcore.pipeline.certify", lambda *a: (order.append("certify"), certify(*a))[1])
+    monkeypatch.setattr("idemcore.pipeline.decoder.wait", lambda device: (waited.append(device), order.append("wait")))
+    monkeypatch.setattr("idemcore.pipeline.decoder.certify", lambda *a: (order.append("certify"), certify(*a))[1])
     decoder.reconstruct(bitstream, callback=lambda step: order.append("step"))
     assert order == ["step", "step", "step", "wait", "certify"]
     assert waited == [CPU.device]

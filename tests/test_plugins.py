@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from idemcore import entries
 from idemcore.errors import MissingError, UsageError
 from idemcore.hookspecs import API_VERSION, ENTRY_POINT_GROUP
-from idemcore.plugins import KINDS, Catalogue, Plugin, import_target, load_catalogue
-from idemcore.registry import known_plugins
+from idemcore.plugins import entry_points as entries
+from idemcore.plugins.catalogue import KINDS, Catalogue, Plugin, import_target, load_catalogue
+from idemcore.plugins.registry import known_plugins
 
 Install = Callable[..., None]
 
@@ -308,14 +308,16 @@ def test_import_target_gives_the_object_or_the_reason(install: Install) -> None:
 
 def test_an_installed_distribution_is_found(tmp_path: Path, install: Install) -> None:
     install("demo-real", good("real"))
-    code = "from idemcore.plugins import load_catalogue; print(load_catalogue().resolve('codec', 'real').summary)"
+    code = (
+        "from idemcore.plugins.catalogue import load_catalogue as load; print(load().resolve('codec', 'real').summary)"
+    )
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.stdout == "one line\n", ran.stderr
 
 
 def test_listing_plugins_imports_no_torch() -> None:
     code = (
-        "import sys; from idemcore.plugins import load_catalogue; load_catalogue()\n"
+        "import sys; from idemcore.plugins.catalogue import load_catalogue; load_catalogue()\n"
         "print([m for m in ('torch', 'PIL', 'numpy', 'omegaconf', 'yaml') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -10,18 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from idemcore.adapters import DiffusionAsLatent, flow_levels
+from idemcore.adapters.diffusion_as_latent import DiffusionAsLatent
+from idemcore.adapters.flow import flow_levels
+from idemcore.adapters.specs import FlowConfig
 from idemcore.cli.sample import sample
 from idemcore.errors import UsageError
-from idemcore.families import FlowConfig
 from idemcore.hookspecs import GeneratorSpec
-from idemcore.imageio import read_bytes
+from idemcore.io.images import read_bytes
 from idemcore.noise import Noise, image_seed
-from idemcore.plugins import Catalogue, Plugin, import_target, load_catalogue
+from idemcore.pipeline.sample_prior import BATCH_PIXELS, GAP, SIZE, STEPS, Sampler, descend, fitting_size, grid
+from idemcore.plugins.catalogue import Catalogue, Plugin, import_target, load_catalogue
+from idemcore.plugins.selection import choose
 from idemcore.protocols import Generator, Step
 from idemcore.runtime import Runtime
-from idemcore.sampling import BATCH_PIXELS, GAP, SIZE, STEPS, Sampler, descend, fitting_size, grid
-from idemcore.selection import choose
 
 TINY = """
 import torch
@@ -50,7 +51,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     monkeypatch.syspath_prepend(tmp_path)
     spec = GeneratorSpec("tiny", "tiny_plugin:Tiny", "a latent generator", offers=frozenset({"latent"}))
     catalogue = Catalogue([Plugin("tiny", "1", "ok", "", (("generator", spec),))])
-    monkeypatch.setattr("idemcore.plugins.load_catalogue", lambda: catalogue)
+    monkeypatch.setattr("idemcore.plugins.catalogue.load_catalogue", lambda: catalogue)
     return catalogue
 
 

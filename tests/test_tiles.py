@@ -17,11 +17,12 @@ from torch import Tensor
 
 from idemcore.cli import main
 from idemcore.errors import IdemWarning, UnsupportedCombination, UsageError
-from idemcore.imageio import read_image
-from idemcore.pipeline import Codec, Decoder
+from idemcore.io.images import read_image
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
+from idemcore.pipeline.tiles import AUTO, TiledDenoiser, chosen_tile, fitted, least_tile, mirrored, tiled, windows
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
-from idemcore.tiles import AUTO, TiledDenoiser, chosen_tile, fitted, least_tile, mirrored, tiled, windows
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from idemcore.errors import MissingError
-from idemcore.filmstrip import GAP, FilmStrip, spread
-from idemcore.imageio import read_bytes
+from idemcore.io.images import read_bytes
+from idemcore.observe.filmstrip import GAP, FilmStrip, spread
+from idemcore.observe.trace import Trace, check_plots
 from idemcore.protocols import Step
-from idemcore.trace import Trace, check_plots
 
 TOY = ("--codec", "toy", "--generator", "toy", "--set", "solver.steps=5")
 
@@ -64,7 +64,7 @@ def test_decode_writes_them_beside_the_image(idem, photo, tmp_path):
 
 
 def test_without_matplotlib_a_trace_is_refused_before_anything_is_read(idem, tmp_path, monkeypatch):
-    monkeypatch.setattr("idemcore.trace.find_spec", lambda name: None)
+    monkeypatch.setattr("idemcore.observe.trace.find_spec", lambda name: None)
     for command in (("run", "absent.png"), ("decode", "absent.idem", "-o", tmp_path / "x.png")):
         result = idem(*command, "--trace")
         assert result.exit_code == 4

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from idemcore.errors import IdemError, InputError
-from idemcore.training import Crops, Training, process_settings
+from idemcore.training.crops import Crops
+from idemcore.training.loop import Training, process_settings
 
 
 def save(path: Path, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -125,7 +126,7 @@ class Countdown(Training):
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step takes one second."""
     seconds = iter(range(10**6))
-    monkeypatch.setattr("idemcore.training.time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr("idemcore.training.loop.time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
 
 
 @pytest.mark.usefixtures("clock")

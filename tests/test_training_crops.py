@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from idemcore import training
 from idemcore.errors import IdemError, InputError
-from idemcore.training import Crops, Training, process_settings
+from idemcore.training import loop as training
+from idemcore.training.crops import Crops
+from idemcore.training.loop import Training, process_settings
 
 
 @pytest.fixture

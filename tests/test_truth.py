@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, Decoder
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore_toy.truth import Figures, Truth
 
 COUNT, SIDE = 32, 16

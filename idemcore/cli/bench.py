@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ..errors import UsageError
-from ..selection import DEFAULT_GENERATOR
+from ..plugins.selection import DEFAULT_GENERATOR
 from .options import codec_options, json_option, runtime_options
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
-    from ..plugins import Catalogue
+    from ..plugins.catalogue import Catalogue
 
 REFERENCE = "dps"
 COUNTS = ("passes", "backwards", "codec_calls", "codec_gradients", "projections")
@@ -56,8 +56,8 @@ def bench(
 
     Scopes of --set are codec, generator, adapter and the solvers' names.
     """
-    from ..config import parse_overrides
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
+    from ..plugins.settings import parse_overrides
 
     catalogue = load_catalogue()
     names = _listed(solvers) if solvers else _fitting(catalogue, codec, generator)
@@ -69,7 +69,7 @@ def bench(
         raise UsageError("--set adapter... has no effect: no adapter is used.", "`idem generators info` shows where.")
     reference = REFERENCE if REFERENCE in names else names[0]
 
-    from ..bench import Job, measure_alone
+    from ..observe.bench import Job, measure_alone
 
     rows: dict[str, dict[str, Any]] = {}
     for name, (settings, adapter) in plans.items():
@@ -96,7 +96,7 @@ def _listed(solvers: str) -> list[str]:
 
 def _fitting(catalogue: Catalogue, codec: str, generator: str) -> list[str]:
     """Every solver that works with the two, natively or by adapter."""
-    from ..selection import missing_capabilities
+    from ..plugins.selection import missing_capabilities
 
     encoder = cast("EncoderSpec", catalogue.resolve("codec", codec))
     prior = cast("GeneratorSpec", catalogue.resolve("generator", generator))
@@ -111,10 +111,10 @@ def _plan(
 
     Raises UsageError, also for three that cannot work together.
     """
-    from ..config import describe
-    from ..families import adapter_for
-    from ..plugins import import_target
-    from ..selection import select
+    from ..adapters.specs import adapter_for
+    from ..plugins.catalogue import import_target
+    from ..plugins.selection import select
+    from ..plugins.settings import describe
 
     spec = catalogue.resolve("solver", solver)
     has_steps = spec.config and any(field.name == "steps" for field in describe(import_target(spec.config)))

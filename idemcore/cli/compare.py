@@ -11,7 +11,7 @@ from .options import json_option
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from ..curves import Curve
+    from ..evaluate.curves import Curve
 
 
 @click.command()
@@ -26,7 +26,7 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
     Where both files hold the same images at the same settings of one codec, paired differences as well, with 95 %
     intervals: far narrower than those of the two means.
     """
-    from ..curves import find, overlap
+    from ..evaluate.curves import find, overlap
     from .eval import listed
 
     first, second = find(anchor), find(test)
@@ -55,7 +55,7 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
 
 
 def _differences(anchor: Curve, test: Curve, name: str) -> dict[str, Any]:
-    from ..curves import bd_metric, bd_rate, paired
+    from ..evaluate.curves import bd_metric, bd_rate, paired
 
     metric, lower = name.removesuffix("-rgb"), falls(name)
     rate, gain = bd_rate(anchor, test, name, lower), bd_metric(anchor, test, name)
@@ -66,7 +66,7 @@ def _differences(anchor: Curve, test: Curve, name: str) -> dict[str, Any]:
 
 def falls(key: str) -> bool:
     """Does the metric of this key get better downwards? False for one that no plugin knows."""
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
 
     base = key.partition(":")[0]
     return any(getattr(spec, "direction", "") == "lower" and base in (spec.name, getattr(spec, "key", ""))

@@ -23,7 +23,7 @@ from .output import check_suffix, moved, print_json, print_record, yes
 from .recording import Recorder, recording_options
 
 if TYPE_CHECKING:
-    from ..decoding import Decoded, Decoding
+    from ..pipeline.decode_file import Decoded, Decoding
 
 
 @click.command()
@@ -72,8 +72,8 @@ def decode(
 
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """
-    from ..plugins import load_catalogue
-    from ..selection import choose
+    from ..plugins.catalogue import load_catalogue
+    from ..plugins.selection import choose
 
     if mse and tradeoff != 1:
         raise UsageError("--mse and --tradeoff exclude each other.", "--tradeoff 0 is g(y) moved into the cell.")
@@ -88,7 +88,7 @@ def decode(
     priors = (choose(catalogue, "generator", generator, settings.get("generator")),
               choose(catalogue, "solver", solver, settings.get("solver")))  # fmt: skip
 
-    from ..decoding import Decoding
+    from ..pipeline.decode_file import Decoding
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision, tile)
@@ -114,8 +114,8 @@ def _decode_file(
     as_json: bool,
     require_exact: bool,
 ) -> None:
-    from ..decoding import check_rewritable
-    from ..selection import check_combination
+    from ..pipeline.decode_file import check_rewritable
+    from ..plugins.selection import check_combination
 
     bitstream = decoding.open(file)
     if jpeg:
@@ -150,7 +150,7 @@ def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:
 
 
 def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], as_json: bool) -> None:
-    from ..decoding import CERTIFICATE, beside
+    from ..pipeline.decode_file import CERTIFICATE, beside
 
     if as_json:
         print_json(facts(decoded, output, jpeg))

@@ -19,9 +19,9 @@ from .options import json_option, runtime_options
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from ..cards import Card
-    from ..plugins import Catalogue
+    from ..plugins.catalogue import Catalogue
     from ..runtime import Runtime
+    from ..weights.cards import Card
 
 Check = tuple[str, str, str]
 """What was checked; `ok`, `note` or `bad`; what was found."""
@@ -42,7 +42,7 @@ def doctor(device: str, precision: str, as_json: bool) -> int:
     A `note` is worth knowing but breaks nothing, such as the weights of a prior that you have not brought yet. Paste
     all that it prints into a bug report: it names no person and no file of yours.
     """
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
     from ..runtime import Runtime
 
     catalogue = load_catalogue()
@@ -83,8 +83,8 @@ def _plugins(catalogue: Catalogue) -> Iterator[Check]:
 
 def _weights(catalogue: Catalogue) -> Iterator[Check]:
     """The hash of every file of weights that is here; only those of the default prior must be."""
-    from ..cards import cards
-    from ..selection import DEFAULT_GENERATOR
+    from ..plugins.selection import DEFAULT_GENERATOR
+    from ..weights.cards import cards
 
     try:
         known = cards()
@@ -99,7 +99,7 @@ def _weights(catalogue: Catalogue) -> Iterator[Check]:
 
 def _verified(card: Card) -> str:
     """What is right about its files. Raises MissingError or IntegrityError, which say what to type."""
-    from ..models import remedy, verify
+    from ..weights.store import remedy, verify
 
     states = {file: verify(file) for file in card.files}
     if damaged := [file for file, state in states.items() if state == "damaged"]:
@@ -116,7 +116,7 @@ def _verified(card: Card) -> str:
 
 def _places() -> Iterator[Check]:
     """Where weights and results are written."""
-    from ..models import cache_folder
+    from ..weights.store import cache_folder
 
     yield "cache", *_place(cache_folder(), str(cache_folder()))
     yield "this folder", *_place(Path.cwd(), "where results go")
@@ -163,7 +163,8 @@ def _self_test(runtime: Runtime) -> Check:
 def _exact(runtime: Runtime) -> str:
     import torch
 
-    from ..pipeline import Codec, Decoder
+    from ..pipeline.codec import Codec
+    from ..pipeline.decoder import Decoder
 
     ramp = torch.linspace(0, 1, 16 * 16).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
     if not Decoder.build(runtime=runtime).reconstruct(Codec.build(runtime=runtime).encode(ramp)).exact:

@@ -39,15 +39,15 @@ def encode(
     as_json: bool,
 ) -> None:
     """Encode IMAGE: an ordinary .jpg with codec jpeg, an .idem file with others."""
-    from ..plugins import load_catalogue
-    from ..selection import choose
+    from ..plugins.catalogue import load_catalogue
+    from ..plugins.selection import choose
 
     settings = gather_settings(overrides, config_file, quality)
     part = choose(load_catalogue(), "codec", codec, settings.get("codec"))
 
-    from ..files import atomic_write
-    from ..imageio import parse_background, read_image
-    from ..pipeline import Codec
+    from ..io.files import atomic_write
+    from ..io.images import parse_background, read_image
+    from ..pipeline.codec import Codec
     from ..runtime import Runtime
 
     built = Codec.build(part, Runtime.choose(device, precision))

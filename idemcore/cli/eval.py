@@ -13,19 +13,19 @@ import click
 
 from ..errors import EXIT_FAILED, EXIT_OK, UsageError
 from ..metrics.specs import DEFAULT_METRICS
-from ..selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
+from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
 from .group import tell
 from .options import gather_settings, images_options, json_option, runtime_options, settings_options
 from .output import print_json, print_table, say, solver_progress
 
 if TYPE_CHECKING:
-    from ..curves import Curve
-    from ..evaluation import Evaluation, Images
+    from ..evaluate.curves import Curve
+    from ..evaluate.evaluation import Evaluation, Images
     from ..metrics import Metric
-    from ..plugins import Catalogue
+    from ..plugins.catalogue import Catalogue
+    from ..plugins.selection import Settings
     from ..protocols import Callback
     from ..runtime import Runtime
-    from ..selection import Settings
     from ..sweep.identity import Configuration
 
 
@@ -99,7 +99,7 @@ def evaluate_(
     CompressAI's format, with `intervals`, `rows` of single images, `missing` and `meta` beside.
     """
     from ..metrics.building import find
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     settings = gather_settings(overrides, config_file)
@@ -108,9 +108,9 @@ def evaluate_(
     for name in wanted:
         find(catalogue, name)
 
-    from ..evaluation import Images
+    from ..evaluate.evaluation import Images
+    from ..io.image_sets import Frame
     from ..metrics import build
-    from ..pictures import Frame
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision)
@@ -185,11 +185,12 @@ def _curve(
     batch: int,
 ) -> tuple[Curve, set[str]]:
     """The curve of a solver, and the images that failed at any of its points."""
-    from ..curves import curve
-    from ..evaluation import evaluate, known
-    from ..pipeline import Codec, Decoder
-    from ..plugins import load_catalogue
-    from ..selection import choose
+    from ..evaluate.curves import curve
+    from ..evaluate.evaluation import evaluate, known
+    from ..pipeline.codec import Codec
+    from ..pipeline.decoder import Decoder
+    from ..plugins.catalogue import load_catalogue
+    from ..plugins.selection import choose
 
     first = plan[0]
     prior = first.generator or choose(load_catalogue(), "generator", DEFAULT_GENERATOR)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..files import read_file
+from ..io.files import read_file
 from .decode import facts, not_exact
 from .group import exit_code, tell
 from .output import print_json, print_record, say
@@ -22,7 +22,7 @@ from .recording import Recorder
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from ..decoding import Decoding
+    from ..pipeline.decode_file import Decoding
     from ..protocols import Callback, Step
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".idem"}

@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError, IdemWarning
-from ..files import PATH_ERRORS
-from ..signals import stoppable
+from ..io.files import PATH_ERRORS
+from ..io.signals import stoppable
 
 LONGEST = 4000
 """Characters of an error: it may quote what somebody wrote into a file."""

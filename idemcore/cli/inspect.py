@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from ..files import parse_json
+from ..io.files import parse_json
 from .options import json_option
 from .output import moved, print_json, print_record, yes
 
@@ -20,7 +20,7 @@ Facts = dict[str, Any]
 @json_option
 def inspect(file: str, as_json: bool) -> None:
     """Describe FILE, a bitstream (.jpg, .idem) or a certificate (.json)."""
-    from ..files import read_file
+    from ..io.files import read_file
 
     data = read_file(Path(file))
     facts, text = described(data, file) if data[:1] == b"{" else told(_bitstream(data, file))
@@ -45,7 +45,7 @@ def told(facts: Facts) -> tuple[Facts, dict[str, str]]:
 
 
 def _bitstream(data: bytes, file: str) -> Facts:
-    from ..pipeline import open_bitstream
+    from ..pipeline.codec import open_bitstream
     from ..runtime import Runtime
 
     opened = open_bitstream(data, file, Runtime.choose("cpu", "fp32"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..families import families
+from ..adapters.specs import families
 from ..hookspecs import CAPABILITIES, GeneratorSpec, Spec
 from .options import json_option
 from .output import print_json, print_record, print_table
@@ -22,7 +22,7 @@ def _group(kind: str, plural: str, scope: str) -> click.Group:
     @group.command("list", help=f"Every {kind}, with the plugin that provides it.")
     @json_option
     def list_(as_json: bool) -> None:
-        from ..plugins import load_catalogue
+        from ..plugins.catalogue import load_catalogue
 
         found = load_catalogue().specs(kind)
         if as_json:
@@ -34,7 +34,7 @@ def _group(kind: str, plural: str, scope: str) -> click.Group:
     @click.argument("name")
     @json_option
     def info(name: str, as_json: bool) -> None:
-        from ..plugins import load_catalogue
+        from ..plugins.catalogue import load_catalogue
 
         catalogue = load_catalogue()
         spec = catalogue.resolve(kind, name)
@@ -86,8 +86,8 @@ def _print_settings(scope: str, settings: list[dict[str, Any]]) -> None:
 
 
 def _settings(spec: Spec) -> list[dict[str, Any]]:
-    from ..config import describe
-    from ..plugins import import_target
+    from ..plugins.catalogue import import_target
+    from ..plugins.settings import describe
 
     if not spec.config:
         return []

@@ -15,8 +15,8 @@ from .options import json_option
 from .output import print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
-    from ..cards import ModelFile
-    from ..download import Progress
+    from ..weights.cards import ModelFile
+    from ..weights.download import Progress
 
 
 @click.group(invoke_without_command=True)
@@ -34,7 +34,7 @@ def models(context: click.Context) -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """Every file of weights with its state: bundled, here, missing or damaged."""
-    from ..cards import cards
+    from ..weights.cards import cards
 
     found = [(card, file) for card in cards() for file in card.files]
     if as_json:
@@ -49,8 +49,8 @@ def list_(as_json: bool) -> None:
 @json_option
 def info(name: str, as_json: bool) -> None:
     """A model card, or what it says of one file: source, licence, layout, training, citation."""
-    from ..cards import cards
-    from ..models import find
+    from ..weights.cards import cards
+    from ..weights.store import find
 
     files = find(name)
     card = next(card for card in cards() if card.name == files[0].card)
@@ -77,7 +77,7 @@ def pull(name: str, as_json: bool) -> None:
 
     Called again after an interruption, it goes on where it was. What is here and sound is left as it is.
     """
-    from .. import models as weights
+    from ..weights import store as weights
 
     for file in weights.find(name):
         if file.url:
@@ -93,7 +93,7 @@ def pull(name: str, as_json: bool) -> None:
 @json_option
 def import_(name: str, path: str, as_json: bool) -> None:
     """Check and store weights from a local FILE (.safetensors, .pt, .pth.tar, .pkl); FILE itself is left as it is."""
-    from .. import models as weights
+    from ..weights import store as weights
 
     file = weights.find_one(name)
     published = weights.import_file(file, Path(path))
@@ -110,8 +110,8 @@ def verify(names: tuple[str, ...], as_json: bool) -> int:
 
     NAME is a card or a file; without one, all that are here.
     """
-    from .. import models as weights
-    from ..cards import cards
+    from ..weights import store as weights
+    from ..weights.cards import cards
 
     named = [file for name in names for file in weights.find(name)]
     files = named or [file for card in cards() for file in card.files if weights.state(file) != "missing"]
@@ -132,7 +132,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> int:
 @json_option
 def path(name: str, as_json: bool) -> None:
     """Where a file of weights is, for other programs. Exit 4 if it is missing."""
-    from ..models import stored
+    from ..weights.store import stored
 
     found = stored(name)
     if as_json:
@@ -142,13 +142,13 @@ def path(name: str, as_json: bool) -> None:
 
 
 def _state(file: ModelFile) -> str:
-    from ..models import state
+    from ..weights.store import state
 
     return state(file)
 
 
 def _facts(file: ModelFile) -> dict[str, Any]:
-    from ..models import location
+    from ..weights.store import location
 
     where = location(file)
     return {

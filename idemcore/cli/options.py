@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
+from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,7 +70,7 @@ def gather_settings(
     overrides: tuple[str, ...], config_file: str | None, quality: int | None = None
 ) -> dict[str, dict[str, Any]]:
     """Settings by scope: the file's, then --quality, then --set; later ones win."""
-    from ..config import load_config_file, parse_overrides
+    from ..plugins.settings import load_config_file, parse_overrides
 
     layers = [load_config_file(config_file)] if config_file else []
     if quality is not None:

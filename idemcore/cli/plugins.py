@@ -14,7 +14,7 @@ from .options import json_option
 from .output import print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
-    from ..plugins import Catalogue, Plugin
+    from ..plugins.catalogue import Catalogue, Plugin
     from ..testing import Result
 
 
@@ -31,7 +31,7 @@ def plugins(context: click.Context) -> None:
 @json_option
 def list_(as_json: bool, strict: bool = False) -> int:
     """Every plugin with its state: ok, broken, incompatible or disabled."""
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue(strict=False)
     found = [_facts(catalogue, plugin) for plugin in catalogue.plugins]
@@ -49,7 +49,7 @@ def list_(as_json: bool, strict: bool = False) -> int:
 @json_option
 def info(name: str, as_json: bool) -> None:
     """One plugin: state, reason, and all that it provides."""
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue(strict=False)
     facts = _facts(catalogue, catalogue.plugin(name))
@@ -71,7 +71,7 @@ def info(name: str, as_json: bool) -> None:
 @json_option
 def new(name: str, kind: str, out: str | None, as_json: bool) -> None:
     """Write a new plugin: a small one that works, with tests, to put your own in its place."""
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
     from ..scaffold.naming import names_of
     from ..scaffold.writing import write_plugin
 
@@ -104,7 +104,7 @@ def check(name: str, overrides: tuple[str, ...], as_json: bool) -> int:
 
     What is declared as an expected failure counts as no fault, unless it holds after all.
     """
-    from ..config import parse_overrides
+    from ..plugins.settings import parse_overrides
     from ..testing import subjects_of
     from ..testing.checking import checked
     from ..testing.law import KINDS

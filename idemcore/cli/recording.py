@@ -12,14 +12,14 @@ from .options import together
 from .output import solver_progress
 
 if TYPE_CHECKING:
-    from ..filmstrip import FilmStrip
+    from ..observe.filmstrip import FilmStrip
+    from ..observe.trace import Trace
     from ..protocols import Callback, Step
-    from ..trace import Trace
 
 
 def _check_plots(_: click.Context, __: click.Parameter, wanted: bool) -> bool:
     """At once, not after the solve that was to be plotted."""
-    from ..trace import check_plots
+    from ..observe.trace import check_plots
 
     if wanted:
         check_plots()
@@ -59,8 +59,8 @@ class Recorder:
 
         `title` is the plot's; `tag` goes into the names of the files, before the suffix.
         """
-        from ..filmstrip import FilmStrip
-        from ..trace import Trace
+        from ..observe.filmstrip import FilmStrip
+        from ..observe.trace import Trace
 
         trace, film = Trace() if self.trace else None, FilmStrip(self.frames) if self.frames else None
         with self.progress(description) as progress:
@@ -87,6 +87,6 @@ def _trace_files(trace: Trace, title: str, tag: str) -> dict[str, bytes]:
 
 
 def _film_file(film: FilmStrip, tag: str) -> dict[str, bytes]:
-    from ..imageio import png_bytes
+    from ..io.images import png_bytes
 
     return {f"steps{tag}.png": png_bytes(film.image())}

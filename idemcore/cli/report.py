@@ -117,7 +117,7 @@ def _export(summary: Summary, kind: str, output: str | None, as_json: bool) -> l
     """Writes tables or curves; returns the files, none if all went to stdout."""
     import json
 
-    from ..files import atomic_write
+    from ..io.files import atomic_write
     from ..report.exports import compressai, csv_text, markdown
 
     if kind == "compressai":

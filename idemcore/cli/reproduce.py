@@ -68,7 +68,7 @@ def reproduce(
     was.
     FOLDER holds experiments of your own; see docs/paper.md. Exit 5 if runs failed.
     """
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
     from ..reproduce.experiments import load_experiments, studies
 
     experiments = load_experiments("paper" if name == "list" else name)
@@ -179,7 +179,7 @@ def _workers(device: str, engine: str) -> list[str]:
 
 def _shipped() -> list[str]:
     """The photograph that a checkout holds. Raises UsageError for an installation, which has none."""
-    from ..registry import registry_folder
+    from ..plugins.registry import registry_folder
 
     photo = registry_folder().parent / "examples" / "photo.png"
     if not photo.is_file():

@@ -72,16 +72,17 @@ def run(
     certificate.json and report.json; with --samples, reconstruction-1.png and so on; with --trace, trace.jsonl and
     trace.png; with --save-steps, steps.png. An image that fails does not stop the others.
     """
-    from ..plugins import load_catalogue
-    from ..selection import select
+    from ..plugins.catalogue import load_catalogue
+    from ..plugins.selection import select
 
     folders = _folders(images, Path(out))
     settings = gather_settings(overrides, config_file, quality)
     selection = select(load_catalogue(), codec, generator, solver, settings)
 
-    from ..imageio import parse_background
-    from ..pipeline import Codec, Decoder
-    from ..runs import check_replaceable, run_image, tags
+    from ..io.images import parse_background
+    from ..pipeline.codec import Codec
+    from ..pipeline.decoder import Decoder
+    from ..pipeline.run_image import check_replaceable, run_image, tags
     from ..runtime import Runtime
 
     colour = parse_background(background) if background else None

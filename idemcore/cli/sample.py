@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ..selection import DEFAULT_GENERATOR
+from ..plugins.selection import DEFAULT_GENERATOR
 from .options import json_option, runtime_options
 from .output import check_suffix, print_json, print_record, solver_progress
 
 if TYPE_CHECKING:
     from ..hookspecs import GeneratorSpec
-    from ..plugins import Catalogue
-    from ..sampling import Sampler
-    from ..selection import Part
+    from ..pipeline.sample_prior import Sampler
+    from ..plugins.catalogue import Catalogue
+    from ..plugins.selection import Part
 
 SCOPES = ("generator",)
 
@@ -62,16 +62,16 @@ def sample(
 
     Image i depends on the seed and on i only: neither on how many are drawn nor on --batch.
     """
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
 
     _check_outputs(output, columns, separate)
     wanted = _parse_size(size) if size else None
     part = _choose(load_catalogue(), generator, overrides, config_file)
     _check_flow(part.spec, {"--steps": steps, "--eta": eta})
 
-    from ..plugins import import_target
+    from ..pipeline.sample_prior import STEPS, Sampler, fitting_size
+    from ..plugins.catalogue import import_target
     from ..runtime import Runtime
-    from ..sampling import STEPS, Sampler, fitting_size
 
     runtime = Runtime.choose(device, precision)
     built = import_target(part.spec.target)(part.config, runtime)
@@ -97,7 +97,7 @@ def _check_outputs(output: str | None, columns: int | None, separate: str | None
         if not (folder := Path(output).parent).is_dir():
             raise UsageError(f"Cannot write {output}: there is no folder {folder}.", f"Type: mkdir -p {folder}")
     if separate:
-        from ..runs import check_replaceable
+        from ..pipeline.run_image import check_replaceable
 
         try:
             check_replaceable(Path(separate))
@@ -117,8 +117,8 @@ def _parse_size(text: str) -> tuple[int, int]:
 def _choose(
     catalogue: Catalogue, generator: str, overrides: tuple[str, ...], config_file: str | None
 ) -> Part[GeneratorSpec]:
-    from ..config import load_config_file, parse_overrides
-    from ..selection import choose
+    from ..plugins.selection import choose
+    from ..plugins.settings import load_config_file, parse_overrides
 
     values = load_config_file(config_file, SCOPES).get("generator", {}) if config_file else {}
     return choose(catalogue, "generator", generator, values | parse_overrides(overrides, SCOPES).get("generator", {}))
@@ -158,9 +158,10 @@ def _draw(
     """Draws and writes what `report` tells, to which it adds `seconds`."""
     import torch
 
-    from ..imageio import write_png
-    from ..runs import REPORT, whole_folder, write_json
-    from ..sampling import grid
+    from ..io.files import write_json
+    from ..io.images import write_png
+    from ..pipeline.run_image import REPORT, whole_folder
+    from ..pipeline.sample_prior import grid
 
     begin, kept = time.perf_counter(), []
     place = whole_folder(Path(separate)) if separate else nullcontext()

@@ -19,7 +19,7 @@ from .options import images_options, json_option, runtime_options
 from .output import print_json, print_record, say
 
 if TYPE_CHECKING:
-    from ..plugins import Catalogue
+    from ..plugins.catalogue import Catalogue
     from ..sweep.engine import Engine
     from ..sweep.grid import Definition
     from ..sweep.run import Counts, Plan
@@ -83,7 +83,7 @@ def sweep(
     definition = replace(definition, **chosen, limit=limit or definition.limit)
 
     from ..metrics.building import find
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     for name in definition.metrics:
@@ -122,14 +122,14 @@ def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[s
 
 
 def _overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
-    from ..config import SCOPES, parse_overrides
+    from ..plugins.settings import SCOPES, parse_overrides
 
     return parse_overrides(overrides, (*SCOPES, "engine"))
 
 
 def overridden(overrides: Sequence[str]) -> dict[str, Any]:
     """What `--set` fixes in every run, by key. Raises UsageError."""
-    from ..config import SCOPES
+    from ..plugins.settings import SCOPES
 
     values = _overrides(overrides)
     return {f"{scope}.{key}": value for scope in SCOPES for key, value in values.get(scope, {}).items()}
@@ -137,8 +137,8 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
 
 def build_engine(catalogue: Catalogue, name: str, overrides: Sequence[str]) -> Engine:
     """With what `--set engine.KEY=VALUE` says. Raises UsageError, MissingError."""
-    from ..plugins import import_target
-    from ..selection import configure
+    from ..plugins.catalogue import import_target
+    from ..plugins.selection import configure
 
     spec = catalogue.resolve("engine", name)
     config = configure(spec, _overrides(overrides).get("engine", {}), "engine")

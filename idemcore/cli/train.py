@@ -45,9 +45,9 @@ def train(
 
     Called again with the same --out, it goes on from the last checkpoint.
     """
-    from ..config import load_config_file, parse_overrides
-    from ..plugins import import_target, load_catalogue
-    from ..selection import configure
+    from ..plugins.catalogue import import_target, load_catalogue
+    from ..plugins.selection import configure
+    from ..plugins.settings import load_config_file, parse_overrides
 
     values = load_config_file(config_file, ("train",)).get("train", {}) if config_file else {}
     values |= {"minutes": minutes} if minutes is not None else {}

@@ -15,8 +15,8 @@ from .output import print_json, print_record, yes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..imageio import Colour
-    from ..pipeline import Bitstream
+    from ..io.images import Colour
+    from ..pipeline.codec import Bitstream
 
 
 @click.command()
@@ -32,9 +32,9 @@ def verify(image: str, bitstream: str, background: str | None, device: str, prec
     with its own tables and sampling. IMAGE's pixels are taken as they are stored; then turned back if BITSTREAM's EXIF
     says that its picture lies on its side; then as `idem encode` would take them: upright, in sRGB.
     """
-    from ..files import read_file
-    from ..imageio import parse_background
-    from ..pipeline import open_bitstream
+    from ..io.files import read_file
+    from ..io.images import parse_background
+    from ..pipeline.codec import open_bitstream
     from ..runtime import Runtime
 
     opened = open_bitstream(read_file(Path(bitstream)), bitstream, Runtime.choose(device, precision))
@@ -62,9 +62,9 @@ def verify(image: str, bitstream: str, background: str | None, device: str, prec
 
 def _readings(image: str, opened: Bitstream, background: Colour | None) -> Iterator[Tensor]:
     """The pixels of an image file that may be meant, uint8 [1,3,H,W], none of them twice."""
-    from ..files import read_file
-    from ..imageio import decode_bytes
-    from ..metadata import turn_back
+    from ..io.exif import turn_back
+    from ..io.files import read_file
+    from ..io.images import decode_bytes
 
     data = read_file(Path(image))
     stored = decode_bytes(data, image, background, as_stored=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..imageio import to_bytes
+from ..io.images import to_bytes
 from ..protocols import Cell
 from .calibration import rounding_noise
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import BitstreamError, InputError
-from ..imageio import to_bytes
+from ..io.images import to_bytes
+from ..pipeline.tiles import chosen_tile, tiled, windows
 from ..protocols import Encoder
 from ..runtime import Runtime, full_float32
-from ..tiles import chosen_tile, tiled, windows
 from .cell import LatentCell
 from .coding import EntropyCoder, Latents, RangeCoder, rounder, walk
 from .config import LearnedConfig

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from ..checkpoints import check_layout, shapes_of
 from ..errors import InputError
+from ..weights.checkpoints import check_layout, shapes_of
 from .model import LatentModel
 
 DERIVED = re.compile(

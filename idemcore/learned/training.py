@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files import atomic_write
-from ..training import Crops, Progress, Training, autocast, process_settings
+from ..io.files import atomic_write
+from ..training.crops import Crops
+from ..training.loop import Progress, Training, autocast, process_settings
 from .calibration import calibrate, error_ratio
 from .config import CodecTrainConfig
 from .klt import start_from_klt

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..checkpoints import fill, read_safetensors
 from ..errors import InputError, IntegrityError, MissingError, UsageError
-from ..models import cache_folder, find, stored
+from ..weights.checkpoints import fill, read_safetensors
+from ..weights.store import cache_folder, find, stored
 from .model import LatentModel
 
 ID_BYTES = 4

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import MissingError, UsageError
 from ..hookspecs import MetricSpec
-from ..plugins import Catalogue, import_target, load_catalogue
-from ..selection import configure
+from ..plugins.catalogue import Catalogue, import_target, load_catalogue
+from ..plugins.selection import configure
 from .protocol import Metric
 
 if TYPE_CHECKING:

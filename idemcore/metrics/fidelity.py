@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..imageio import to_bytes
+from ..io.images import to_bytes
 from .protocol import Case, ImageMetric
 from .rates import undefined
 

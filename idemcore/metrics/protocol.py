@@ -79,7 +79,7 @@ class Case:
             return None
         import torch
 
-        from ..imageio import to_float
+        from ..io.images import to_float
 
         try:
             with torch.no_grad():

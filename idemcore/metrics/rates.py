@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..imageio import to_bytes
+from ..io.images import to_bytes
 from .protocol import Case, ImageMetric
 
 

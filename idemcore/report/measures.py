@@ -108,6 +108,6 @@ def digits_for(measure: Measure, values: Iterable[float | None]) -> int:
 
 def directions() -> Mapping[str, Direction]:
     """The direction of each metric that an installed plugin announces."""
-    from ..plugins import load_catalogue
+    from ..plugins.catalogue import load_catalogue
 
     return {spec.name: spec.direction for _, spec in load_catalogue().specs("metric") if isinstance(spec, MetricSpec)}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import parse_json, read_file
-from ..registry import registry_folder
+from ..io.files import parse_json, read_file
+from ..plugins.registry import registry_folder
 from .measures import canonical
 from .summary import RATE
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError, UsageError
-from ..files import atomic_write, parse_json, read_file
+from ..io.files import atomic_write, parse_json, read_file
 from ..metrics.protocol import Score
-from ..sweep.identity import digest
+from ..weights.digest import digest
 from .summary import Configuration, Row
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def set_metrics(names: Sequence[str], runtime: Runtime) -> tuple[list[SetMetric]
 
 
 def _scored(store: Path, metrics: Sequence[SetMetric], rows: Sequence[Row], plain: bool) -> dict[str, Score]:
-    from ..evaluation import score_sets
+    from ..evaluate.evaluation import score_sets
 
     draws = sorted(rows, key=lambda row: (row["image"]["sha256"], row.get("seed") or 0))
     first = list({row["image"]["sha256"]: row for row in reversed(draws)}.values())[::-1]
@@ -98,7 +98,7 @@ def _scored(store: Path, metrics: Sequence[SetMetric], rows: Sequence[Row], plai
 
 def _cases(store: Path, rows: Sequence[Row], plain: bool) -> Iterator[Case]:
     """One a picture, in the order of `rows`."""
-    from ..imageio import read_bytes
+    from ..io.images import read_bytes
     from ..metrics import Case
 
     for row in rows:

@@ -16,7 +16,7 @@ from string import Template
 from typing import Any
 
 from ..errors import UsageError
-from ..files import atomic_write, replacing
+from ..io.files import atomic_write, replacing
 from . import tables
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
 from .measures import Measure

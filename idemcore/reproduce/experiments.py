@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingError, UsageError, nearest
-from ..plugins import Catalogue
-from ..registry import registry_folder
+from ..plugins.catalogue import Catalogue
+from ..plugins.registry import registry_folder
 from ..sweep.grid import Definition, load_yaml, parse_definition
 from ..sweep.identity import resolve_all
 

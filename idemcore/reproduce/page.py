@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from ..errors import UsageError
-from ..files import atomic_write
+from ..io.files import atomic_write
 from ..report import tables
 from ..report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
 from ..report.measures import Measure

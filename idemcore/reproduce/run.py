@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ..metrics.building import find
-from ..plugins import Catalogue
+from ..plugins.catalogue import Catalogue
 from ..report.measures import directions
 from ..report.reading import read_store
 from ..report.references import reference_curves

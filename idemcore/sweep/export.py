@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingError, UsageError
-from ..files import atomic_write
+from ..io.files import atomic_write
 from .store import Row
 
 

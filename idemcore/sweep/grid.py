@@ -15,9 +15,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..config import SCOPES, UNREADABLE, parse_overrides, quote_base_60
 from ..errors import UsageError, nearest
-from ..yamltext import TooMuch, compose, read_text, too_much
+from ..io.safe_yaml import TooMuch, compose, read_text, too_much
+from ..plugins.settings import SCOPES, UNREADABLE, parse_overrides, quote_base_60
 
 NAMES = ("codec", "generator", "solver")
 PLAIN_KEYS = (*NAMES, "quality", "tradeoff", "seed")

@@ -6,24 +6,19 @@ of what provides them, the hashes of weights, the precision, the pixels of the i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from ..cards import ModelFile
-from ..config import SCOPES, describe
-from ..errors import MissingError, UnsupportedCombination, UsageError
-from ..families import AdapterSpec, adapter_for
+from ..adapters.specs import AdapterSpec, adapter_for
+from ..errors import UnsupportedCombination, UsageError
 from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec, Spec
-from ..models import find, location, stored
-from ..plugins import Catalogue, import_target
-from ..selection import (
+from ..plugins.catalogue import Catalogue, import_target
+from ..plugins.selection import (
     DEFAULT_CODEC,
     DEFAULT_GENERATOR,
     DEFAULT_SOLVER,
@@ -32,11 +27,11 @@ from ..selection import (
     choose,
     choose_adapter,
 )
+from ..plugins.settings import SCOPES, describe
+from ..weights.digest import digest, weights_sha256
 from .grid import NAMES, Point
 
 DEFAULTS = {"codec": DEFAULT_CODEC, "generator": DEFAULT_GENERATOR, "solver": DEFAULT_SOLVER}
-DIGITS = 16
-"""Of ids: 64 bits, so that a store of a million runs has two alike with a chance of 3e-8."""
 
 
 @dataclass(frozen=True)
@@ -159,24 +154,6 @@ def resolve_all(
     return found, list(refused)
 
 
-def weights_sha256(part: Part[Any]) -> str:
-    """Of the files that the part's setting `weights` means, in hex; "" for a part without weights.
-
-    Raises MissingError for weights that are not here.
-    """
-    weights = getattr(part.config, "weights", "")
-    if not weights:
-        return ""
-    paths = _weight_files(part.spec, str(weights), getattr(part.config, "quality", None))
-    return digest([_file_sha256(path, path.stat().st_mtime_ns) for path in paths])
-
-
-def digest(value: Any) -> str:
-    """First digits of the sha256 of the value's JSON with sorted keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-
-
 def _settings(point: Point, kind: str, spec: Spec, used: set[str]) -> dict[str, Any]:
     """The point's settings that `kind` has; adds their keys to `used`."""
     fields = {field.name for field in describe(import_target(spec.config))} if spec.config else set[str]()
@@ -209,38 +186,6 @@ def _refuse_unknown(catalogue: Catalogue, points: Sequence[Point], key: str) -> 
         choose_adapter(parts["generator"].spec, parts["solver"].spec, {name: point[key]})
     else:
         choose(catalogue, scope, str(point.get(scope, DEFAULTS[scope])), {name: point[key]})
-
-
-def _weight_files(spec: Spec, weights: str, quality: int | None) -> list[Path]:
-    """Those of a path, of a model card's name or id, or of what a plugin calls them, such as `bundled`."""
-    path = Path(weights)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        files = sorted(path.glob("*.safetensors"))
-        return [file for file in files if file.stem.endswith(f"-{quality}")] or files
-    cards = [file for name in spec.weights for file in find(name)]
-    named = [file for file in cards if weights in (file.id, file.card)]
-    meant = named or [file for file in cards if file.bundled == (weights == "bundled")]
-    of_quality = [file for file in meant if file.quality in (None, quality)]
-    if not meant:
-        raise MissingError(f"There are no weights '{weights}' of '{spec.name}' here.", "See `idem models list`.")
-    return [_here(file) for file in of_quality]
-
-
-def _here(file: ModelFile) -> Path:
-    path = location(file) if file.bundled else stored(file.id)
-    return path if path is not None and path.is_file() else stored(file.id)
-
-
-@cache
-def _file_sha256(path: Path, _: int) -> str:
-    """`_` is the file's time of change."""
-    hashed = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            hashed.update(block)
-    return hashed.hexdigest()
 
 
 def _versions(distributions: Iterable[str]) -> dict[str, str]:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..certificates import pixels_sha256
 from ..errors import IdemError, InputError
-from ..pictures import WHOLE, Frame, Source, sources
+from ..io.image_sets import WHOLE, Frame, Source, sources
+from ..pipeline.certificate import pixels_sha256
 
 Pixels = npt.NDArray[np.uint8]
 """[H,W,3], sRGB."""

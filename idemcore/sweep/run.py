@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 from ..errors import IdemError, UnsupportedCombination
-from ..imageio import png_bytes, read_bytes
+from ..io.image_sets import Frame
+from ..io.images import png_bytes, read_bytes
 from ..metrics.building import find
-from ..pictures import Frame
-from ..plugins import Catalogue
+from ..plugins.catalogue import Catalogue
 from .engine import Engine, WorkerDied
 from .grid import Definition
 from .identity import Configuration, resolve_all

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import IntegrityError, UsageError
-from ..files import atomic_write, parse_json, read_file
+from ..io.files import atomic_write, parse_json, read_file
 
 FORMAT = 1
 ROWS, META, IMAGES = "rows.jsonl", "meta.json", "images"

@@ -15,21 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bench import PeakMemory
-from ..certificates import finite
-from ..certify import Certified
 from ..errors import IdemError
-from ..evaluation import known, measure
-from ..imageio import png_bytes, to_bytes, to_float
+from ..evaluate.evaluation import known, measure
+from ..io.images import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find
 from ..metrics.occupancy import histograms
 from ..metrics.protocol import Case, Metric
-from ..pipeline import Bitstream, Codec, Decoder, draw, joint_cell, noise_of
-from ..plugins import import_target, load_catalogue
+from ..observe.cost import PeakMemory, Stopwatch
+from ..pipeline.certificate import finite
+from ..pipeline.certify import Certified
+from ..pipeline.codec import Bitstream, Codec
+from ..pipeline.decoder import Decoder, draw, joint_cell, noise_of
+from ..plugins.catalogue import import_target, load_catalogue
 from ..protocols import Cell, Generator, InversionSolver, Solution
-from ..runs import Stopwatch
 from ..runtime import Runtime, wait
-from .identity import Configuration, digest
+from ..weights.digest import digest
+from .identity import Configuration
 from .images import Pixels
 from .store import Row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..certify import certify
+from ..pipeline.certify import certify
 from ..protocols import Unsupported
 from .law import Broken, close, equal, law, require, show
 from .pictures import byte_image

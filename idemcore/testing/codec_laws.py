@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..container import MAGIC, Container
 from ..errors import BitstreamError, IdemError
 from ..hookspecs import EncoderSpec
 from ..noise import Noise
-from ..pipeline import Codec, open_bitstream
+from ..pipeline.codec import Codec, open_bitstream
+from ..pipeline.container import MAGIC, Container
+from ..plugins.selection import Part
 from ..runtime import Runtime
-from ..selection import Part
 from .law import Broken, NotTried, close, equal, image, law, require
 from .pictures import pictures
 from .trials import CodecTrial

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ..config import describe
-from ..plugins import import_target
+from ..plugins.catalogue import import_target
+from ..plugins.settings import describe
 from .guard import threads
 from .law import Broken, NotTried, close, equal, law, require
 from .trials import Outputs, Trial
@@ -22,7 +22,7 @@ HEAVY = ("torch", "numpy", "PIL", "scipy", "torchvision", "ray", "matplotlib")
 
 _DESCRIBE = """
 import json, sys
-from idemcore.plugins import load_catalogue, import_target
+from idemcore.plugins.catalogue import load_catalogue, import_target
 plugin = next(p for p in load_catalogue().plugins if p.name == sys.argv[1])
 for kind, spec in plugin.specs:
     spec.config and import_target(spec.config)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..adapters.specs import FAMILIES
 from ..errors import UsageError
-from ..families import FAMILIES
 from ..hookspecs import CAPABILITIES
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import MissingError, UsageError
 from ..hookspecs import MetricSpec, Spec
-from ..plugins import Catalogue, import_target, load_catalogue
-from ..selection import choose
+from ..plugins.catalogue import Catalogue, import_target, load_catalogue
+from ..plugins.selection import choose
 from .law import KINDS, Law, laws_about
 
 HURRIED: Mapping[str, Mapping[str, Any]] = {"solver": {"steps": 6}, "engine": {"workers": 2}}

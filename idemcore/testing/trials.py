@@ -176,7 +176,7 @@ class GeneratorTrial(Trial):
     def own(self) -> Tensor:
         """[2,3,H,W]: images that the generator draws, by a few steps of the sampler of `idem sample`."""
         from ..noise import Noise
-        from ..sampling import Sampler
+        from ..pipeline.sample_prior import Sampler
 
         return Sampler(self.generator, self.size, steps=12).draw(Noise([24, 25]))
 

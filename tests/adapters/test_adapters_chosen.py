@@ -9,17 +9,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from idemcore.adapters import OnDiffusion, OnLatent
-from idemcore.certificates import certificate
+from idemcore.adapters.diffusion_as_latent import OnDiffusion
+from idemcore.adapters.latent_as_diffusion import OnLatent
+from idemcore.adapters.specs import FlowConfig, PullBackConfig
 from idemcore.errors import UnsupportedCombination, UsageError
-from idemcore.families import FlowConfig, PullBackConfig
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
-from idemcore.imageio import read_image
+from idemcore.io.images import read_image
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, Decoder
-from idemcore.plugins import Catalogue, Plugin, load_catalogue
+from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
+from idemcore.plugins.catalogue import Catalogue, Plugin, load_catalogue
+from idemcore.plugins.selection import Part, check_combination, choose, choose_adapter, select
 from idemcore.protocols import Step
-from idemcore.selection import Part, check_combination, choose, choose_adapter, select
 from idemcore_dps.cell import ProjectAndRenoise
 from idemcore_dps.config import CellConfig, DPSConfig
 from idemcore_dps.dps import DPS

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from idemcore.adapters import DiffusionAsLatent, OnDiffusion, flow, flow_levels
-from idemcore.certify import certify
-from idemcore.families import FLOWS, FlowConfig
+from idemcore.adapters.diffusion_as_latent import DiffusionAsLatent, OnDiffusion
+from idemcore.adapters.flow import flow, flow_levels
+from idemcore.adapters.specs import FLOWS, FlowConfig
 from idemcore.noise import Noise
+from idemcore.pipeline.certify import certify
 from idemcore.protocols import DiffusionGenerator, Step
 
 every_flow = pytest.mark.parametrize("kind", FLOWS)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from idemcore.adapters import REACH, LatentAsDiffusion, OnLatent, PulledBackCell
-from idemcore.certify import certify
-from idemcore.families import PullBackConfig
+from idemcore.adapters.latent_as_diffusion import REACH, LatentAsDiffusion, OnLatent, PulledBackCell
+from idemcore.adapters.specs import PullBackConfig
 from idemcore.noise import Noise
+from idemcore.pipeline.certify import certify
 from idemcore.protocols import Cell, DiffusionGenerator, Unsupported
 from idemcore_dps.cell import ProjectAndRenoise
 from idemcore_dps.config import CellConfig, DPSConfig

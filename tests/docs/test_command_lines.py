@@ -14,12 +14,12 @@ import yaml
 
 from blocks import ROOT, Block, blocks, commands, pages
 from idemcore.cli import main
-from idemcore.config import parse_overrides
 from idemcore.errors import IdemError
-from idemcore.models import find
-from idemcore.plugins import KINDS, Catalogue
-from idemcore.selection import choose
+from idemcore.plugins.catalogue import KINDS, Catalogue
+from idemcore.plugins.selection import choose
+from idemcore.plugins.settings import parse_overrides
 from idemcore.sweep.grid import parse_axes
+from idemcore.weights.store import find
 from others import catalogue_of_pages
 
 if sys.version_info >= (3, 11):

@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 from blocks import ROOT
-from idemcore import plugins
 from idemcore.hookspecs import Hooks
+from idemcore.plugins import catalogue as plugins
 
 PAGE = (ROOT / "docs" / "reference" / "hooks.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(Hooks) if name.startswith("idem_")]

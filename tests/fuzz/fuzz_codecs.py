@@ -22,7 +22,7 @@ def sealed(rng: random.Random, data: bytes) -> bytes:
 
 
 def container() -> Made:
-    from idemcore.container import MAGIC, Container
+    from idemcore.pipeline.container import MAGIC, Container
 
     def run(data: bytes) -> None:
         assert Container.unpack(data, "x.idem").pack() == data
@@ -55,8 +55,8 @@ def opened(codec: str, **settings: Any) -> Made:
     """Whole files of a codec, as `idem decode --mse` and `idem inspect` read them; the network is loaded once."""
     import torch
 
-    from idemcore.container import MAGIC, Container
-    from idemcore.pipeline import Bitstream, Codec
+    from idemcore.pipeline.codec import Bitstream, Codec
+    from idemcore.pipeline.container import MAGIC, Container
     from idemcore.runtime import Runtime
 
     built = Codec.build(codec, Runtime(torch.device("cpu"), torch.float32), **settings)
@@ -177,7 +177,7 @@ def latents() -> Made:
 
 
 def images() -> Made:
-    from idemcore.imageio import decode_bytes
+    from idemcore.io.images import decode_bytes
 
     rgb, small = Image.fromarray(photo()), Image.fromarray(photo(5))
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -216,7 +216,7 @@ def png_checksums(rng: random.Random, data: bytes) -> bytes:
 
 def zips() -> Made:
     """Zip files of images, as `idem train` takes them."""
-    from idemcore.pictures import pictures
+    from idemcore.io.image_sets import pictures
 
     seeds = []
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):

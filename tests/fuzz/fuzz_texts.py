@@ -30,7 +30,7 @@ YAML_WORDS = [
 
 @cache
 def config_classes() -> dict[str, list[type[Any]]]:
-    from idemcore.plugins import import_target, load_catalogue
+    from idemcore.plugins.catalogue import import_target, load_catalogue
 
     catalogue = load_catalogue()
     return {
@@ -40,7 +40,7 @@ def config_classes() -> dict[str, list[type[Any]]]:
 
 
 def _built(values: dict[str, dict[str, Any]]) -> None:
-    from idemcore.config import build_config
+    from idemcore.plugins.settings import build_config
 
     for scope, given in values.items():
         for config_class in config_classes().get(scope, []):
@@ -49,7 +49,7 @@ def _built(values: dict[str, dict[str, Any]]) -> None:
 
 
 def config() -> Made:
-    from idemcore.config import load_config_file
+    from idemcore.plugins.settings import load_config_file
 
     seeds = [b"solver:\n  steps: 20\n  churn: 1e-3\ncodec: {quality: 10, subsampling: 4:2:0}\n",
              b"codec:\n  quality: 3  # low\ngenerator:\n  weights: some/file.pt\nadapter: {}\n"]  # fmt: skip
@@ -58,7 +58,7 @@ def config() -> Made:
 
 
 def overrides() -> Made:
-    from idemcore.config import parse_overrides
+    from idemcore.plugins.settings import parse_overrides
 
     def run(data: bytes) -> None:
         _built(parse_overrides(data.decode(errors="surrogateescape").split("\0")))
@@ -91,8 +91,8 @@ def sweep() -> Made:
 
 
 def card() -> Made:
-    from idemcore.cards import FACTS, REQUIRED, read_card
-    from idemcore.registry import registry_folder
+    from idemcore.plugins.registry import registry_folder
+    from idemcore.weights.cards import FACTS, REQUIRED, read_card
 
     seeds = []
     for path in sorted((registry_folder() / "models").glob("*.yaml")):
@@ -123,7 +123,7 @@ def certificate() -> Made:
 
 def curve() -> Made:
     """Results in CompressAI's format, as `idem compare` and `idem report --reference` take them."""
-    from idemcore.curves import Curve, bd_metric, bd_rate, overlap, paired
+    from idemcore.evaluate.curves import Curve, bd_metric, bd_rate, overlap, paired
     from idemcore.report.references import read_reference
 
     results = {"bpp": [0.1, 0.2, 0.4], "psnr-rgb": [28.0, 30.0, 33.0]}
@@ -176,7 +176,7 @@ def store() -> Made:
 def plugin_records() -> Made:
     """What a plugin says of itself, with fields of any kind; the bytes seed the choice."""
     from idemcore import hookspecs
-    from idemcore.plugins import _HOOKS, Catalogue, _load
+    from idemcore.plugins.catalogue import _HOOKS, Catalogue, _load
 
     odd = [None, 0, -1, 1.5, "", "x", "a:b", "a.b:C", b"", b"\xff\xd8", (), ("x",), [], {},
            {"k=v": frozenset({"image"})},
@@ -211,8 +211,8 @@ def _record(rng: random.Random, spec_class: type[Any], odd: Sequence[object]) ->
 
 def used(catalogue: Any) -> None:
     """What every command does with a catalogue."""
-    from idemcore.pipeline import open_bitstream
-    from idemcore.plugins import KINDS
+    from idemcore.pipeline.codec import open_bitstream
+    from idemcore.plugins.catalogue import KINDS
 
     for kind in KINDS:
         for _, spec in catalogue.specs(kind):
@@ -226,7 +226,7 @@ def used(catalogue: Any) -> None:
 
 def plugin_metadata() -> Made:
     """METADATA and entry_points.txt of an installed distribution."""
-    from idemcore.plugins import load_catalogue
+    from idemcore.plugins.catalogue import load_catalogue
 
     folder = scratch("site") / "odd-1.0.dist-info"
     folder.mkdir(parents=True)

@@ -32,7 +32,7 @@ def weights_state() -> dict[str, torch.Tensor]:
 
 def imported(path: Path) -> None:
     """What `idem models import` does with a file of named tensors."""
-    from idemcore.checkpoints import check_layout, modern_names, read_state_dict, write_safetensors
+    from idemcore.weights.checkpoints import check_layout, modern_names, read_state_dict, write_safetensors
 
     state = modern_names(read_state_dict(path))
     check_layout(state, LAYOUT, path, integers={"count"})
@@ -43,7 +43,7 @@ def safetensors() -> Made:
     from safetensors.torch import save
 
     from idemcore.learned.weights import _metadata
-    from idemcore.models import _is_whole
+    from idemcore.weights.store import _is_whole
 
     def read(path: Path) -> None:
         _metadata(path)

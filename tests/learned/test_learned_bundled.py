@@ -13,13 +13,13 @@ import pytest
 import torch
 import yaml
 
-from idemcore import models
-from idemcore.certify import certify, psnr
-from idemcore.imageio import read_bytes, to_bytes, write_png
+from idemcore.io.images import read_bytes, to_bytes, write_png
 from idemcore.learned.model import gaussian_likelihood
-from idemcore.pipeline import Codec, open_bitstream
-from idemcore.registry import registry_folder
+from idemcore.pipeline.certify import certify, psnr
+from idemcore.pipeline.codec import Codec, open_bitstream
+from idemcore.plugins.registry import registry_folder
 from idemcore.runtime import Runtime
+from idemcore.weights import store as models
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 QUALITIES = (1, 2, 3, 4)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from idemcore.certify import certify
-from idemcore.imageio import to_bytes
+from idemcore.io.images import to_bytes
 from idemcore.learned.cell import TOLERANCE, LatentCell
 from idemcore.learned.encoder import LearnedEncoder
+from idemcore.pipeline.certify import certify
 
 SIZES = [(1, 1), (17, 33), (65, 64), (64, 128)]
 

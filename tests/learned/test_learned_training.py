@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from idemcore.checkpoints import read_safetensors
 from idemcore.errors import IdemError, InputError
 from idemcore.learned.config import CodecTrainConfig
 from idemcore.learned.training import CodecTraining, Phase, phases, straight_through, train_codec
 from idemcore.learned.weights import Library
-from idemcore.training import Crops
+from idemcore.training.crops import Crops
+from idemcore.weights.checkpoints import read_safetensors
 
 CPU = torch.device("cpu")
 
@@ -39,7 +39,7 @@ def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step takes one second."""
     seconds = iter(range(10**6))
-    monkeypatch.setattr("idemcore.training.time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr("idemcore.training.loop.time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
 
 
 def config(steps: float, **settings: object) -> CodecTrainConfig:

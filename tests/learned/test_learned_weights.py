@@ -12,10 +12,11 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from idemcore import cards, models
-from idemcore.checkpoints import read_safetensors
 from idemcore.errors import InputError, IntegrityError, MissingError, UsageError
 from idemcore.learned.weights import ERROR_RATIO, Library, codec_file, model_id
+from idemcore.weights import cards
+from idemcore.weights import store as models
+from idemcore.weights.checkpoints import read_safetensors
 
 State = dict[str, torch.Tensor]
 

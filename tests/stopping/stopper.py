@@ -21,7 +21,8 @@ from idemcore.cli import main
 
 BEFOREHAND = (
     "idemcore.cli.run", "idemcore.cli.decode", "idemcore.cli.sweep", "idemcore.cli.eval", "idemcore.cli.train",
-    "idemcore.decoding", "idemcore.evaluation", "idemcore.report.site", "idemcore.runs", "idemcore.sweep.run",
+    "idemcore.pipeline.decode_file", "idemcore.evaluate.evaluation", "idemcore.report.site",
+    "idemcore.pipeline.run_image", "idemcore.sweep.run",
     "idemcore_ddpm.train_photo", "idemcore_dps.cell", "idemcore_toy.encoder", "idemcore_toy.generator",
 )  # fmt: skip
 """Imported once, so that a child need not."""
@@ -56,7 +57,7 @@ def child(request: dict[str, Any], reached: int, out: int, err: int) -> None:
     os.dup2(err, 2)
     os.environ.update(request.get("environment", {}))
     if registry := request.get("registry"):
-        cards = import_module("idemcore.cards")
+        cards = import_module("idemcore.weights.cards")
         cards.registry_folder = lambda: Path(registry)  # type: ignore[attr-defined]
         sys.path.insert(0, str(Path(registry).parent))
     if request.get("place"):

@@ -56,8 +56,10 @@ def check(stopped, folder: Path) -> None:
 
 
 RUN_STAGES = [
-    ("idemcore.runs:read_image", 1), ("idemcore_toy.encoder:ToyEncoder.encode", 1), ("idemcore.pipeline:certify", 1),
-    ("idemcore_toy.encoder:ToyEncoder.encode", 3), ("idemcore.runs:compare", 1), ("os:replace", 1), ("os:replace", 4),
+    ("idemcore.pipeline.run_image:read_image", 1), ("idemcore_toy.encoder:ToyEncoder.encode", 1),
+    ("idemcore.pipeline.decoder:certify", 1),
+    ("idemcore_toy.encoder:ToyEncoder.encode", 3), ("idemcore.pipeline.run_image:compare", 1), ("os:replace", 1),
+    ("os:replace", 4),
 ]  # fmt: skip
 
 
@@ -88,7 +90,12 @@ def test_encode_stopped_writes_nothing(stop, photo, tmp_path, place, signal) -> 
 
 
 @pytest.mark.parametrize(
-    "place", ["idemcore_toy.encoder:ToyEncoder.cell", "idemcore.pipeline:certify", "idemcore.decoding:json_bytes"]
+    "place",
+    [
+        "idemcore_toy.encoder:ToyEncoder.cell",
+        "idemcore.pipeline.decoder:certify",
+        "idemcore.pipeline.decode_file:json_bytes",
+    ],
 )
 def test_decode_stopped_writes_nothing(stop, stream, tmp_path, place) -> None:
     before = contents(tmp_path)
@@ -106,7 +113,7 @@ def test_decode_stopped_while_it_renames_leaves_all_files(stop, stream, tmp_path
 
 @pytest.mark.parametrize(
     ("place", "number"),
-    [("idemcore.pipeline:certify", 1), ("idemcore.sweep.store:Store.append", 2), ("os:replace", 3)],
+    [("idemcore.pipeline.decoder:certify", 1), ("idemcore.sweep.store:Store.append", 2), ("os:replace", 3)],
 )
 def test_a_sweep_stopped_in_any_stage_goes_on_where_it_was(idem, stop, photos, tmp_path, place, number) -> None:
     store, whole = tmp_path / "store", tmp_path / "whole"
@@ -127,7 +134,7 @@ def test_a_sweep_of_several_processes_leaves_none_behind(stop, photos, tmp_path)
     assert str(store) not in listed
 
 
-@pytest.mark.parametrize(("place", "number"), [("idemcore.evaluation:measure", 1), ("os:replace", 1)])
+@pytest.mark.parametrize(("place", "number"), [("idemcore.evaluate.evaluation:measure", 1), ("os:replace", 1)])
 def test_eval_stopped_writes_nothing(stop, photos, tmp_path, place, number) -> None:
     out = tmp_path / "results"
     arguments = ("eval", photos, *TOY, "--metrics", "psnr", "--out", out)
@@ -151,7 +158,7 @@ def test_sample_stopped_leaves_the_earlier_images(idem, stop, tmp_path, place, n
 
 
 def test_bench_stopped_leaves_no_process(stop, photo) -> None:
-    stopped = stop("bench", photo, *TOY, "--solver", "mse", "--size", 16, place="idemcore.bench:measure_alone")
+    stopped = stop("bench", photo, *TOY, "--solver", "mse", "--size", 16, place="idemcore.observe.bench:measure_alone")
     assert stopped.reached
     assert (stopped.code, stopped.stderr.strip().splitlines()[-1]) == (130, TOLD)
     assert stopped.stdout == ""
@@ -178,7 +185,9 @@ def test_training_stopped_saves_and_goes_on(idem, stop, photos, tmp_path) -> Non
     check(stop(*arguments, place=place, number=2), out)
 
 
-@pytest.mark.parametrize("place", ["idemcore.checkpoints:torch.load", "idemcore.checkpoints:save_file", "os:replace"])
+@pytest.mark.parametrize(
+    "place", ["idemcore.weights.checkpoints:torch.load", "idemcore.weights.checkpoints:save_file", "os:replace"]
+)
 @pytest.mark.usefixtures("demo")
 def test_an_import_of_weights_stopped_stores_nothing(stop, published, in_cache, tmp_path, place) -> None:
     stopped = stop("models", "import", "demo", published, place=place, registry=tmp_path / "registry")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from idemcore.errors import MissingError, UsageError
-from idemcore.plugins import load_catalogue
-from idemcore.selection import configure
+from idemcore.plugins.catalogue import load_catalogue
+from idemcore.plugins.selection import configure
 from idemcore.sweep.config import LocalConfig
 from idemcore.sweep.engine import WorkerDied
 from idemcore.sweep.local import LocalEngine

@@ -17,7 +17,7 @@ from sweeping import QUICK, SWEEP, comparable, lines, lines_so_far
 
 from idemcore.cli import main
 from idemcore.errors import IdemError, MissingError
-from idemcore.imageio import read_bytes
+from idemcore.io.images import read_bytes
 from idemcore.sweep.store import Store
 
 

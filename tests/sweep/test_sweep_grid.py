@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from idemcore.errors import MissingError, UsageError
-from idemcore.plugins import load_catalogue
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.sweep.grid import Definition, Grid, load_definition, parse_axes
 from idemcore.sweep.identity import Configuration, resolve, resolve_all
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sweeping import comparable
 
-from idemcore.imageio import read_bytes
+from idemcore.io.images import read_bytes
 from idemcore.sweep.store import Store
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from idemcore.plugins import load_catalogue
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.testing import Subject, laws, parametrize_with_checks
 
 Check = Callable[[], object]

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from idemcore.checkpoints import shapes_of
 from idemcore.errors import InputError, MissingError, UsageError
 from idemcore.noise import Noise
 from idemcore.runtime import Runtime
+from idemcore.weights.checkpoints import shapes_of
 from idemcore_ddpm.adm import AdmGenerator, noise_schedule
 from idemcore_ddpm.adm_unet import (
     AdmUNet,

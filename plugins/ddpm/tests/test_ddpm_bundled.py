@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from idemcore.noise import Noise
-from idemcore.registry import registry_folder
+from idemcore.pipeline.sample_prior import Sampler
+from idemcore.plugins.registry import registry_folder
 from idemcore.runtime import Runtime
-from idemcore.sampling import Sampler
 from idemcore_ddpm import photo, weights
 from idemcore_ddpm.adm import AdmGenerator
 from idemcore_ddpm.config import FacesConfig, PhotoConfig

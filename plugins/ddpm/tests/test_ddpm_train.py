@@ -15,7 +15,8 @@ from safetensors import safe_open
 
 from idemcore.errors import InputError, MissingError
 from idemcore.runtime import Runtime
-from idemcore.training import Crops, process_settings
+from idemcore.training.crops import Crops
+from idemcore.training.loop import process_settings
 from idemcore_ddpm import photo
 from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator, load_network

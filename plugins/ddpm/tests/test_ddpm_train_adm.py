@@ -17,7 +17,7 @@ from torch import Tensor
 from idemcore.errors import InputError, UsageError
 from idemcore.noise import Noise
 from idemcore.runtime import Runtime
-from idemcore.training import process_settings
+from idemcore.training.loop import process_settings
 from idemcore_ddpm.adm import AdmGenerator, noise_schedule
 from idemcore_ddpm.adm_unet import AdmUNet
 from idemcore_ddpm.config import AdmTrainConfig, FacesConfig

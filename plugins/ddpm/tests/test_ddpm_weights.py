@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from idemcore import models
 from idemcore.errors import InputError
 from idemcore.runtime import Runtime
+from idemcore.weights import store as models
 from idemcore_ddpm import weights
 from idemcore_ddpm.adm import AdmGenerator
 from idemcore_ddpm.adm_unet import AdmUNet

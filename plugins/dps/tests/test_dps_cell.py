@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from idemcore.certify import certify
 from idemcore.noise import Noise
-from idemcore.tiles import TiledDenoiser
+from idemcore.pipeline.certify import certify
+from idemcore.pipeline.tiles import TiledDenoiser
 from idemcore_dps.cell import ProjectAndRenoise
 from idemcore_dps.config import CellConfig
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from idemcore.noise import Noise
-from idemcore.plugins import import_target, load_catalogue
+from idemcore.plugins.catalogue import import_target, load_catalogue
 from idemcore.protocols import DiffusionGenerator, InversionSolver, Step
 
 STEPS = 6

@@ -13,9 +13,9 @@ import torch
 from idemcore.errors import UnsupportedCombination
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.noise import Noise
-from idemcore.plugins import Catalogue, Plugin, import_target, load_catalogue
+from idemcore.plugins.catalogue import Catalogue, Plugin, import_target, load_catalogue
+from idemcore.plugins.selection import choose, select
 from idemcore.protocols import Unsupported
-from idemcore.selection import choose, select
 from idemcore_dps.plugin import idem_solvers
 
 SPECS = {spec.name: spec for spec in idem_solvers()}

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from idemcore.certify import certify
-from idemcore.imageio import read_image
+from idemcore.io.images import read_image
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, Decoder
+from idemcore.pipeline.certify import certify
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore.runtime import Runtime
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "photo.png"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from idemcore.certify import certify
 from idemcore.noise import Noise
-from idemcore.pipeline import Decoder
+from idemcore.pipeline.certify import certify
+from idemcore.pipeline.decoder import Decoder
 from idemcore.runtime import Runtime
 from idemcore_toy.cell import ToyCell
 from idemcore_toy.config import ToyCodecConfig

@@ -15,12 +15,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idemcore.container import Container
 from idemcore.errors import BitstreamError, IdemError, InputError, UsageError
-from idemcore.imageio import read_bytes, to_bytes
+from idemcore.io.images import read_bytes, to_bytes
 from idemcore.learned.encoder import LearnedEncoder
-from idemcore.pipeline import Codec, open_bitstream
-from idemcore.plugins import load_catalogue
+from idemcore.pipeline.codec import Codec, open_bitstream
+from idemcore.pipeline.container import Container
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.runtime import Runtime
 from idemcore_elic.config import ElicConfig
 from idemcore_elic.encoder import ElicEncoder

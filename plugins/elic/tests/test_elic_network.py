@@ -12,7 +12,7 @@ import yaml
 
 from idemcore.learned.coding import EntropyCoder
 from idemcore.learned.published import DERIVED
-from idemcore.registry import registry_folder
+from idemcore.plugins.registry import registry_folder
 from idemcore_elic.network import SMALL, CheckerboardConv, Elic, Shape, shape_of
 from idemcore_elic.rans import range_coder
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from idemcore.imageio import read_bytes, write_png
+from idemcore.io.images import read_bytes, write_png
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from idemcore import models
 from idemcore.errors import InputError
 from idemcore.learned.weights import model_id
-from idemcore.pipeline import Codec, open_bitstream
+from idemcore.pipeline.codec import Codec, open_bitstream
 from idemcore.runtime import Runtime
+from idemcore.weights import store as models
 from idemcore_elic.network import Shape, shape_of
 from idemcore_elic.weights import adapt
 

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from idemcore.certify import certify
-from idemcore.container import Container
 from idemcore.errors import BitstreamError, IdemError
-from idemcore.imageio import read_bytes, to_bytes
-from idemcore.pipeline import Codec, open_bitstream
-from idemcore.plugins import load_catalogue
+from idemcore.io.images import read_bytes, to_bytes
+from idemcore.pipeline.certify import certify
+from idemcore.pipeline.codec import Codec, open_bitstream
+from idemcore.pipeline.container import Container
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.runtime import Runtime
 from idemcore_hyperprior.config import HyperpriorConfig
 from idemcore_hyperprior.encoder import HyperpriorEncoder

@@ -15,7 +15,7 @@ from compressai.models import CompressionModel, MeanScaleHyperprior, ScaleHyperp
 from idemcore.learned.factorized import FactorizedDensity
 from idemcore.learned.model import gaussian_likelihood
 from idemcore.learned.published import DERIVED
-from idemcore.registry import registry_folder
+from idemcore.plugins.registry import registry_folder
 from idemcore_hyperprior.network import Hyperprior, MeanHyperprior, network_for
 
 DATA = Path(__file__).parent / "data"

@@ -14,10 +14,10 @@ import torch
 from compressai.models import MeanScaleHyperprior
 from torch import Tensor
 
-from idemcore import models
 from idemcore.errors import InputError
-from idemcore.pipeline import Codec, open_bitstream
+from idemcore.pipeline.codec import Codec, open_bitstream
 from idemcore.runtime import Runtime
+from idemcore.weights import store as models
 
 State = dict[str, Tensor]
 CPU = Runtime(torch.device("cpu"), torch.float32)

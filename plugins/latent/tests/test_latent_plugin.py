@@ -10,8 +10,8 @@ import pytest
 
 from idemcore.errors import UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec
-from idemcore.plugins import import_target, load_catalogue
-from idemcore.selection import choose, choose_adapter, missing_capabilities, select
+from idemcore.plugins.catalogue import import_target, load_catalogue
+from idemcore.plugins.selection import choose, choose_adapter, missing_capabilities, select
 
 NAMES = ("pulse", "ilo", "langevin")
 

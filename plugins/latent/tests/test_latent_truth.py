@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from idemcore.adapters import DiffusionAsLatent, OnDiffusion
-from idemcore.certify import certify
-from idemcore.families import FlowConfig
+from idemcore.adapters.diffusion_as_latent import DiffusionAsLatent, OnDiffusion
+from idemcore.adapters.specs import FlowConfig
 from idemcore.noise import Noise
+from idemcore.pipeline.certify import certify
 from idemcore.protocols import Step
 from idemcore.runtime import Runtime
 from idemcore_latent.config import IloConfig, LangevinConfig, PulseConfig

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from idemcore.errors import MissingError
 from idemcore.noise import Noise
-from idemcore.plugins import load_catalogue
+from idemcore.plugins.catalogue import load_catalogue
+from idemcore.plugins.selection import configure
 from idemcore.runtime import Runtime
-from idemcore.selection import configure
 from idemcore_stylegan import weights
 from idemcore_stylegan.config import FacesConfig, StyleGanSettings
 from idemcore_stylegan.generator import StyleGanGenerator

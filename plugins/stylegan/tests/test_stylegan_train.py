@@ -17,7 +17,7 @@ from torch import Tensor
 from idemcore.errors import InputError
 from idemcore.noise import Noise
 from idemcore.runtime import Runtime
-from idemcore.training import process_settings
+from idemcore.training.loop import process_settings
 from idemcore_stylegan.augment import augment
 from idemcore_stylegan.config import FacesConfig, TrainConfig
 from idemcore_stylegan.discriminator import Discriminator, with_spread

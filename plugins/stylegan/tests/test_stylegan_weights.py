@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from idemcore import models
 from idemcore.errors import InputError, MissingError
 from idemcore.runtime import Runtime
+from idemcore.weights import store as models
 from idemcore_stylegan import weights
 from idemcore_stylegan.config import FfhqConfig, StyleGanSettings
 from idemcore_stylegan.generator import StyleGanGenerator

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idemcore.certify import certify
 from idemcore.errors import BitstreamError, UsageError
 from idemcore.noise import Noise
+from idemcore.pipeline.certify import certify
 from idemcore.runtime import Runtime
 from idemcore_toy.config import STEPS, ToyCodecConfig, identify, model_id
 from idemcore_toy.encoder import ToyEncoder

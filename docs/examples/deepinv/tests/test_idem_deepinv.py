@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, Decoder
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore.testing import parametrize_with_checks
 
 pytest.importorskip("deepinv", reason="pip install 'idemcore[examples]' brings deepinv")

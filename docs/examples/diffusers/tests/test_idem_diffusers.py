@@ -11,7 +11,8 @@ import torch
 
 from idemcore.errors import MissingError, UsageError
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, Decoder
+from idemcore.pipeline.codec import Codec
+from idemcore.pipeline.decoder import Decoder
 from idemcore.testing import Subject, check
 
 diffusers = pytest.importorskip("diffusers", reason="pip install 'idemcore[examples]' brings diffusers")

@@ -9,11 +9,11 @@ import torch
 from idem_pillow.plugin import FORMATS
 from PIL import features
 
-from idemcore.certify import certify
 from idemcore.errors import BitstreamError, UsageError
-from idemcore.imageio import to_bytes
+from idemcore.io.images import to_bytes
 from idemcore.noise import Noise
-from idemcore.pipeline import Codec, open_bitstream
+from idemcore.pipeline.certify import certify
+from idemcore.pipeline.codec import Codec, open_bitstream
 from idemcore.testing import Subject, parametrize_with_checks
 
 HERE = [f for f in FORMATS if features.check("jpg_2000" if f == "jp2" else f)]

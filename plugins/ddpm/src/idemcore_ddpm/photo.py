@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from idemcore.checkpoints import fill, read_safetensors
 from idemcore.errors import InputError
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
+from idemcore.weights.checkpoints import fill, read_safetensors
 
 from .border import image_by_image, noise_levels, pad_to_multiple
 from .config import PhotoConfig

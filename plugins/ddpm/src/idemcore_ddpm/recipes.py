@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from idemcore.training import Training
+from idemcore.training.loop import Training
 
 WARM_UP = 500
 """Steps."""

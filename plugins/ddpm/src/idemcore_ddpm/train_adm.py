@@ -11,10 +11,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from idemcore.errors import InputError
-from idemcore.files import atomic_write
-from idemcore.imageio import to_bytes, write_png
-from idemcore.pictures import squares
-from idemcore.training import Progress, autocast, process_settings
+from idemcore.io.files import atomic_write
+from idemcore.io.image_sets import squares
+from idemcore.io.images import to_bytes, write_png
+from idemcore.training.loop import Progress, autocast, process_settings
 
 from .adm import noise_schedule
 from .adm_unet import AdmUNet, AdmUNetConfig, AttentionBlock, ResBlock

@@ -11,9 +11,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from idemcore.errors import InputError
-from idemcore.files import atomic_write
-from idemcore.imageio import to_bytes, write_png
-from idemcore.training import Crops, Progress, autocast, process_settings
+from idemcore.io.files import atomic_write
+from idemcore.io.images import to_bytes, write_png
+from idemcore.training.crops import Crops
+from idemcore.training.loop import Progress, autocast, process_settings
 
 from .config import TrainConfig
 from .photo import load_network

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from idemcore.checkpoints import check_layout, fill, read_safetensors, read_state_dict, shapes_of
 from idemcore.errors import InputError, MissingError
-from idemcore.models import locate
+from idemcore.weights.checkpoints import check_layout, fill, read_safetensors, read_state_dict, shapes_of
+from idemcore.weights.store import locate
 
 from .adm_unet import AdmUNet, AdmUNetConfig, infer_config
 from .config import PREDICTIONS

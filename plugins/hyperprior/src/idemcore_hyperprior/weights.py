@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from idemcore.checkpoints import modern_names
 from idemcore.learned.published import keep_parameters
 from idemcore.learned.weights import codec_metadata
+from idemcore.weights.checkpoints import modern_names
 
 from .library import LIBRARY
 from .network import network_for

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from idemcore.errors import InputError
-from idemcore.imageio import to_bytes
+from idemcore.io.images import to_bytes
 from idemcore.protocols import Cell
 
 from .bands import bands

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from idemcore.errors import BitstreamError
-from idemcore.imageio import to_bytes
-from idemcore.metadata import Metadata
+from idemcore.io.exif import Metadata
+from idemcore.io.images import to_bytes
 from idemcore.protocols import Encoder
 from idemcore.runtime import Runtime
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from idemcore.errors import BitstreamError, InputError
-from idemcore.imageio import pillow_limit
-from idemcore.limits import RAISE
+from idemcore.io.images import pillow_limit
+from idemcore.io.limits import RAISE
 
 from .stream import BASELINE, Stream, parse
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idemcore.errors import BitstreamError, InputError
-from idemcore.limits import RAISE, too_large
+from idemcore.io.limits import RAISE, too_large
 
 from .sampling import Sampling
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 
-from idemcore.files import atomic_write
-from idemcore.imageio import to_bytes, write_png
-from idemcore.pictures import squares
+from idemcore.io.files import atomic_write
+from idemcore.io.image_sets import squares
+from idemcore.io.images import to_bytes, write_png
 from idemcore.runtime import Runtime
-from idemcore.training import Progress, Training, process_settings
+from idemcore.training.loop import Progress, Training, process_settings
 
 from .augment import augment
 from .config import TrainConfig

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from idemcore.checkpoints import check_dense, read_pytorch, read_safetensors
 from idemcore.errors import InputError
+from idemcore.weights.checkpoints import check_dense, read_pytorch, read_safetensors
 
 OLD_PYTORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """First bytes of a PyTorch file before version 1.6, a pickle too."""

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from idemcore.checkpoints import check_layout, fill, shapes_of
 from idemcore.errors import InputError, MissingError
-from idemcore.models import locate
+from idemcore.weights.checkpoints import check_layout, fill, shapes_of
+from idemcore.weights.store import locate
 
 from .network import Mapping, StyleGan, StyleGanConfig, mean_w
 from .ops import low_pass

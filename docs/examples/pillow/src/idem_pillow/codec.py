@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from idemcore.errors import BitstreamError
-from idemcore.imageio import to_bytes, to_float
+from idemcore.io.images import to_bytes, to_float
 from idemcore.protocols import Cell, Encoder
 from idemcore.runtime import Runtime
 

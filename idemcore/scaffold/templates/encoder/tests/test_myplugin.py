@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from idemcore.certify import certify
-from idemcore.pipeline import Codec
+from idemcore.pipeline.certify import certify
+from idemcore.pipeline.codec import Codec
 from idemcore.testing import parametrize_with_checks
 
 from myplugin.config import STEPS

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from idemcore.errors import UsageError
-from idemcore.pipeline import Decoder
+from idemcore.pipeline.decoder import Decoder
 from idemcore.testing import parametrize_with_checks
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from idemcore.imageio import to_float
+from idemcore.io.images import to_float
 from idemcore.protocols import Cell
 
 if TYPE_CHECKING:

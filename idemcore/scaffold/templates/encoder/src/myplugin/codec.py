@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from idemcore.errors import BitstreamError, UsageError
-from idemcore.imageio import to_bytes
+from idemcore.io.images import to_bytes
 from idemcore.protocols import Encoder
 from idemcore.runtime import Runtime
 

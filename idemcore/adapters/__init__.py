@@ -1,0 +1,1 @@
+"""Solvers of one family on generators of another."""

@@ -1,0 +1,86 @@
+"""Families of generators, and the adapters by which a solver of one runs on the other. Light: imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..hookspecs import GeneratorSpec, SolverSpec, Spec
+
+FAMILIES = ("diffusion", "latent")
+"""Each is a capability of the same name."""
+
+FLOWS = ("ddim", "heun", "dpm++")
+
+
+@dataclass
+class FlowConfig:
+    """Settings of `diffusion-as-latent`: how noise flows to an image."""
+
+    steps: int = 10  # steps from the largest noise level to the least; each is a denoiser pass, with heun two
+    kind: str = "dpm++"  # ddim (first order), heun (second order) or dpm++ (second order, from the last two passes)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
+        if self.kind not in FLOWS:
+            raise ValueError(f"kind must be one of {', '.join(FLOWS)}, not {self.kind!r}")
+
+
+@dataclass
+class PullBackConfig:
+    """Settings of `latent-as-diffusion`: how latents are moved to where their image is in the cell."""
+
+    project_steps: int = 8  # most steps of one projection, each a pass of the generator forwards and backwards
+
+    def __post_init__(self) -> None:
+        if self.project_steps < 1:
+            raise ValueError(f"project_steps must be at least 1, not {self.project_steps}")
+
+
+@dataclass(frozen=True)
+class AdapterSpec(Spec):
+    """`target` wraps a solver: `Class(solver, config)` is a solver for generators of the other family."""
+
+    takes: frozenset[str] = frozenset()
+    """What the generator must offer."""
+    gives: frozenset[str] = frozenset()
+    """What the solver sees offered in its place."""
+    withdraws: frozenset[str] = frozenset()
+    """What of the codec is lost on the way."""
+
+
+ADAPTERS = (
+    AdapterSpec(
+        name="diffusion-as-latent",
+        target="idemcore.adapters.diffusion_as_latent:OnDiffusion",
+        summary="latents are the noise at the largest level, flowing deterministically to an image",
+        config="idemcore.adapters.specs:FlowConfig",
+        takes=frozenset({"diffusion", "diffusion-gradient"}),
+        gives=frozenset({"latent"}),
+    ),
+    AdapterSpec(
+        name="latent-as-diffusion",
+        target="idemcore.adapters.latent_as_diffusion:OnLatent",
+        summary="the prior of the latents, denoised in closed form, with the cell pulled back to them",
+        config="idemcore.adapters.specs:PullBackConfig",
+        takes=frozenset({"latent"}),
+        gives=frozenset({"diffusion", "diffusion-gradient"}),
+        withdraws=frozenset({"image"}),
+    ),
+)
+
+
+def adapter_for(generator: GeneratorSpec, solver: SolverSpec) -> AdapterSpec | None:
+    """The adapter that gives the solver something it needs and the generator lacks; None if there is none."""
+    lacking = solver.needs - generator.offers
+    fits = (a for a in ADAPTERS if a.takes <= generator.offers and a.gives & lacking)
+    return next(fits, None)
+
+
+def families(generator: GeneratorSpec) -> dict[str, AdapterSpec | None]:
+    """The families whose solvers can run on the generator: first its own (None), then those by an adapter."""
+    found: dict[str, AdapterSpec | None] = {family: None for family in FAMILIES if family in generator.offers}
+    for adapter in ADAPTERS:
+        if adapter.takes <= generator.offers:
+            found |= {family: adapter for family in FAMILIES if family in adapter.gives and family not in found}
+    return found

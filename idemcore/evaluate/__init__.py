@@ -1,0 +1,1 @@
+"""Metrics of a configuration over images, and rate curves."""

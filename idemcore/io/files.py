@@ -1,0 +1,121 @@
+"""Whole files in and out, with errors that a user can act on. No half-written file is ever left behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import IdemError, UsageError
+from .limits import max_file_bytes
+from .signals import held
+
+PATH_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+"""Errors of a path that cannot be right, by whatever was to be done with it."""
+
+_CHUNK = 1 << 24
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """The file's bytes, at most `limit`, else `limits.max_file_bytes()`: a device may have no end.
+
+    Raises UsageError for a path that cannot be right or a larger file, IdemError if the disk fails.
+    """
+    limit = max_file_bytes() if limit is None else limit
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > limit:
+                raise _too_long(path, limit)
+            return _read_up_to(file, path, limit)
+    except OSError as error:
+        raise _failed("read", path, error) from error
+
+
+def _read_up_to(file: IO[bytes], path: Path, limit: int) -> bytes:
+    parts, length = [], 0
+    while part := file.read(_CHUNK):
+        parts.append(part)
+        length += len(part)
+        if length > limit:
+            raise _too_long(path, limit)
+    return b"".join(parts)
+
+
+def _too_long(path: Path, limit: int) -> UsageError:
+    return UsageError(
+        f"{path} has more than {limit:,} bytes.", "Name another file: nothing that idem reads is so long."
+    )
+
+
+def parse_json(data: bytes | str) -> Any:
+    """As `json.loads`, but ValueError for text that is nested too deep too."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Writes a temporary file in the same folder and renames it, so that `path` is whole or untouched.
+
+    A device or pipe, such as /dev/stdout, is written in place. Raises UsageError for a path that cannot be right,
+    IdemError if the disk is full or fails.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+    except OSError as error:
+        raise _failed("write", path, error) from error
+    with replacing(path) as temporary, open(temporary, "xb") as file:
+        file.write(data)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """As `atomic_write`, of several files: none takes its place before all are on the disk, and then all do."""
+    with ExitStack() as stack:
+        for path, data in contents.items():
+            stack.enter_context(replacing(path)).write_bytes(data)
+        with held():
+            stack.close()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name in the same folder to write to: in the end that file takes the place of `path`; after an error it is gone.
+
+    Raises UsageError for a path that cannot be right, IdemError if the disk is full or fails.
+    """
+    temporary = path.parent / f".idem-{secrets.token_hex(8)}.tmp"
+    try:
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _failed("write", path, error) from error
+
+
+def _failed(verb: str, path: Path, error: OSError) -> IdemError:
+    message = f"Cannot {verb} {path}: {error.strerror or error}."
+    if error.errno == errno.ENOENT and verb == "write" and not path.parent.exists():
+        return UsageError(message, f"The folder {path.parent} does not exist; make it with `mkdir -p {path.parent}`.")
+    return (UsageError if error.errno in PATH_ERRORS else IdemError)(message)
+
+
+def json_bytes(value: Any) -> bytes:
+    """For people to read."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def write_json(value: Any, path: Path) -> None:
+    atomic_write(path, json_bytes(value))

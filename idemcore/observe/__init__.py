@@ -1,0 +1,1 @@
+"""What a solver did, and what it cost."""

@@ -1,0 +1,1 @@
+"""From an image to a bitstream to a certified image."""

@@ -1,0 +1,149 @@
+"""A codec, and the bitstreams that it writes and reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ..errors import BitstreamError, IdemError, MissingError
+from ..hookspecs import EncoderSpec
+from ..plugins.catalogue import Catalogue, import_target, load_catalogue
+from ..plugins.selection import DEFAULT_CODEC, Part, choose
+from ..protocols import Cell, Encoder
+from ..runtime import Runtime
+from .container import MAGIC, Container
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder with the spec and settings it was built from."""
+
+    part: Part[EncoderSpec]
+    encoder: Encoder
+
+    @classmethod
+    def build(
+        cls, codec: str | Part[EncoderSpec] = DEFAULT_CODEC, runtime: Runtime | None = None, **settings: Any
+    ) -> Codec:
+        """`codec` by name with `settings`, e.g. `Codec.build("jpeg", quality=10)`, or as chosen by `selection`."""
+        part = choose(load_catalogue(), "codec", codec, settings) if isinstance(codec, str) else codec
+        return cls(part, import_target(part.spec.target)(part.config, runtime or Runtime.choose()))
+
+    @property
+    def name(self) -> str:
+        return self.part.spec.name
+
+    def encode(self, image: Tensor) -> Bitstream:
+        """The bitstream of one image [1,3,H,W] in [0,1], which is rounded to 8 bits first."""
+        height, width = image.shape[-2:]
+        with torch.no_grad():
+            (stream,) = self.encoder.encode(image)
+        contained = Container(self.encoder.model_id, width, height, stream).pack() if self.encoder.model_id else stream
+        return Bitstream(self, contained, stream, (height, width))
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """One image's bitstream with the codec that reads it."""
+
+    codec: Codec
+    data: bytes
+    """The whole file: an `.idem` container, or a format of the codec's own."""
+    stream: bytes
+    """What the encoder wrote, without the container."""
+    contained_size: tuple[int, int] | None
+    """(H, W) where the stream does not hold it itself."""
+    where: str = ""
+    """The file's name, for errors."""
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The set of images that encode to it. Raises BitstreamError if the stream is damaged."""
+        try:
+            with torch.no_grad():
+                return self.codec.encoder.cell([self.stream], self.contained_size)
+        except IdemError as error:
+            if self.where:
+                error.message = f"{self.where}: {error.message}"
+            raise
+
+    @property
+    def decoded(self) -> Tensor:
+        """g(y), [1,3,H,W]: the plain decode."""
+        return self.cell.centre
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return cast("tuple[int, int]", tuple(self.decoded.shape[-2:]))
+
+    @property
+    def bits_per_pixel(self) -> float:
+        height, width = self.size
+        return 8 * len(self.data) / (height * width)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def open_bitstream(
+    data: bytes,
+    where: str = "bitstream",
+    runtime: Runtime | None = None,
+    catalogue: Catalogue | None = None,
+    settings: Mapping[str, Any] | None = None,
+    build: Callable[[Part[EncoderSpec], Runtime | None], Codec] | None = None,
+) -> Bitstream:
+    """The bitstream of a file's bytes, whichever installed codec wrote it; `settings` are the codec's.
+
+    `build` may keep codecs for further files. Raises BitstreamError if the file is damaged or no bitstream,
+    MissingError if no installed codec knows its model.
+    """
+    catalogue, build = catalogue or load_catalogue(), build or Codec.build
+    if data[: len(MAGIC)] == MAGIC:
+        container = Container.unpack(data, where)
+        name, overrides = _identify(container.model_id, settings or {}, where, catalogue)
+        codec = build(choose(catalogue, "codec", name, {**(settings or {}), **overrides}), runtime)
+        return Bitstream(codec, data, container.payload, (container.height, container.width), where)
+    codec = build(choose(catalogue, "codec", _by_magic(data, where, catalogue), settings), runtime)
+    return Bitstream(codec, data, data, None, where)
+
+
+def _identify(
+    model_id: bytes, settings: Mapping[str, Any], where: str, catalogue: Catalogue
+) -> tuple[str, Mapping[str, Any]]:
+    """The codec that wrote a container, as `distribution:name`, and the settings that decode it."""
+    unasked: list[str] = []
+    for owner, spec in catalogue.specs("codec"):
+        identify = cast(EncoderSpec, spec).identify
+        try:
+            overrides = import_target(identify)(model_id, settings) if identify else None
+        except Exception as error:  # whatever one plugin does wrong, the others are asked
+            unasked.append(f"{owner} could not be asked ({type(error).__name__}: {error}).")
+            continue
+        if overrides is not None:
+            return f"{owner}:{spec.name}", overrides
+    raise MissingError(
+        " ".join([f"{where} was written by the model {model_id.hex()}, which no installed codec knows.", *unasked]),
+        "Install the plugin that wrote it (see `idem codecs list`), or bring its weights: `idem models list`, or "
+        "--set codec.weights=FOLDER.",
+    )
+
+
+def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> str:
+    """The codec whose file format starts like this, as `distribution:name`."""
+    if not data:
+        raise BitstreamError(f"{where} is empty.", "Fetch the file again.")
+    found = [(o, s) for o, s in catalogue.specs("codec") if (m := cast(EncoderSpec, s).magic) and data.startswith(m)]
+    if not found:
+        hint = "`idem encode IMAGE` makes one; `idem codecs list` shows what can be read."
+        raise BitstreamError(f"{where} is not a bitstream of any installed codec: it starts with {data[:8]!r}.", hint)
+    owner, spec = max(found, key=lambda pair: len(cast(EncoderSpec, pair[1]).magic))
+    return f"{owner}:{spec.name}"

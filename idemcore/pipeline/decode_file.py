@@ -1,0 +1,159 @@
+"""Bitstream files to PNGs with certificates, one or many with the same settings: what `idem decode` does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import IdemError, UsageError
+from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
+from ..io.exif import Metadata, turn
+from ..io.files import json_bytes, read_file, write_together
+from ..io.images import png_bytes
+from ..plugins.catalogue import Catalogue
+from ..plugins.selection import Part, Settings, choose_adapter
+from ..protocols import Callback
+from ..runtime import Runtime
+from .certificate import certificate, configured, pixels_sha256
+from .codec import Bitstream, Codec, open_bitstream
+from .decoder import Decoder, Reconstruction, plain_decode
+
+CERTIFICATE = "certificate.json"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A file's picture and all that is written with it."""
+
+    bitstream: Bitstream
+    result: Reconstruction
+    image: Tensor
+    """uint8 [1,3,h,w] as it is written."""
+    png: bytes
+    certificate: dict[str, Any]
+
+    def write(self, output: Path, jpeg: Path | None = None, others: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """Writes the PNG, `others` by name beside it, `jpeg`, the file that it re-encodes to, and the certificate.
+
+        All of them or none, so that a certificate is never that of another image.
+        """
+        files = {output: self.png, **{beside(output, name): data for name, data in others.items()}}
+        if jpeg:
+            codec = self.bitstream.codec
+            files[jpeg] = codec.encoder.rewrite(self.bitstream.stream, self.result.image.cpu())
+        write_together({**files, beside(output, CERTIFICATE): json_bytes(self.certificate)})
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files are decoded. Codecs, prior and solver are built at first use, once."""
+
+    generator: Part[GeneratorSpec]
+    solver: Part[SolverSpec]
+    catalogue: Catalogue
+    runtime: Runtime
+    settings: Settings
+    plain: bool = False
+    """g(y) itself, without prior and solver."""
+    seed: int = 0
+    tradeoff: float = 1.0
+    upright: bool = True
+    """The picture is turned as its file says; else the PNG says so too, and its pixels lie as they are stored."""
+    codecs: dict[str, Codec] = field(default_factory=dict)
+
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """None for plain decodes. Raises MissingError for weights that are not here."""
+        return None if self.plain else Decoder.build(self.generator, self.solver, self.runtime, self.settings)
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """The part of a certificate that the file has no say in, as JSON has it."""
+        if self.plain:
+            return {"generator": None, "solver": None, "adapter": None}
+        adapter = choose_adapter(self.generator.spec, self.solver.spec, self.settings.get("adapter"))
+        used = adapter or self.solver.spec.needs & self.generator.spec.offers
+        parts = {"generator": self.generator if used else None, "solver": self.solver, "adapter": adapter}
+        content = {kind: configured(part) for kind, part in parts.items()}
+        return dict(json.loads(json.dumps({**content, **self._details}, default=str)))
+
+    @property
+    def _details(self) -> dict[str, Any]:
+        if self.plain:
+            return {}
+        tile = {"tile": self.runtime.tile} if self.runtime.tile else {}
+        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, **tile}
+
+    def open(self, path: Path, data: bytes | None = None) -> Bitstream:
+        """The bitstream of a file, whose content may have been read."""
+        data = read_file(path) if data is None else data
+        settings = self.settings.get("codec")
+        return open_bitstream(data, str(path), self.runtime, self.catalogue, settings, self._codec)
+
+    def _codec(self, part: Part[EncoderSpec], runtime: Runtime | None) -> Codec:
+        key = f"{part.distribution}:{part.spec.name}:{part.config}"
+        if key not in self.codecs:
+            self.codecs[key] = Codec.build(part, runtime)
+        return self.codecs[key]
+
+    def decode(self, bitstream: Bitstream, callback: Callback | None = None) -> Decoded:
+        """Draws from the bitstream's cell and certifies; writes nothing."""
+        if self.decoder is None:
+            result = plain_decode(bitstream)
+        else:
+            result = self.decoder.reconstruct(bitstream, self.seed, tradeoff=self.tradeoff, callback=callback)
+        metadata = bitstream.codec.encoder.metadata(bitstream.stream)
+        image, kept = as_shown(result.image.cpu(), metadata) if self.upright else (result.image.cpu(), metadata)
+        png = png_bytes(image, kept)
+        content = certificate(bitstream, self.decoder, result, **self._details)
+        content["image"] = {
+            "width": image.shape[-1],
+            "height": image.shape[-2],
+            "rgb_sha256": pixels_sha256(image),
+            "png_sha256": hashlib.sha256(png).hexdigest(),
+            "upright": self.upright,
+        }
+        if reason := "" if result.exact else bitstream.cell.reason(result.image):
+            content["reason"] = reason
+        return Decoded(bitstream, result, image, png, content)
+
+    def is_done(self, data: bytes, output: Path) -> bool:
+        """Whether `output` is what this would make of the content of a file, by the certificate beside it."""
+        try:
+            content = json.loads(read_file(beside(output, CERTIFICATE)))
+            image, codec = content["image"], content["codec"]
+            return bool(
+                content["bitstream"]["sha256"] == hashlib.sha256(data).hexdigest()
+                and all(content.get(key) == value for key, value in self.asked.items())
+                and codec["version"] == version(codec["plugin"])
+                and image["upright"] == self.upright
+                and image["png_sha256"] == hashlib.sha256(read_file(output)).hexdigest()
+            )
+        except (IdemError, ValueError, KeyError, TypeError, AttributeError, PackageNotFoundError):
+            return False
+
+
+def as_shown(byte_image: Tensor, metadata: Metadata) -> tuple[Tensor, Metadata]:
+    """The picture turned upright, and metadata that say so."""
+    return turn(byte_image, metadata.orientation), metadata.upright
+
+
+def check_rewritable(bitstream: Bitstream) -> None:
+    """Raises UsageError if the file is no JPEG or the like, but an .idem container."""
+    if bitstream.codec.encoder.model_id:
+        where = bitstream.where or "the bitstream"
+        raise UsageError(f"--write-jpeg: {where} is no JPEG file.", "Leave it out; `idem encode` writes .idem files.")
+
+
+def beside(image: Path, name: str) -> Path:
+    """Where a file that goes with an image file is."""
+    return image.with_name(f"{image.stem}.{name}")

@@ -1,0 +1,1 @@
+"""How plugins are found, checked, configured and chosen."""

@@ -1,0 +1,345 @@
+"""Finding plugins: entry points around pluggy, where one broken plugin never stops the others.
+
+    entry points -> by distribution -> import -> pluggy checks the hooks -> Spec records -> checked -> Catalogue
+
+Nothing heavy is imported: a plugin's entry point names a light module; `import_target` imports a class at first use.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, fields
+from functools import reduce
+from importlib import import_module
+from importlib.metadata import EntryPoint
+from typing import Any, Literal
+
+import pluggy
+
+from ..errors import IdemError, MissingError, UsageError, nearest
+from ..hookspecs import (
+    API_VERSION,
+    CAPABILITIES,
+    ENTRY_POINT_GROUP,
+    PROJECT,
+    EncoderSpec,
+    EngineSpec,
+    GeneratorSpec,
+    Hooks,
+    MetricSpec,
+    RecipeSpec,
+    SolverSpec,
+    Spec,
+)
+from .entry_points import Hangs, canonical, entries_by_distribution, patience, version_of, within
+from .registry import distributions_that_provide, known_plugins
+
+State = Literal["ok", "broken", "incompatible", "disabled"]
+
+KINDS = ("codec", "generator", "solver", "metric", "engine", "recipe")
+
+_HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
+    "codec": ("idem_encoders", EncoderSpec),
+    "generator": ("idem_generators", GeneratorSpec),
+    "solver": ("idem_solvers", SolverSpec),
+    "metric": ("idem_metrics", MetricSpec),
+    "engine": ("idem_engines", EngineSpec),
+    "recipe": ("idem_recipes", RecipeSpec),
+}
+
+_PLAIN = {"str": str, "int": int, "bool": bool, "bytes": bytes, "tuple[str, ...]": tuple, "frozenset[str]": Set}
+"""Of the annotations of Specs."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One installed distribution that has an `idemcore.plugins` entry point."""
+
+    name: str
+    """Name of the distribution, e.g. `idemcore-jpeg`."""
+    version: str
+    state: State
+    reason: str
+    """Why the plugin is not ok, in one line; empty if it is."""
+    specs: tuple[tuple[str, Spec], ...]
+    """(kind, Spec) of all that it provides; of a plugin that is not ok, what was read before the fault."""
+
+
+class _Fault(Exception):
+    """Why a plugin cannot be used."""
+
+    def __init__(self, reason: str, state: State = "broken") -> None:
+        super().__init__(reason)
+        self.state: State = state
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All installed plugins, sorted by name, and the lookup of what they provide."""
+
+    plugins: list[Plugin]
+
+    def plugin(self, name: str) -> Plugin:
+        """The plugin of that name; `jpeg` is short for `idemcore-jpeg`. Raises UsageError if it is not installed."""
+        wanted = canonical(name)
+        found = {canonical(plugin.name): plugin for plugin in self.plugins}
+        plugin = found.get(wanted) or found.get(f"idemcore-{wanted}")
+        if plugin is None:
+            guess = nearest(name, [plugin.name for plugin in self.plugins])
+            raise UsageError(f"No plugin named '{name}' is installed.", guess or "See `idem plugins list`.")
+        return plugin
+
+    def specs(self, kind: str) -> list[tuple[str, Spec]]:
+        """(distribution, Spec) of every plugin that is ok, sorted by the Spec's name."""
+        found = [(p.name, spec) for p in self.plugins if p.state == "ok" for k, spec in p.specs if k == kind]
+        return sorted(found, key=lambda pair: (pair[1].name, pair[0]))
+
+    def resolve(self, kind: str, name: str) -> Spec:
+        """The Spec that a user means by `name` or `distribution:name`.
+
+        Of several plugins that provide it, the one that the registry names has the bare name. Raises UsageError if no
+        plugin is known to provide it or several do, MissingError if the one that does is not installed or not ok.
+        """
+        distribution, _, short = name.rpartition(":")
+        found = [
+            (owner, spec)
+            for owner, spec in self.specs(kind)
+            if spec.name == short and (not distribution or canonical(owner) == canonical(distribution))
+        ]
+        if len(found) > 1:
+            known = distributions_that_provide(kind, short)
+            found = [(owner, spec) for owner, spec in found if canonical(owner) in known] or found
+        if len(found) > 1:
+            choices = " or ".join(f"`{owner}:{short}`" for owner, _ in found)
+            raise UsageError(
+                f"{len(found)} plugins provide {_article(kind)} named '{short}'.", f"Say which: {choices}."
+            )
+        if not found:
+            raise self._absent(kind, distribution, short)
+        return found[0][1]
+
+    def clashes(self, plugin: Plugin) -> list[str]:
+        """What other plugins provide by the same name, and what to type to mean this one's, a line each."""
+        return [
+            f"{kind} '{spec.name}' is {owner}'s too: type {plugin.name}:{spec.name} to mean this one"
+            for kind, spec in plugin.specs
+            for owner, other in self.specs(kind)
+            if plugin.state == "ok" and owner != plugin.name and other.name == spec.name
+        ]
+
+    def _absent(self, kind: str, distribution: str, name: str) -> IdemError:
+        """The error for a name that no plugin in order provides."""
+        known = distributions_that_provide(kind, name)
+        providers = [p for p in self.plugins if p.state != "ok" and (p.name in known or _provides(p, kind, name))]
+        wanted = canonical(distribution)
+        for plugin in providers:
+            if not distribution or canonical(plugin.name) == wanted:
+                return MissingError(
+                    f"The {kind} '{name}' is not available: {plugin.name} is {plugin.state} ({plugin.reason}).",
+                    f"See `idem plugins info {plugin.name}`.",
+                )
+        installed = {canonical(p.name) for p in self.plugins}
+        for candidate in known:
+            if candidate not in installed and (not distribution or candidate == wanted):
+                return MissingError(
+                    f"The {kind} '{name}' is provided by {candidate}, which is not installed.",
+                    f"Install it: `pip install {candidate}`.",
+                )
+        return self._unknown(kind, f"{distribution}:{name}" if distribution else name)
+
+    def _unknown(self, kind: str, name: str) -> UsageError:
+        own = [spec.name if ":" not in name else f"{owner}:{spec.name}" for owner, spec in self.specs(kind)]
+        elsewhere = [n for entry in known_plugins().values() for n in entry.get(kind, [])]
+        guess = nearest(name, own) or nearest(name, elsewhere)
+        available = f"Available: {', '.join(own)}." if own else f"No installed plugin provides {_article(kind)}."
+        unusable = [p.name for p in self.plugins if p.state in ("broken", "incompatible")]
+        why = f"Not loaded: {', '.join(unusable)} (see `idem plugins list`)." if unusable else ""
+        return UsageError(f"There is no {kind} named '{name}'.", " ".join(filter(None, (guess, available, why))))
+
+
+def load_catalogue(*, strict: bool | None = None) -> Catalogue:
+    """Every installed plugin, with the reason where one cannot be used.
+
+    `IDEM_PLUGINS` (only these, and the core) and `IDEM_DISABLE_PLUGINS` (all but these) hold distribution names,
+    separated by commas; `jpeg` is short for `idemcore-jpeg`.
+    `strict`, or by default `IDEM_STRICT=1`, raises MissingError at the first plugin that is broken or incompatible.
+    """
+    strict = os.environ.get("IDEM_STRICT", "0") not in ("", "0") if strict is None else strict
+    entries = entries_by_distribution(ENTRY_POINT_GROUP)
+    return Catalogue([_load(name, entries[name], strict) for name in sorted(entries)])
+
+
+def import_target(target: str) -> Any:
+    """The object that `package.module:Name` names. Raises MissingError, with the reason, if it cannot be imported."""
+    module, _, name = target.partition(":")
+    try:
+        return reduce(getattr, name.split("."), import_module(module))
+    except IdemError:
+        raise
+    except Exception as error:
+        hint = "`idem doctor` checks the installation; IDEM_DEBUG=1 shows the traceback."
+        raise MissingError(f"{target} cannot be imported: {_one_line(error)}.", hint) from error
+
+
+def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:
+    version = version_of(entries[0])
+    specs: list[tuple[str, Spec]] = []
+    if reason := _disabled(name):
+        return Plugin(name, version, "disabled", reason, ())
+    try:
+        if name in _HANGING:
+            raise _HANGING[name]
+        within(patience(), name, lambda: _read(name, entries, specs))
+    except (UsageError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever a plugin does wrong, the others still load
+        fault = _fault(name, error)
+        if strict:
+            raise MissingError(f"{name} is {fault.state}: {fault}.", f"See `idem plugins info {name}`.") from error
+        return Plugin(name, version, fault.state, str(fault), tuple(specs))
+    return Plugin(name, version, "ok", "", tuple(specs))
+
+
+_HANGING: dict[str, _Fault] = {}
+"""Plugins that once did not describe themselves in time: this process does not wait for them again."""
+
+
+def _read(name: str, entries: list[EntryPoint], specs: list[tuple[str, Spec]]) -> None:
+    """Adds what a plugin provides to `specs`."""
+    for entry in entries:
+        for kind, spec in _specs_of(_imported(entry), name):
+            try:
+                _check(kind, spec, name, specs)
+            except _Fault as fault:
+                if fault.state == "incompatible":  # its name is known, so that who asks for it is told why not
+                    specs.append((kind, spec))
+                raise
+            specs.append((kind, spec))
+
+
+def _fault(name: str, error: BaseException) -> _Fault:
+    if isinstance(error, _Fault):
+        return error
+    if isinstance(error, Hangs):
+        spare = f"IDEM_DISABLE_PLUGINS={name} spares the wait"
+        fault = _HANGING[name] = _Fault(f"{name} hangs: after {patience():g} s it was at {error}; {spare}")
+        return fault
+    return _Fault(f"{name} describes itself wrongly: {_one_line(error)}")
+
+
+def _imported(entry: EntryPoint) -> object:
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] != entry.value.partition(":")[0].split(".")[0]:
+            raise _Fault(f"{entry.value} needs the package '{error.name}', which is not installed") from error
+        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}") from error
+
+
+def _specs_of(plugin: object, distribution: str) -> Iterator[tuple[str, Spec]]:
+    """Calls the hooks of one plugin. Its own manager, so that nothing of a refused plugin stays registered."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    try:
+        manager.register(plugin, distribution)
+        manager.check_pending()
+    except Exception as error:
+        raise _Fault(f"{distribution} has a wrong hook: {_one_line(error)}") from error
+    _check_marked(manager, plugin, distribution)
+    for kind, (hook, spec_class) in _HOOKS.items():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            for spec in _call(implementation.function, hook, spec_class, distribution):
+                yield kind, spec
+
+
+def _check_marked(manager: pluggy.PluginManager, plugin: object, distribution: str) -> None:
+    """A plugin without hooks, or with an `idem_` function that lacks its marker, would be silently empty."""
+    named = [n for n in dir(plugin) if n.startswith("idem_") and inspect.isroutine(getattr(plugin, n))]
+    for name in named:
+        if manager.parse_hookimpl_opts(plugin, name) is None:
+            raise _Fault(f"{distribution}: {name} lacks @hookimpl")
+    if not named:
+        raise _Fault(f"{distribution} implements no hook; there are {', '.join(h for h, _ in _HOOKS.values())}")
+
+
+def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -> list[Spec]:
+    try:
+        result = function()
+        specs = list(result) if isinstance(result, (list, tuple)) else None
+    except (Exception, SystemExit) as error:
+        raise _Fault(f"{hook} of {distribution} failed: {_one_line(error)}") from error
+    if specs is None:
+        raise _Fault(f"{hook} of {distribution} returned {type(result).__name__}, not a list of {spec_class.__name__}")
+    for spec in specs:
+        if not isinstance(spec, spec_class):
+            raise _Fault(f"{hook} of {distribution} returned a {type(spec).__name__} among its {spec_class.__name__}s")
+    return specs
+
+
+def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Spec]]) -> None:
+    what = f"{kind} '{spec.name}' of {distribution}"
+    if spec.api != API_VERSION:
+        older = distribution if spec.api < API_VERSION else "idemcore"
+        reason = f"{what} is written for plugin API {spec.api}, this idem speaks {API_VERSION}: upgrade {older}"
+        raise _Fault(reason, "incompatible")
+    for key, annotation in ((f.name, str(f.type)) for f in fields(spec)):
+        if not _fits(getattr(spec, key), annotation):
+            raise _Fault(f"{what}: {key} is {getattr(spec, key)!r}, not {annotation}")
+    if not _NAME.fullmatch(spec.name):
+        raise _Fault(f"{what}: a name has letters, digits and . _ + - only")
+    if any(kind == k and spec.name == s.name for k, s in earlier):
+        raise _Fault(f"{what} is there twice")
+    for key in ("target", "config", "identify"):
+        value = getattr(spec, key, "")
+        if (value or key == "target") and not _TARGET.fullmatch(value):
+            raise _Fault(f"{what}: {key} is {value!r}, not 'package.module:Name'")
+    named = [getattr(spec, "offers", ()), getattr(spec, "needs", ()), *getattr(spec, "needs_with", {}).values()]
+    for capability in sorted(set().union(*named)):
+        if capability not in CAPABILITIES:
+            guess = nearest(capability, list(CAPABILITIES))
+            raise _Fault(f"{what}: '{capability}' is not a capability. {guess}".strip())
+
+
+def _fits(value: object, annotation: str) -> bool:
+    """Whether a field of a Spec holds what its annotation says."""
+    if annotation.startswith("Literal"):
+        return isinstance(value, str) and value in ast.literal_eval(annotation.removeprefix("Literal"))
+    if annotation.startswith("Mapping"):
+        inner = annotation.removeprefix("Mapping[str, ").removesuffix("]")
+        return isinstance(value, Mapping) and all(_fits(k, "str") and _fits(v, inner) for k, v in value.items())
+    if not isinstance(value, _PLAIN.get(annotation, object)):
+        return False
+    return not isinstance(value, (tuple, Set)) or all(isinstance(each, str) for each in value)
+
+
+def _disabled(name: str) -> str:
+    spellings = {canonical(name), canonical(name).removeprefix("idemcore-")}
+    if os.environ.get("IDEM_PLUGINS") and not spellings & {"idemcore", *_listed("IDEM_PLUGINS")}:
+        return "not in IDEM_PLUGINS"
+    return "in IDEM_DISABLE_PLUGINS" if spellings & _listed("IDEM_DISABLE_PLUGINS") else ""
+
+
+def _listed(variable: str) -> set[str]:
+    return {canonical(name) for name in re.split(r"[,\s]+", os.environ.get(variable, ""))}
+
+
+def _provides(plugin: Plugin, kind: str, name: str) -> bool:
+    return any(k == kind and spec.name == name for k, spec in plugin.specs)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, IdemError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -1,0 +1,138 @@
+"""What recipes share: crops of images, and a training that stops, resumes and logs."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import IdemError, InputError
+from ..io.files import atomic_write
+from ..io.signals import held
+from ..runtime import Runtime
+
+LOG_STEPS = 20
+
+Progress = Callable[[dict[str, float]], None]
+
+
+@contextmanager
+def process_settings(threads: int) -> Iterator[None]:
+    """`threads` of PyTorch (0: as they are) and denormals flushed to zero: zero-started layers train faster so."""
+    before = torch.get_num_threads()
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Computing in bfloat16 where the device is fast in it; where it is not, emulation takes many times as long."""
+    dtype = Runtime.choose(str(device)).dtype
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+class Training(ABC):
+    """A training in step with `checkpoint.pt` of its folder, where `log.jsonl` grows a line now and then."""
+
+    def __init__(self, out: Path, minutes: float, save_minutes: float) -> None:
+        self.out, self.minutes, self.save_minutes = out, minutes, save_minutes
+        self.step, self.elapsed = 0, 0.0
+
+    @abstractmethod
+    def update(self) -> dict[str, float]:
+        """One step of the optimiser; what to log of it: its `loss` and others averaged, integers as they are."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint must hold beside step and time: tensors, numbers and containers of them."""
+
+    @abstractmethod
+    def load(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`; may raise any exception if it does not fit."""
+
+    @abstractmethod
+    def write_weights(self) -> Path:
+        """Writes what the training is for, and pictures of it if there are any; returns the weights' path."""
+
+    @property
+    def progress(self) -> float:
+        """0..1 of the time that the schedule has."""
+        return self.elapsed / (60 * self.minutes)
+
+    def resume(self) -> bool:
+        """Goes on from the checkpoint, and says whether there is one.
+
+        Raises InputError if it is unreadable or of other settings.
+        """
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return False
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            self.load(saved["state"])
+            self.step, self.elapsed = saved["step"], saved["elapsed"]
+        except Exception as error:  # of damaged or foreign content, whatever the parsing of it meets
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise InputError(
+                f"{path} cannot be resumed: {reason}", "Use the settings it was begun with, or another --out."
+            ) from error
+        return True
+
+    def save(self) -> Path:
+        """Checkpoint and weights, each written whole or not at all."""
+        buffer = io.BytesIO()
+        torch.save({"state": self.state(), "step": self.step, "elapsed": self.elapsed}, buffer)
+        atomic_write(self.out / "checkpoint.pt", buffer.getvalue())
+        return self.write_weights()
+
+    def run(self, progress: Progress) -> Path:
+        """Resumes, and trains until the time is up; an interrupt is passed on after a last checkpoint.
+
+        Raises IdemError if the loss diverges.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.resume()
+        try:
+            self._updates(progress)
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        return self.save()
+
+    def _updates(self, progress: Progress) -> None:
+        saved, averages = self.elapsed, dict[str, float]()
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            while self.progress < 1:
+                begin = time.monotonic()
+                with held():  # a step is taken whole or not at all
+                    told = self.update()
+                self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
+                if not math.isfinite(told["loss"]):
+                    hint = "Go on from its last checkpoint with a smaller --set train.learning_rate=..."
+                    raise IdemError("The training diverged.", hint)
+                averages = {key: _average(averages.get(key, value), value) for key, value in told.items()}
+                if self.step % LOG_STEPS == 0 or self.progress >= 1:
+                    record = {"step": self.step, "minutes": self.elapsed / 60, **averages}
+                    log.write(json.dumps(record) + "\n")
+                    log.flush()
+                    progress(record)
+                if self.elapsed - saved > self.save_minutes * 60:
+                    self.save()
+                    saved = self.elapsed
+
+
+def _average(average: float, value: float) -> float:
+    """Counts and the like, integers, have no average."""
+    return value if isinstance(value, int) else 0.98 * average + 0.02 * value

@@ -1,0 +1,1 @@
+"""Weights of networks: where they are, whether they are sound, and how they get here."""
