@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from idemcore.errors import InputError, UsageError
-from idemcore.evaluate.curves import Curve, bd_metric, bd_rate, curve, find, overlap, paired, references
+from idemcore.evaluate.curves import Curve, bd_metric, bd_rate, curve, find, overlap, paired, references, why_undefined
+from idemcore.evaluate.known_sets import known_sets
 from idemcore.metrics import Score
 
 ANCHOR = Curve("a", {"bpp": [0.1, 0.2, 0.4, 0.8], "psnr-rgb": [25.0, 27.5, 30.1, 33.0], "fd": [90.0, 70, 40, 20]})
@@ -123,6 +124,24 @@ def test_unknown_metrics_and_files_offer_the_nearest():
 def test_curves_of_the_registry_name_their_source():
     assert references()
     for name, reference in references().items():
-        assert reference.meta["source"], name
+        assert reference.source, name
+        assert reference.date, name
+        assert reference.protocol["images"] in known_sets(), name
         assert len(reference.points("psnr")) >= 2
         assert find(name) == reference
+
+
+@pytest.mark.parametrize(
+    ("rates", "values", "reason"),
+    [
+        ([0.1], [30], "Test has 1 point; a curve needs two"),
+        ([0.1, 0.1], [30, 31], "Test has two points of one rate"),
+        ([0.1, 0.2, 0.3], [30, 29, 31], "Test does not get better with every bit: psnr is not monotonic in the rate"),
+        ([0.1, 0.2], [90, 91], "the two curves share no value of psnr"),
+    ],
+)
+def test_an_undefined_bd_rate_says_why(rates, values, reason):
+    other = Curve("Test", {"bpp": rates, "psnr": values})
+    assert math.isnan(bd_rate(ANCHOR, other))
+    assert why_undefined(ANCHOR, other) == reason
+    assert why_undefined(ANCHOR, TEST) == ""

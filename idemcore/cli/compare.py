@@ -43,6 +43,11 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
         ("metric", "BD-rate", "BD-metric"),
         [(row["metric"], _per_cent(row["bd_rate"]), _signed(row["bd_metric"])) for row in found],
     )
+    for row in found:
+        if row["undefined"]:
+            say(f"no BD-rate of {row['metric']}: {row['undefined']}")
+    if images := {side.name: side.protocol["images"] for side in (first, second) if "images" in side.protocol}:
+        say(f"published on {', '.join(f'{known} ({name})' for name, known in images.items())}: compare like with like")
     pairs = [(row["metric"], pair) for row in found for pair in row["paired"]]
     if pairs:
         click.echo()
@@ -55,13 +60,16 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
 
 
 def _differences(anchor: Curve, test: Curve, name: str) -> dict[str, Any]:
-    from ..evaluate.curves import bd_metric, bd_rate, paired
+    from ..evaluate.curves import bd_metric, bd_rate, paired, why_undefined
 
     metric, lower = name.removesuffix("-rgb"), falls(name)
     rate, gain = bd_rate(anchor, test, name, lower), bd_metric(anchor, test, name)
     pairs = [{"point": point, "value": score.value, "low": score.low, "high": score.high, "count": score.count}
              for point, score in paired(anchor, test, metric).items()]  # fmt: skip
-    return {"metric": name, "bd_rate": _known(rate), "bd_metric": _known(gain), "paired": pairs}
+    undefined = why_undefined(anchor, test, name, lower)
+    return {
+        "metric": name, "bd_rate": _known(rate), "bd_metric": _known(gain), "undefined": undefined, "paired": pairs,
+    }  # fmt: skip
 
 
 def falls(key: str) -> bool:

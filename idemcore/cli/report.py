@@ -68,10 +68,11 @@ def report(
         missing |= _compute(scores, rows, names, device, precision)
     summary = summarise(rows, scores, directions())
     if kind == "html":
-        from ..report.references import reference_curves
+        from ..report.references import given_curves, published_curves
         from ..report.site import write_site
 
-        references = reference_curves([Path(name) for name in reference_files])
+        pixels = [str(image["sha256"]) for image in summary.images]
+        references = [*published_curves(pixels), *given_curves(map(Path, reference_files), pixels)]
         written = [write_site(summary, folder, Path(output or ""), references, title, missing, limit)]
     else:
         written = _export(summary, kind, output, as_json)

@@ -2,6 +2,7 @@
 
 A file is one curve: `{"name", "description", "results": {"bpp": [...], "psnr-rgb": [...], ...}}`, a value a point.
 Ours add `intervals` (beside results), `rows` (of single images), `missing` (metrics that were not measured) and `meta`.
+Published ones say their `protocol` (the images, a set of `registry/image_sets/`), their `source` and its `date`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..plugins.registry import registry_folder
 RATE = "bpp"
 Number = float | None
 """None where undefined."""
+_OPTIONAL = ("description", "rows", "missing", "meta", "protocol", "source", "date")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Curve:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Metrics that were not measured, and what would bring them."""
     meta: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    """How a published curve was measured; `images` names a set of `registry/image_sets/`."""
+    source: str = ""
+    date: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Curve:
@@ -56,7 +62,11 @@ class Curve:
         results = {key: [_number(v) for v in values] for key, values in content.get("results", content).items()}
         if RATE not in results or len({len(values) for values in results.values()}) > 1:
             raise ValueError("'results' must hold lists of one length, 'bpp' among them")
-        own = {key: content[key] for key in ("description", "rows", "missing", "meta") if key in content}
+        own = {
+            key: content[key]
+            for key in ("description", "rows", "missing", "meta", "protocol", "source", "date")
+            if key in content
+        }
         intervals = {key: [_pair(pair) if pair else None for pair in pairs]
                      for key, pairs in content.get("intervals", {}).items()}  # fmt: skip
         made = cls(str(content.get("name", name)), results, intervals=intervals, **own)
@@ -127,7 +137,7 @@ def curve(
 
 def references() -> dict[str, Curve]:
     """The curves of `registry/results/`, by file name."""
-    return {path.stem: Curve.read(path) for path in sorted((registry_folder() / "results").glob("*.json"))}
+    return {path.stem: Curve.read(path) for path in sorted((registry_folder() / "results").rglob("*.json"))}
 
 
 def find(name: str) -> Curve:
@@ -146,11 +156,32 @@ def bd_rate(anchor: Curve, test: Curve, metric: str = "psnr", lower: bool = Fals
     Akima interpolation, by the package bjontegaard. `lower` for a metric that falls as the rate grows. nan for fewer
     than two points, curves that do not overlap, or values that are not monotonic in the rate.
     """
-    sign = -1 if lower else 1
-    curves = [[(rate, sign * value) for rate, value in side.points(metric)] for side in (anchor, test)]
-    if not all(_rising([value for _, value in points]) for points in curves):
+    if why_undefined(anchor, test, metric, lower):
         return math.nan
-    return _delta("bd_rate", *curves)
+    return _delta("bd_rate", *(_signed_points(side, metric, lower) for side in (anchor, test)))
+
+
+def why_undefined(anchor: Curve, test: Curve, metric: str = "psnr", lower: bool = False) -> str:
+    """Why the BD-rate of two curves has no value, in a few words; empty if it has one."""
+    spans = []
+    for side in (anchor, test):
+        points = _signed_points(side, metric, lower)
+        values = [value for _, value in points]
+        if len(points) < 2:
+            return f"{side.name} has {len(points)} point{'' if len(points) == 1 else 's'}; a curve needs two"
+        if not _rising([rate for rate, _ in points]):
+            return f"{side.name} has two points of one rate"
+        if not _rising(values):
+            return f"{side.name} does not get better with every bit: {metric} is not monotonic in the rate"
+        spans.append((values[0], values[-1]))
+    if max(low for low, _ in spans) >= min(high for _, high in spans):
+        return f"the two curves share no value of {metric}"
+    return ""
+
+
+def _signed_points(side: Curve, metric: str, lower: bool) -> list[tuple[float, float]]:
+    """(bpp, value), where more is better."""
+    return [(rate, -value if lower else value) for rate, value in side.points(metric)]
 
 
 def bd_metric(anchor: Curve, test: Curve, metric: str = "psnr") -> float:

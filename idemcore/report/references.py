@@ -1,13 +1,18 @@
-"""Published rate-distortion curves in CompressAI's result format."""
+"""Published rate-distortion curves in CompressAI's result format, drawn where their protocol matches.
+
+A file may say beside its results on which images it was measured, where the figures come from, and when:
+`"protocol": {"images": "kodak24"}`, a set of `registry/image_sets/`; `"source"`; `"date"`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
+from ..evaluate.known_sets import difference, recognised
 from ..io.files import parse_json, read_file
 from ..plugins.registry import registry_folder
 from .measures import canonical
@@ -21,6 +26,9 @@ class Reference:
     name: str
     description: str
     results: dict[str, list[float]]
+    images: str = ""
+    """Name of the image set that it was measured on; empty if the file does not say."""
+    source: str = ""
 
     def points(self, metric: str) -> list[tuple[float, float]]:
         """(bpp, value) by ascending rate; empty if the curve lacks the metric."""
@@ -36,13 +44,27 @@ def read_reference(path: Path) -> Reference:
         if any(len(values) != len(results[RATE]) for values in results.values()):
             raise ValueError("its lists are not of one length")
         name, description = content.get("name") or path.stem, content.get("description") or ""
+        images = dict(content.get("protocol") or {}).get("images", "")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         hint = "It needs results: {bpp: [...], psnr-rgb: [...], ...} with lists of one length."
         raise InputError(f"{path} is no result file in CompressAI's format: {error}.", hint) from error
-    return Reference(str(name), str(description), results)
+    return Reference(str(name), str(description), results, str(images), str(content.get("source") or ""))
 
 
-def reference_curves(files: Sequence[Path] = ()) -> list[Reference]:
-    """Those of the registry, then of `files`."""
-    folder = registry_folder() / "results"
-    return [read_reference(path) for path in [*sorted(folder.rglob("*.json")), *files]]
+def published_curves(pixels: Iterable[str]) -> list[Reference]:
+    """Those of the registry that were measured on exactly the images of these sha256."""
+    known = recognised(pixels)
+    everything = (read_reference(path) for path in sorted((registry_folder() / "results").rglob("*.json")))
+    return [reference for reference in everything if known and reference.images == known.name]
+
+
+def given_curves(files: Iterable[Path], pixels: Sequence[str]) -> list[Reference]:
+    """Those of `files`. Raises UsageError for one that was measured on other images than those of these sha256."""
+    known, found = recognised(pixels), []
+    for path in files:
+        reference = read_reference(path)
+        if reference.images and (known is None or reference.images != known.name):
+            reason = f"{path} was measured on {difference(reference.images, pixels)}: the two cannot be compared."
+            raise UsageError(reason, "Leave it out, or run the sweep on the images of its protocol.")
+        found.append(reference)
+    return found

@@ -110,8 +110,8 @@ def provenance(rows: Iterable[Row], references: Sequence[tuple[int, Reference]],
         f"<dt>{escape(name)}</dt><dd>{escape(', '.join(values))}</dd>" for name, values in (versions | weights).items()
     ]
     items += [
-        f"<dt>{escape(r.name)}</dt><dd>published curve{': ' if r.description else ''}{escape(r.description)}</dd>"
-        for _, r in references
+        f"<dt>{escape(r.name)}</dt><dd>{escape('; '.join(text for text in said if text))}</dd>"
+        for r, said in ((r, ("published curve", r.description, r.source)) for _, r in references)
     ]
     items += [f"<dt>{escape(name)}</dt><dd>not measured: {escape(why)}</dd>" for name, why in missing.items()]
     return f"<dl>{''.join(items)}</dl>" if items else "<p>The store tells no versions.</p>"

@@ -13,7 +13,7 @@ from ..metrics.building import find
 from ..plugins.catalogue import Catalogue
 from ..report.measures import directions
 from ..report.reading import read_store
-from ..report.references import reference_curves
+from ..report.references import published_curves
 from ..report.scores import Scores, set_metrics
 from ..report.site import write_site
 from ..report.summary import Summary, summarise
@@ -74,7 +74,7 @@ def run_study(study: Study, out: Path, how: How) -> Result:
     counts = _execute(study, planned, store, how)
     summary, missing = summarised(study, planned, store, how)
     missing = {**counts.missing, **missing}
-    references = reference_curves() if study.variant.domain == "photos" else []
+    references = published_curves(str(image["sha256"]) for image in summary.images)
     write_site(summary, store.root, out / study.name, references, study.title, missing)
     found = findings(study.experiment.claims, summary)
     return Result(study, summary, counts, found, time.monotonic() - begin, planned.refused, missing)
