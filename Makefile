@@ -9,7 +9,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test lint style types imports docs clean
+.PHONY: help run test lint style types imports docs wheels clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -35,8 +35,13 @@ imports: $(VENV)/installed-dev
 docs: $(VENV)/installed-docs  ## build the documentation, warnings are errors; open build/docs/index.html
 	$(BIN)/python -m sphinx -b html -c docs -E -a -W --keep-going -q . build/docs
 
-clean:  ## remove .venv, the results of `make run` and the built documentation
-	rm -rf $(VENV) runs/demo build/docs
+wheels: $(VENV)/installed-dev  ## build the core's and every plugin's wheel and sdist into dist/, and check them
+	rm -rf dist
+	for project in . $(PLUGINS); do $(BIN)/python -m build --outdir dist $$project || exit 1; done
+	$(BIN)/python -m twine check --strict dist/*
+
+clean:  ## remove .venv, the results of `make run`, built packages and the built documentation
+	rm -rf $(VENV) runs/demo dist build/docs
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.10, 3.11 or 3.12 found; name one with make PYTHON=..."; exit 1; }
