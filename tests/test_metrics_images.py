@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import signal, stats
 
 from idemcore.errors import UsageError
 from idemcore.metrics import Case, ImageMetric, build, summarise
@@ -66,6 +66,54 @@ def test_ms_ssim_agrees_with_another_library():
 
 def test_ms_ssim_of_a_small_image_is_undefined():
     assert one("ms-ssim").measure(case(*noisy((160, 176)))).isnan().all()
+
+
+def test_ssim_is_that_of_matlab():
+    """Windows that lie inside the image, by SciPy; the mean over channels."""
+    original, reconstruction = noisy((24, 40))
+    x = np.arange(-5, 6)
+    line = np.exp(-(x**2) / (2 * 1.5**2))
+    window = np.outer(line, line) / line.sum() ** 2
+
+    def ssim(a, b):
+        def mean(image):
+            return signal.correlate2d(image, window, mode="valid")
+
+        ma, mb = mean(a), mean(b)
+        va, vb, vab = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        return ((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean()
+
+    pairs = zip(original.double().numpy(), reconstruction.double().numpy(), strict=True)
+    expected = [np.mean([ssim(a, b) for a, b in zip(x, y, strict=True)]) for x, y in pairs]
+    assert one("ssim").measure(case(original, reconstruction)).tolist() == pytest.approx(expected, abs=2e-4)
+    assert one("ssim").measure(case(*noisy((10, 40)))).isnan().all()
+
+
+def test_psnr_b_is_psnr_where_blocks_do_not_show_and_less_where_they_do():
+    original = torch.full((2, 3, 24, 40), 100, dtype=torch.uint8)
+    original[:, 2] = 90  # else it is grey, and its own luma
+    shifted, blocky = original + 10, original.clone()
+    blocky[0, :, :, 8:16] += 30
+    blocky[1, :, :, 9:17] += 30
+    assert (
+        one("psnr-b").measure(case(original, shifted)).tolist() == one("psnr").measure(case(original, shifted)).tolist()
+    )
+    found, plain = (one(name).measure(case(original, blocky)) for name in ("psnr-b", "psnr"))
+    # 24 rows jump twice, by 30 grey levels or 30 * 219 / 255 of luma, among 24 (5 - 1) + 40 (3 - 1) pairs at borders.
+    jump = (30 * 219 / 255) ** 2 * 48 / (24 * 4 + 40 * 2) * 3 / math.log2(24)
+    assert found[0].item() == pytest.approx(10 * math.log10(255**2 / (900 * 8 / 40 + jump)))
+    assert found[1].item() == pytest.approx(plain[1].item())  # the same jumps inside of blocks do not count
+    assert one("psnr-b").measure(case(*noisy((8, 40)))).isnan().all()
+
+
+def test_psnr_b_of_grey_images_takes_them_for_their_luma():
+    original = torch.full((1, 3, 24, 40), 100, dtype=torch.uint8)
+    blocky = original.clone()
+    blocky[..., 8:16] += 30
+    jump = 30**2 * 48 / (24 * 4 + 40 * 2) * 3 / math.log2(24)
+    expected = 10 * math.log10(255**2 / (900 * 8 / 40 + jump))
+    assert one("psnr-b").measure(case(original, blocky)).item() == pytest.approx(expected)
 
 
 def test_rates_count_the_file_and_the_payload():

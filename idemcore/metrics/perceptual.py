@@ -26,6 +26,33 @@ BACKBONES = {
 """Weights that torchvision would download by itself."""
 
 
+SSIM_SIDE = 11
+"""Pixels that a side must have: one window."""
+
+
+class Ssim(ImageMetric):
+    """Wang et al. 2004 in MATLAB's convention, the mean over channels, by pytorch-msssim; nan below 11 pixels a side.
+
+    Gaussian windows of 11x11 with deviation 1.5, those alone that lie inside the image; K1 = 0.01, K2 = 0.03.
+    """
+
+    def __init__(self, config: object, runtime: Runtime) -> None:
+        """Raises MissingError if pytorch-msssim is not installed."""
+        try:
+            from pytorch_msssim import ssim
+        except ImportError as error:
+            raise lacking("SSIM", error) from error
+        self.function, self.device = ssim, runtime.device
+
+    @torch.no_grad()
+    def measure(self, case: Case) -> Tensor:
+        if case.original is None or min(case.reconstruction.shape[-2:]) < SSIM_SIDE:
+            return undefined(case)
+        a, b = (image.to(self.device, torch.float32) for image in (case.reconstruction, case.original))
+        found: Tensor = self.function(a, b, data_range=255, size_average=False)
+        return found.double().cpu()
+
+
 class MsSsim(ImageMetric):
     """Wang et al. 2003, by pytorch-msssim; nan where a side is 160 pixels or less."""
 

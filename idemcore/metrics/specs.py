@@ -66,6 +66,10 @@ FIDELITY = (
         key="psnr-rgb",
     ),
     MetricSpec(
+        name="psnr-b", target=f"{_HERE}.fidelity:PsnrB", summary="PSNR that also counts jumps between 8x8 blocks",
+        direction="higher", range="0 to 100 dB; nan where a side is shorter than 9", source="Yim and Bovik 2011",
+    ),
+    MetricSpec(
         name="recompression-psnr", target=f"{_HERE}.fidelity:RecompressionPsnr",
         summary="PSNR between the plain decode and that of the re-encoded reconstruction",
         direction="higher", range="0 to 100 dB; exact images count as 100", source="Xu et al. 2024, arXiv 2401.08920",
@@ -74,6 +78,11 @@ FIDELITY = (
         name="solver-recompression-psnr", target=f"{_HERE}.fidelity:SolverRecompressionPsnr",
         summary="the same of the solver's image, before certification",
         direction="higher", range="0 to 100 dB", source="Xu et al. 2024, arXiv 2401.08920",
+    ),
+    MetricSpec(
+        name="ssim", target=f"{_HERE}.perceptual:Ssim", summary="structural similarity, MATLAB's convention",
+        direction="higher", range="-1 to 1; nan where a side is shorter than 11",
+        source="Wang et al. 2004; mean over channels",
     ),
     MetricSpec(
         name="ms-ssim", target=f"{_HERE}.perceptual:MsSsim", summary="multi-scale structural similarity",
