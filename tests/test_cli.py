@@ -254,3 +254,25 @@ def test_shell_completion_offers_commands():
     code = "from idemcore.cli import main; main(prog_name='idem')"
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert "verify" in result.stdout
+
+
+def test_decode_without_a_name_for_the_result_writes_beside_the_file_and_overwrites_nothing(idem, photo, tmp_path):
+    bitstream = tmp_path / "old.jpg"
+    assert idem("encode", photo, "-o", bitstream).exit_code == 0
+    (tmp_path / "old.png").write_bytes(b"mine")
+    (tmp_path / "old-2.certificate.json").write_bytes(b"mine too")
+    (tmp_path / "old-3.trace.png").write_bytes(b"and mine")
+    for expected, *options in (("old-3.png",), ("old-4.png", "--trace"), ("old-5.png",)):
+        decoded = idem("decode", bitstream, "--generator", "toy", *options)
+        assert decoded.exit_code == 0, decoded.output
+        assert f"image: {tmp_path / expected}, 40x24" in decoded.stdout
+        assert idem("verify", tmp_path / expected, bitstream).exit_code == 0
+    kept = ("old.png", "old-2.certificate.json", "old-3.trace.png")
+    assert [(tmp_path / name).read_bytes() for name in kept] == [b"mine", b"mine too", b"and mine"]
+    assert not (tmp_path / "old-2.png").exists()
+
+
+def test_decode_asks_for_a_name_where_there_is_none_to_choose(idem, tmp_path):
+    for place, asked in ((tmp_path, "`-o FOLDER`"), ("/dev/null", "`-o FILE.png`")):
+        result = idem("decode", place)
+        assert (result.exit_code, asked in result.stderr) == (2, True), result.stderr

@@ -330,7 +330,9 @@ def test_the_registry_agrees_with_what_is_installed() -> None:
         assert {k: sorted(entry.get(k, [])) for k in KINDS} == {
             k: sorted(spec.name for kind, spec in plugin.specs if kind == k) for k in KINDS
         }
-    assert all(set(entry) <= {"summary", *KINDS} for entry in known_plugins().values())
+        begins = {spec.name: spec.magic.hex() for kind, spec in plugin.specs if kind == "codec" and spec.magic}
+        assert entry.get("magic", {}) == begins
+    assert all(set(entry) <= {"summary", "magic", *KINDS} for entry in known_plugins().values())
 
 
 def test_the_environment_knows_our_plugins_by_their_short_names(

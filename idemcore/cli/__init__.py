@@ -34,7 +34,7 @@ main = LazyGroup(
 
     \b
     idem run photo.png --quality 10     the whole way, with pictures and a certificate
-    idem decode photo.jpg -o sharp.png  any bitstream, without its original
+    idem decode old.jpg                 any bitstream, without its original
     """,
     epilog="Exit: 0 ok, 1 failed, 2 usage, 3 not exact or damaged, 4 something missing, 5 runs of a sweep failed, "
     "130 interrupted. IDEM_DEBUG=1 shows the traceback of an error.",

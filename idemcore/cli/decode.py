@@ -12,7 +12,6 @@ from .options import (
     exact_option,
     gather_settings,
     json_option,
-    output_option,
     prior_options,
     runtime_options,
     settings_options,
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file")
-@output_option
+@click.option(
+    "-o", "--output", metavar="FILE", help="File to write.  [default: x.png beside x.jpg, or x-2.png if that exists]"
+)
 @click.option(
     "--write-jpeg", "jpeg", metavar="FILE", help="Write the JPEG that the picture re-encodes to, as FILE was written."
 )
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @exact_option
 def decode(
     file: str,
-    output: str,
+    output: str | None,
     jpeg: str | None,
     as_stored: bool,
     generator: str,
@@ -66,6 +67,8 @@ def decode(
 ) -> int:
     """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
 
+    Without -o, the PNG goes beside FILE, and nothing is overwritten.
+
     If FILE is a folder, so is what -o names: all of its files and those of folders in it are decoded, each to a PNG of
     its name. A file that fails does not stop the others, and one that was decoded before with the same settings is
     left out, so that an interrupted call goes on where it was. --write-jpeg then names a folder too.
@@ -73,48 +76,61 @@ def decode(
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """
     from ..plugins.catalogue import load_catalogue
-    from ..plugins.selection import choose
+    from ..plugins.selection import DEFAULT_CODEC, choose_all
 
     if mse and tradeoff != 1:
         raise UsageError("--mse and --tradeoff exclude each other.", "--tradeoff 0 is g(y) moved into the cell.")
     if mse and (trace or save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
     whole_folder = Path(file).is_dir()
-    if not whole_folder:
-        check_suffix(output, ".png")
-        if jpeg:
-            check_suffix(jpeg, ".jpg")
+    _check_places(Path(file), output, jpeg)
     catalogue, settings = load_catalogue(), gather_settings(overrides, config_file)
-    priors = (choose(catalogue, "generator", generator, settings.get("generator")),
-              choose(catalogue, "solver", solver, settings.get("solver")))  # fmt: skip
+    names = {"generator": generator, "solver": solver}
+    if not catalogue.specs("codec"):  # whatever the file is: so that one error names all that is to be installed
+        names["codec"] = DEFAULT_CODEC
+    parts = choose_all(catalogue, names, settings)
 
     from ..pipeline.decode_file import Decoding
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision, tile)
-    decoding = Decoding(*priors, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored)
-    if whole_folder:
+    prior = parts["generator"], parts["solver"]
+    decoding = Decoding(*prior, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored)
+    place, rewritten = (Path(name) if name else None for name in (output, jpeg))
+    if whole_folder and place:
         from .folder import decode_folder
 
         return decode_folder(
-            decoding, Path(file), Path(output), Path(jpeg) if jpeg else None, (trace, save_steps), as_json,
-            require_exact,
+            decoding, Path(file), place, rewritten, (trace, save_steps), as_json, require_exact
         )  # fmt: skip
-    _decode_file(decoding, Path(file), Path(output), Path(jpeg) if jpeg else None, Recorder(trace, save_steps), as_json,
-                 require_exact)  # fmt: skip
+    _decode_file(decoding, Path(file), place, rewritten, Recorder(trace, save_steps), as_json, require_exact)
     return EXIT_OK
+
+
+def _check_places(file: Path, output: str | None, jpeg: str | None) -> None:
+    """Raises UsageError for names of results that cannot be right."""
+    if file.is_dir():
+        if not output:
+            raise UsageError(f"{file} is a folder.", "Name one for the results: `-o FOLDER`.")
+        return
+    if output is not None:
+        check_suffix(output, ".png")
+    elif file.exists() and not file.is_file():
+        raise UsageError(f"{file} is no regular file.", "Name the file to write: `-o FILE.png`.")
+    if jpeg:
+        check_suffix(jpeg, ".jpg")
 
 
 def _decode_file(
     decoding: Decoding,
     file: Path,
-    output: Path,
+    output: Path | None,
     jpeg: Path | None,
     recorder: Recorder,
     as_json: bool,
     require_exact: bool,
 ) -> None:
-    from ..pipeline.decode_file import check_rewritable
+    from ..pipeline.decode_file import check_rewritable, free_name
     from ..plugins.selection import check_combination
 
     bitstream = decoding.open(file)
@@ -124,6 +140,7 @@ def _decode_file(
         check_combination(bitstream.codec.part.spec, decoding.generator.spec, decoding.solver.spec, decoding.catalogue)
     with recorder(file.name, decoding.decoder.name if decoding.decoder else "") as callback:
         decoded = decoding.decode(bitstream, callback)
+    output = output or free_name(file, recorder.files)
     decoded.write(output, jpeg, recorder.files)
     _show(decoded, output, jpeg, list(recorder.files), as_json)
     if require_exact and not decoded.result.exact:

@@ -165,9 +165,13 @@ def _exact(runtime: Runtime) -> str:
 
     from ..pipeline.codec import Codec
     from ..pipeline.decoder import Decoder
+    from ..plugins.catalogue import load_catalogue
+    from ..plugins.selection import select
 
     ramp = torch.linspace(0, 1, 16 * 16).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
-    if not Decoder.build(runtime=runtime).reconstruct(Codec.build(runtime=runtime).encode(ramp)).exact:
+    parts = select(load_catalogue())
+    bitstream = Codec.build(parts.codec, runtime).encode(ramp)
+    if not Decoder.build(parts.generator, parts.solver, runtime).reconstruct(bitstream).exact:
         raise IdemError("the decoded image is not byte-exact")
     return "byte-exact"
 

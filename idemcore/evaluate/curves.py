@@ -198,7 +198,7 @@ def _delta(function: str, anchor: list[tuple[float, float]], test: list[tuple[fl
         import bjontegaard
     except ImportError as error:
         reason = "Differences of curves need a package that is not here: bjontegaard."
-        raise MissingError(reason, "Type: pip install 'idemcore[metrics]'") from error
+        raise MissingError(reason, 'Type: pip install "idemcore[metrics]"') from error
     if any(len(points) < 2 or not _rising([rate for rate, _ in points]) for points in (anchor, test)):
         return math.nan
     lists = [list(column) for points in (anchor, test) for column in zip(*points, strict=True)]

@@ -163,7 +163,7 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 def lacking(what: str, error: ImportError, extra: str = "metrics") -> MissingError:
     """The error for a package that is not installed."""
     message = f"{what}: a package is not here: {error.name or error}."
-    return MissingError(message, f"Type: pip install 'idemcore[{extra}]'")
+    return MissingError(message, f'Type: pip install "idemcore[{extra}]"')
 
 
 def require_hub_file(url: str, what: str) -> Path:

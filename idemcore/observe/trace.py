@@ -87,5 +87,5 @@ def check_plots() -> None:
     """Raises MissingError if matplotlib is not installed, which the extra `plots` brings."""
     if find_spec("matplotlib") is None:
         raise MissingError(
-            "Plots are drawn by matplotlib, which is not installed.", "Type: pip install 'idemcore[plots]'"
+            "Plots are drawn by matplotlib, which is not installed.", 'Type: pip install "idemcore[plots]"'
         )

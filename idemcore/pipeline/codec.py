@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..errors import BitstreamError, IdemError, MissingError
 from ..hookspecs import EncoderSpec
-from ..plugins.catalogue import Catalogue, import_target, load_catalogue
+from ..plugins.catalogue import Catalogue, NotInstalled, import_target, load_catalogue
+from ..plugins.registry import distributions_that_read
 from ..plugins.selection import DEFAULT_CODEC, Part, choose
 from ..protocols import Cell, Encoder
 from ..runtime import Runtime
@@ -142,6 +143,8 @@ def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> str:
     if not data:
         raise BitstreamError(f"{where} is empty.", "Fetch the file again.")
     found = [(o, s) for o, s in catalogue.specs("codec") if (m := cast(EncoderSpec, s).magic) and data.startswith(m)]
+    if not found and (known := distributions_that_read(data)):
+        raise NotInstalled({f"a codec that reads {where}": known[0]})
     if not found:
         hint = "`idem encode IMAGE` makes one; `idem codecs list` shows what can be read."
         raise BitstreamError(f"{where} is not a bitstream of any installed codec: it starts with {data[:8]!r}.", hint)

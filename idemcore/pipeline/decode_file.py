@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
+from os.path import lexists
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -152,6 +154,15 @@ def check_rewritable(bitstream: Bitstream) -> None:
     if bitstream.codec.encoder.model_id:
         where = bitstream.where or "the bitstream"
         raise UsageError(f"--write-jpeg: {where} is no JPEG file.", "Leave it out; `idem encode` writes .idem files.")
+
+
+def free_name(source: Path, others: Iterable[str] = ()) -> Path:
+    """x.png beside x.jpg; x-2.png, x-3.png and so on where that, its certificate or one of `others` exists already."""
+    for number in count(1):
+        output = source.with_name(f"{source.stem}{'' if number == 1 else f'-{number}'}.png")
+        if not any(lexists(place) for place in (output, *(beside(output, name) for name in (CERTIFICATE, *others)))):
+            return output
+    raise AssertionError("count has no end")
 
 
 def beside(image: Path, name: str) -> Path:

@@ -27,8 +27,8 @@ from ..plugins.selection import (
     Part,
     Settings,
     check_combination,
-    choose,
     choose_adapter,
+    choose_all,
 )
 from ..protocols import Callback, Cell, DiffusionGenerator, Generator, InversionSolver, LatentGenerator, Solution
 from ..runtime import Runtime, wait
@@ -99,10 +99,10 @@ class Decoder:
         The adapter that the two need is put between them; its settings are `{"adapter": {...}}`.
         """
         catalogue, settings = load_catalogue(), settings or {}
-        if isinstance(generator, str):
-            generator = choose(catalogue, "generator", generator, settings.get("generator"))
-        if isinstance(solver, str):
-            solver = choose(catalogue, "solver", solver, settings.get("solver"))
+        named = {kind: part for kind, part in (("generator", generator), ("solver", solver)) if isinstance(part, str)}
+        parts = choose_all(catalogue, named, settings)
+        generator = generator if isinstance(generator, Part) else parts["generator"]
+        solver = solver if isinstance(solver, Part) else parts["solver"]
         adapter = choose_adapter(generator.spec, solver.spec, settings.get("adapter"))
         used = adapter or solver.spec.needs & generator.spec.offers
         runtime = runtime or Runtime.choose()

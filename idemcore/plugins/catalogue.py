@@ -36,7 +36,7 @@ from ..hookspecs import (
     Spec,
 )
 from .entry_points import Hangs, canonical, entries_by_distribution, patience, version_of, within
-from .registry import distributions_that_provide, known_plugins
+from .registry import distributions_that_provide, install_line, known_plugins
 
 State = Literal["ok", "broken", "incompatible", "disabled"]
 
@@ -70,6 +70,17 @@ class Plugin:
     """Why the plugin is not ok, in one line; empty if it is."""
     specs: tuple[tuple[str, Spec], ...]
     """(kind, Spec) of all that it provides; of a plugin that is not ok, what was read before the fault."""
+
+
+class NotInstalled(MissingError):
+    """Plugins that the registry knows and this installation lacks, and what of theirs was asked for."""
+
+    def __init__(self, absent: Mapping[str, str]) -> None:
+        """`absent`: from what was asked for, such as `codec 'jpeg'`, to the distribution that provides it."""
+        self.absent = absent
+        named = ", ".join(f"{wanted} ({distribution})" for wanted, distribution in absent.items())
+        line = install_line(list(dict.fromkeys(absent.values())))
+        super().__init__(f"Not installed: {named}.", f"Install with: {line}")
 
 
 class _Fault(Exception):
@@ -148,10 +159,7 @@ class Catalogue:
         installed = {canonical(p.name) for p in self.plugins}
         for candidate in known:
             if candidate not in installed and (not distribution or candidate == wanted):
-                return MissingError(
-                    f"The {kind} '{name}' is provided by {candidate}, which is not installed.",
-                    f"Install it: `pip install {candidate}`.",
-                )
+                return NotInstalled({f"{kind} '{name}'": candidate})
         return self._unknown(kind, f"{distribution}:{name}" if distribution else name)
 
     def _unknown(self, kind: str, name: str) -> UsageError:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 from ..adapters.specs import AdapterSpec, adapter_for
 from ..errors import UnsupportedCombination, UsageError
 from ..hookspecs import CAPABILITIES, EncoderSpec, GeneratorSpec, SolverSpec, Spec
-from .catalogue import Catalogue, import_target
+from .catalogue import Catalogue, NotInstalled, import_target
 from .settings import build_config
 
 DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER = "jpeg", "ddpm-photo", "cell"
@@ -52,6 +52,24 @@ def choose(catalogue: Catalogue, kind: str, name: str, values: Mapping[str, Any]
     return Part(_with_needs_of(spec, config), distribution, config)
 
 
+def choose_all(catalogue: Catalogue, names: Mapping[str, str], settings: Settings) -> dict[str, Part[Any]]:
+    """`choose` of each kind in `names`, after `check_installed`."""
+    check_installed(catalogue, names)
+    return {kind: choose(catalogue, kind, name, settings.get(kind)) for kind, name in names.items()}
+
+
+def check_installed(catalogue: Catalogue, names: Mapping[str, str]) -> None:
+    """Raises one NotInstalled that names every plugin which must be installed first; `names` by kind."""
+    absent: dict[str, str] = {}
+    for kind, name in names.items():
+        try:
+            catalogue.resolve(kind, name)
+        except NotInstalled as error:
+            absent.update(error.absent)
+    if absent:
+        raise NotInstalled(absent)
+
+
 def _with_needs_of(spec: Spec, config: Any) -> Spec:
     """A solver's spec with the needs of its settings in place of those of its defaults."""
     for setting, needs in getattr(spec, "needs_with", {}).items():
@@ -75,8 +93,7 @@ def select(
 ) -> Selection:
     """Raises UsageError for an unknown name or key, UnsupportedCombination if the three cannot work together."""
     settings = settings or {}
-    parts = {kind: choose(catalogue, kind, name, settings.get(kind))
-             for kind, name in (("codec", codec), ("generator", generator), ("solver", solver))}  # fmt: skip
+    parts = choose_all(catalogue, {"codec": codec, "generator": generator, "solver": solver}, settings)
     check_combination(parts["codec"].spec, parts["generator"].spec, parts["solver"].spec, catalogue)
     choose_adapter(parts["generator"].spec, parts["solver"].spec, settings.get("adapter"))
     return Selection(parts["codec"], parts["generator"], parts["solver"])

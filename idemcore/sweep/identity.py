@@ -24,6 +24,7 @@ from ..plugins.selection import (
     DEFAULT_SOLVER,
     Part,
     check_combination,
+    check_installed,
     choose,
     choose_adapter,
 )
@@ -113,6 +114,7 @@ def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tupl
     left out for it. Raises UnsupportedCombination where the parts cannot work together, UsageError for an unknown name
     or a wrong value.
     """
+    check_installed(catalogue, {kind: str(point.get(kind, DEFAULTS[kind])) for kind in NAMES})
     parts, used = {}, {"seed", *NAMES}
     for kind in NAMES:
         name = str(point.get(kind, DEFAULTS[kind]))

@@ -193,8 +193,9 @@ def _store(file: ModelFile, adapter: Adapter, path: Path, source: str, where: st
 
 def _adapter(file: ModelFile) -> Adapter:
     if find_spec(file.adapter.partition(":")[0].partition(".")[0]) is None:
-        message = f"The weights '{file.id}' are read by {file.plugin}, which is not installed."
-        raise MissingError(message, f"Install it: `pip install {file.plugin}`.")
+        from ..plugins.catalogue import NotInstalled
+
+        raise NotInstalled({f"what reads the weights '{file.id}'": file.plugin})
     from ..plugins.catalogue import import_target
 
     adapter: Adapter = import_target(file.adapter)

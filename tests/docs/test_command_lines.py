@@ -172,7 +172,7 @@ def test_data_is_well_formed(block: Block) -> None:
     [
         ("run photo.png --qualty 10", "No such option"),
         ("run photo.png --quality ten", "not a valid integer"),
-        ("decode a.jpg", "Missing option"),
+        ("encode a.png", "Missing option"),
         ("run a.png --solver sell", "no solver"),
         ("run a.png --set solver.stepz=3", "Unknown key"),
         ("frobnicate", "No such command"),
