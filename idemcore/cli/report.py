@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ..report.scores import Scores
     from ..report.summary import Row, Summary
 
-FORMATS = ("html", "md", "csv", "compressai")
+FORMATS = ("html", "md", "latex", "csv", "compressai")
 
 
 @click.command()
 @click.argument("store", metavar="STORE")
-@click.option("-o", "--output", metavar="PATH", help="Folder of html or compressai, file of md or csv.")
+@click.option("-o", "--output", metavar="PATH", help="Folder of html or compressai, file of the others.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="html", show_default=True, help="What to write.")
 @click.option("--title", default="", metavar="TEXT", help="Of the page; the store's name if left out.")
 @click.option("--reference", "reference_files", multiple=True, metavar="FILE", help="Draw this curve too; repeatable.")
@@ -46,8 +46,9 @@ def report(
     \b
     html        a folder with charts, tables and a viewer of pictures: open its
                 index.html, no server needed; see docs/reports.md
-    md, csv     means with 95 % intervals, a line a configuration; on stdout
-                unless -o names a file
+    md, latex, csv
+                means with 95 % intervals, a line a configuration; on stdout
+                unless -o names a file; latex wants the package booktabs
     compressai  a JSON file a curve, in a folder, which CompressAI's plot reads;
                 --reference takes such files
 
@@ -119,14 +120,14 @@ def _export(summary: Summary, kind: str, output: str | None, as_json: bool) -> l
     import json
 
     from ..io.files import atomic_write
-    from ..report.exports import compressai, csv_text, markdown
+    from ..report.exports import compressai, csv_text, latex, markdown
 
     if kind == "compressai":
         folder = Path(output or "")
         folder.mkdir(parents=True, exist_ok=True)
         content = {folder / name: json.dumps(curve, indent=2) + "\n" for name, curve in compressai(summary).items()}
     else:
-        text = markdown(summary) if kind == "md" else csv_text(summary)
+        text = {"md": markdown, "latex": latex, "csv": csv_text}[kind](summary)
         if output is None:
             if as_json:
                 raise UsageError("--json needs a file to tell of.", "Name it with -o, or leave --json out.")

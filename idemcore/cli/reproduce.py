@@ -26,7 +26,7 @@ MOST_WORKERS = 8
 
 
 @click.command()
-@click.argument("name", metavar="list|paper|FOLDER")
+@click.argument("name", metavar="list|paper|jpeg|FOLDER")
 @click.option("--bundled", is_flag=True, help="The bundled models, even where published checkpoints are here.")
 @click.option("--images", multiple=True, metavar="PLACE", help="Photographs: a folder or zip file; repeatable.")
 @click.option("--faces", multiple=True, metavar="PLACE", help="Aligned faces: a folder or zip file; repeatable.")
@@ -61,20 +61,22 @@ def reproduce(
     \b
     idem reproduce list
     idem reproduce paper --bundled --images photos/ --faces faces.zip -o runs/paper
+    idem reproduce jpeg --bundled --images LIVE1/ -o runs/jpeg
     idem reproduce paper --images imagenet/ --faces ffhq/ --device cuda --batch 8
 
     Each experiment takes the published checkpoints if they are all here, otherwise the bundled models on what these
     were trained for, as every title says. Open DIR/index.html. Killed at any moment, the same command goes on where it
     was.
+    `jpeg` holds the tables of JPEG restoration: a report on LIVE1, Classic5 or DIV2K has the printed rows beside.
     FOLDER holds experiments of your own; see docs/paper.md. Exit 5 if runs failed.
     """
     from ..plugins.catalogue import load_catalogue
-    from ..reproduce.experiments import load_experiments, studies
+    from ..reproduce.experiments import load_experiments, shipped_experiments, studies
 
-    experiments = load_experiments("paper" if name == "list" else name)
     if name == "list":
-        _list(experiments, as_json)
+        _list({known: load_experiments(known) for known in shipped_experiments()}, as_json)
         return EXIT_OK
+    experiments = load_experiments(name)
     catalogue = load_catalogue()
     datasets = {"photos": list(images), "faces": list(faces)}
     if not images and not faces:
@@ -122,9 +124,10 @@ def _run(
     return results
 
 
-def _list(experiments: Sequence[Experiment], as_json: bool) -> None:
+def _list(collections: Mapping[str, Sequence[Experiment]], as_json: bool) -> None:
     rows = [
         {
+            "of": collection,
             "name": f"{experiment.name}-{variant.domain}",
             "models": variant.models,
             "title": experiment.title,
@@ -132,6 +135,7 @@ def _list(experiments: Sequence[Experiment], as_json: bool) -> None:
             "minutes": variant.minutes,
             "claims": ",".join(experiment.claims),
         }
+        for collection, experiments in collections.items()
         for experiment in experiments
         for variant in experiment.variants
     ]
@@ -139,8 +143,8 @@ def _list(experiments: Sequence[Experiment], as_json: bool) -> None:
         for row in rows:
             print_json(row)
         return
-    head = ("experiment", "models", "images", "minutes", "claims", "title")
-    print_table(head, [(r["name"], r["models"], r["images"] or "all", r["minutes"] or "-",
+    head = ("of", "experiment", "models", "images", "minutes", "claims", "title")
+    print_table(head, [(r["of"], r["name"], r["models"], r["images"] or "all", r["minutes"] or "-",
                         r["claims"] or "-", r["title"]) for r in rows])  # fmt: skip
 
 
@@ -189,4 +193,8 @@ def _shipped() -> list[str]:
 
 
 def _title(name: str) -> str:
-    return "Idempotence and Perceptual Image Compression, reproduced" if name == "paper" else Path(name).name
+    titles = {
+        "paper": "Idempotence and Perceptual Image Compression, reproduced",
+        "jpeg": "JPEG restoration, certified",
+    }
+    return titles.get(name, Path(name).name)

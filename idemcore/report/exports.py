@@ -1,4 +1,4 @@
-"""The summary for other programs: Markdown, CSV and CompressAI's result format."""
+"""The summary for papers and other programs: Markdown, LaTeX, CSV and CompressAI's result format."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..metrics.protocol import Score
 from .measures import Measure, canonical
+from .published import PrintedRow, cells, columns, comparable
 from .summary import RATE, Configuration, Curve, Summary
 
 _COMPRESSAI = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
@@ -25,7 +27,55 @@ def markdown(summary: Summary) -> str:
     for configuration in summary.configurations:
         numbers = [_numbers(m, configuration, digits[m.name]) for m in summary.measures]
         lines.append(" | ".join([f"| {_cell(configuration.label)}", str(image_count(configuration)), *numbers]) + " |")
-    return "\n".join([*lines, "", "Means over images with 95 % intervals; seeds of one image are averaged first.", ""])
+    lines += ["", "Means over images with 95 % intervals; seeds of one image are averaged first.", ""]
+    for table in comparable(summary):
+        measures = columns(table, summary)
+        head = ["published on the same images", "quality", *(_cell(_heading(m)) for m in measures)]
+        lines += [f"| {' | '.join(head)} |", "|---|---:|" + "---:|" * len(measures)]
+        lines += [f"| {' | '.join(_cell(text) for text in cells(row, measures))} |" for row in table.rows]
+        lines += ["", f"{table.source} ({table.date}).", ""]
+    return "\n".join(lines)
+
+
+def latex(summary: Summary) -> str:
+    """The table of configurations for a paper, in the style of the package booktabs, published rows below a rule."""
+    digits = {m.name: summary.digits(m) for m in summary.measures}
+    names = [_tex(_heading(m)) for m in summary.measures]
+    lines = [r"\begin{tabular}{l" + "r" * len(names) + "}", r"\toprule", _line(["Configuration", *names]), r"\midrule"]
+    for configuration in summary.configurations:
+        numbers = [_tex(_numbers(m, configuration, digits[m.name])) for m in summary.measures]
+        lines.append(_line([_tex(configuration.label), *numbers]))
+    for table in comparable(summary):
+        lines += [r"\midrule", *(_line(_printed(row, summary.measures, digits)) for row in table.rows)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _printed(row: PrintedRow, measures: Sequence[Measure], digits: Mapping[str, int]) -> list[str]:
+    values = [m.text(row.values[m.name], digits[m.name]) if m.name in row.values else "–" for m in measures]
+    return [_tex(text) for text in (f"{row.system}, quality {row.quality}, as printed", *values)]
+
+
+_TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "−": "$-$",
+    "–": "--",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+}
+
+
+def _tex(text: str) -> str:
+    """Text with what LaTeX would read as commands escaped."""
+    return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _line(texts: Sequence[str]) -> str:
+    return " & ".join(texts) + r" \\"
 
 
 def csv_text(summary: Summary) -> str:

@@ -20,6 +20,7 @@ from ..io.files import atomic_write, replacing
 from . import tables
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
 from .measures import Measure
+from .published import section
 from .references import Reference
 from .summary import Configuration, Row, Summary, values_of
 
@@ -166,6 +167,7 @@ def _page(summary: Summary, references: Sequence[Reference], data: Any, title: s
         legend=tables.legend(summary, used),
         panels="".join(_panels(summary, references)),
         configurations=tables.configurations(summary),
+        published=section(summary),
         failures=tables.failures(summary.failed),
         provenance=tables.provenance(rows, used, missing),
         data=_script_json(data),

@@ -78,16 +78,20 @@ class Study:
         return f"{self.experiment.title} · {self.dataset} · {models}"
 
 
+def shipped_experiments() -> list[str]:
+    """Names of the collections of `registry/experiments`."""
+    return sorted(path.name for path in (registry_folder() / "experiments").iterdir() if path.is_dir())
+
+
 def load_experiments(name: str) -> list[Experiment]:
     """Those of `registry/experiments/NAME`, or of a folder of such files, in order.
 
     Raises UsageError for a name that is neither, and for a file that is no experiment.
     """
-    shipped = registry_folder() / "experiments"
-    folder = shipped / name if (shipped / name).is_dir() else Path(name)
+    known = shipped_experiments()
+    folder = registry_folder() / "experiments" / name if name in known else Path(name)
     files = sorted(folder.glob("*.yaml"))
     if not files:
-        known = sorted(path.name for path in shipped.iterdir() if path.is_dir())
         raise UsageError(f"There are no experiments '{name}'.", f"{nearest(name, known)} Known: {', '.join(known)}.")
     found = [(content := load_yaml(path), read_experiment(path, content)) for path in files]
     return [experiment for _, experiment in sorted(found, key=lambda pair: pair[0].get("order", 99))]

@@ -1,0 +1,111 @@
+"""Printed tables at fixed JPEG qualities, `registry/results/tables/`, beside a store of the same images and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..evaluate.known_sets import recognised
+from ..io.safe_yaml import read_text, safe_load
+from ..plugins.registry import registry_folder
+from .measures import Measure, canonical
+from .summary import Summary
+
+
+@dataclass(frozen=True)
+class PrintedRow:
+    """One system at one quality."""
+
+    system: str
+    quality: int
+    values: Mapping[str, float]
+    """By metric, as `measures.canonical` spells it."""
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """What a paper prints, with where it is printed."""
+
+    title: str
+    source: str
+    date: str
+    images: str
+    """The image set that it was measured on, a name of `registry/image_sets/` where idem knows its pixels."""
+    codec: str
+    rows: tuple[PrintedRow, ...]
+
+
+def read_printed(path: Path) -> PrintedTable:
+    """A file of `registry/results/tables/`."""
+    content = safe_load(read_text(path))
+    protocol = content["protocol"]
+    rows = tuple(_rows(content["quality"], content["systems"]))
+    title, source, date = (str(content[key]) for key in ("title", "source", "date"))
+    return PrintedTable(title, source, date, protocol["images"], protocol["codec"], rows)
+
+
+def _rows(qualities: Sequence[int], systems: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[PrintedRow]:
+    for place, quality in enumerate(qualities):
+        for system, metrics in systems.items():
+            yield PrintedRow(system, quality, {canonical(name): values[place] for name, values in metrics.items()})
+
+
+def printed_tables() -> list[PrintedTable]:
+    """All of the registry."""
+    return [read_printed(path) for path in sorted((registry_folder() / "results" / "tables").glob("*.yaml"))]
+
+
+def comparable(summary: Summary) -> list[PrintedTable]:
+    """The tables on exactly the summary's images and codec, with the rows and metrics that the summary has too."""
+    known = recognised(str(image["sha256"]) for image in summary.images)
+    measured = {measure.name for measure in summary.measures}
+    found = []
+    for table in printed_tables():
+        qualities = _qualities(summary, table.codec) if known and table.images == known.name else set()
+        rows = [PrintedRow(row.system, row.quality, values) for row in table.rows
+                if row.quality in qualities and (values := _shared(row.values, measured))]  # fmt: skip
+        if rows:
+            found.append(replace(table, rows=tuple(rows)))
+    return found
+
+
+def _qualities(summary: Summary, codec: str) -> set[Any]:
+    return {c.codec.get("quality") for c in summary.configurations if c.codec.get("name") == codec}
+
+
+def _shared(values: Mapping[str, float], measured: set[str]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name in measured}
+
+
+def columns(table: PrintedTable, summary: Summary) -> list[Measure]:
+    """The measures that some row of the table has, in the summary's order."""
+    present = {name for row in table.rows for name in row.values}
+    return [measure for measure in summary.measures if measure.name in present]
+
+
+def cells(row: PrintedRow, measures: Sequence[Measure]) -> list[str]:
+    """System, quality and values as text, a dash where there is none."""
+    numbers = [measure.text(row.values[measure.name]) if measure.name in row.values else "–" for measure in measures]
+    return [row.system, str(row.quality), *numbers]
+
+
+def section(summary: Summary) -> str:
+    """For the page: the tables that can stand beside the store; empty if none can."""
+    tables = "".join(_table(table, summary) for table in comparable(summary))
+    return f'<section id="published"><h2>Published on the same images</h2>{tables}</section>' if tables else ""
+
+
+def _table(table: PrintedTable, summary: Summary) -> str:
+    measures = columns(table, summary)
+    headings = ("System", "Quality", *(measure.title for measure in measures))
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in headings)
+    lines = ("".join(f"<td>{escape(text)}</td>" for text in cells(row, measures)) for row in table.rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    note = f"{table.title}: {table.source} ({table.date}). None of these was certified."
+    return (
+        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<p class="note">{escape(note)}</p>'
+    )
