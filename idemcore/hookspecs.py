@@ -23,6 +23,7 @@ CAPABILITIES = {
     "excess": "the cell has excess(x), differentiable",
     "position": "the cell has position(x), differentiable",
     "project": "the cell has project(x, margin)",
+    "estimate": "the cell has an estimate of its own, with less error than g(y)",
     "image": "what the solver moves is an image, to which measure(x) can be added; not a latent",
     "diffusion": "the generator has denoise(x, sigma)",
     "diffusion-gradient": "denoise can be differentiated",

@@ -79,6 +79,20 @@ class Cell(ABC):
         """What `measure` gives in the cell: g(y), also where a solver moves latents and `centre` is one of those."""
         return self.centre
 
+    @property
+    def estimate(self) -> Tensor:
+        """[B,3,H,W] in [0,1]: the image of least expected squared error that is known, where solvers may start.
+
+        g(y), unless the codec offers `estimate`: then an image of the cell with less error than g(y) on average. It may
+        take a network's pass, so it is made when it is first asked for, and kept.
+        """
+        return self.centre
+
+    @property
+    def estimate_error(self) -> Tensor:
+        """[B], float32: the rms error that is expected of `estimate`, in [0,1] units."""
+        return self.distortion
+
     @abstractmethod
     def contains(self, byte_image: Tensor) -> Tensor:
         """Bool [B]: does the real encoder, on this uint8 image, give the real bytes?"""

@@ -14,6 +14,7 @@ import torch
 
 from idemcore.adapters.specs import adapter_for
 from idemcore.errors import UnsupportedCombination
+from idemcore.networks.residual_unet import ResidualUNet
 from idemcore.noise import Noise
 from idemcore.pipeline.certificate import certificate
 from idemcore.pipeline.codec import Bitstream, Codec
@@ -24,7 +25,6 @@ from idemcore.plugins.settings import describe
 from idemcore.runtime import Runtime
 from idemcore.weights.checkpoints import write_safetensors
 from idemcore_ddpm.adm_unet import AdmUNet, AdmUNetConfig
-from idemcore_ddpm.photo_unet import PhotoUNet
 from idemcore_stylegan.network import StyleGan, StyleGanConfig
 
 CODECS = ("jpeg", "hyperprior", "elic")
@@ -60,7 +60,7 @@ def bitstreams() -> dict[str, Bitstream]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Of small networks of the generators' own layouts, with random values."""
-    photo, faces = PhotoUNet((8, 12), 1), AdmUNet(AdmUNetConfig(32, (1, 1), 1, frozenset(), image_channels=1))
+    photo, faces = ResidualUNet((8, 12), 1), AdmUNet(AdmUNetConfig(32, (1, 1), 1, frozenset(), image_channels=1))
     gan = StyleGan(StyleGanConfig(widths=(8,) * 5, z=12, w=12, mapping_layers=2, colours=1))
     networks = {
         "ddpm-photo": (photo, {"channels": json.dumps(photo.channels), "blocks": "1"}),

@@ -128,6 +128,14 @@ class CountingCell(Cell):
     def target(self) -> Tensor:
         return self.cell.target
 
+    @property
+    def estimate(self) -> Tensor:
+        return self.cell.estimate
+
+    @property
+    def estimate_error(self) -> Tensor:
+        return self.cell.estimate_error
+
     def contains(self, byte_image: Tensor) -> Tensor:
         return self.cell.contains(byte_image)
 

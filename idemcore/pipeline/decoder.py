@@ -132,8 +132,8 @@ class Decoder:
     ) -> Reconstruction:
         """Draws sample number `sample` of the prior from the bitstream's cell, and certifies it.
 
-        `tradeoff` A in [0,1] blends (1-A) g(y) + A x between least error and most realism; a cell that is a box is
-        convex, so the blend is inside it too, up to 8-bit rounding. Raises UnsupportedCombination.
+        `tradeoff` A in [0,1] blends (1-A) e + A x between the cell's estimate e, of least error, and x, of most realism;
+        a cell that is a box is convex, so the blend is inside it too, up to 8-bit rounding. Raises UnsupportedCombination.
         """
         return self.reconstruct_all([bitstream], [seed], sample, tradeoff, callback)[0]
 
@@ -225,8 +225,8 @@ def joint_cell(bitstreams: Sequence[Bitstream]) -> Cell:
 
 
 def blend(cell: Cell, image: Tensor, tradeoff: float) -> Tensor:
-    """(1 - A) g(y) + A x, [B,3,H,W]: as real as x with A = 1, with the least error of all images of y with A = 0."""
-    return image if tradeoff == 1 else torch.lerp(cell.centre, image, tradeoff)
+    """(1 - A) e + A x, [B,3,H,W]: as real as x with A = 1; with A = 0 the cell's estimate, which has the least error."""
+    return image if tradeoff == 1 else torch.lerp(cell.estimate, image, tradeoff)
 
 
 def plain_decode(bitstream: Bitstream) -> Reconstruction:

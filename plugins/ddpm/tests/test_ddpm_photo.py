@@ -13,18 +13,19 @@ from safetensors.torch import load_file, save_file
 from idemcore.errors import InputError, MissingError
 from idemcore.noise import Noise
 from idemcore.runtime import Runtime
-from idemcore_ddpm import photo, photo_unet
+from idemcore.networks import residual_unet
+from idemcore.networks.residual_unet import ResidualUNet, denoise
+from idemcore_ddpm import photo
 from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator
-from idemcore_ddpm.photo_unet import PhotoUNet, denoise
 from idemcore_ddpm.train_photo import weights_file
 
 CHANNELS = (8, 16, 24)
 
 
-def random_network() -> PhotoUNet:
+def random_network() -> ResidualUNet:
     """Every parameter random, so that nothing is hidden behind a zero-initialised layer; exact in bfloat16."""
-    network = PhotoUNet(CHANNELS, blocks=1)
+    network = ResidualUNet(CHANNELS, blocks=1)
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -58,11 +59,11 @@ def test_strips_give_the_same_as_the_whole(prior: PhotoGenerator, monkeypatch: p
     x = pictures(1, 100, 40)
     with torch.no_grad():
         whole = prior.denoise(x, 0.1)
-        monkeypatch.setattr(photo_unet, "STRIP", 8 * 40 * 24)  # 24 rows at full resolution
+        monkeypatch.setattr(residual_unet, "STRIP", 8 * 40 * 24)  # 24 rows at full resolution
         calls = []
-        blocks = photo_unet.Stage._blocks
+        blocks = residual_unet.Stage._blocks
         monkeypatch.setattr(
-            photo_unet.Stage, "_blocks", lambda self, *inputs: (calls.append(inputs[0].shape), blocks(self, *inputs))[1]
+            residual_unet.Stage, "_blocks", lambda self, *inputs: (calls.append(inputs[0].shape), blocks(self, *inputs))[1]
         )
         torch.testing.assert_close(prior.denoise(x, 0.1), whole, rtol=0, atol=1e-6)
     assert len(calls) > 5

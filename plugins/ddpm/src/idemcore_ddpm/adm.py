@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from idemcore.errors import UsageError, nearest
+from idemcore.networks.border import image_by_image, noise_levels, pad_to_multiple
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 
 from .adm_unet import AdmUNet
-from .border import image_by_image, noise_levels, pad_to_multiple
 from .config import AdmConfig
 from .weights import load_network
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from idemcore.errors import InputError
+from idemcore.networks.border import image_by_image, noise_levels, pad_to_multiple
+from idemcore.networks.residual_unet import ResidualUNet, denoise
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 from idemcore.weights.checkpoints import fill, read_safetensors
 
-from .border import image_by_image, noise_levels, pad_to_multiple
 from .config import PhotoConfig
-from .photo_unet import PhotoUNet, denoise
 
 BUNDLED = Path(__file__).parent / "weights" / "ddpm-photo.safetensors"
 WEIGHTS_HINT = "Train one with `idem train ddpm FOLDER`, or leave generator.weights out for the bundled one."
@@ -50,7 +50,7 @@ class PhotoGenerator(DiffusionGenerator):
         return (x0[..., :height, :width].contiguous() + 1) / 2
 
 
-def load_network(weights: str, hint: str = WEIGHTS_HINT) -> PhotoUNet:
+def load_network(weights: str, hint: str = WEIGHTS_HINT) -> ResidualUNet:
     """The network of a `weights.safetensors` (`bundled`: the one inside the package), frozen, float32, on the CPU.
 
     Raises MissingError if the file is not there, InputError if it cannot be read; `hint` says what to give instead.
@@ -62,7 +62,7 @@ def load_network(weights: str, hint: str = WEIGHTS_HINT) -> PhotoUNet:
     try:
         channels, blocks = json.loads(metadata["channels"]), int(metadata["blocks"])
         with torch.random.fork_rng(devices=[]):
-            network = PhotoUNet(channels, blocks)
+            network = ResidualUNet(channels, blocks)
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} does not say `channels` and `blocks` of a photograph prior.", hint) from error
     fill(network, state, path, hint)

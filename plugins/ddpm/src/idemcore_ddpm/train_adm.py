@@ -14,12 +14,12 @@ from idemcore.errors import InputError
 from idemcore.io.files import atomic_write
 from idemcore.io.image_sets import squares
 from idemcore.io.images import to_bytes, write_png
+from idemcore.networks.residual_unet import zero
 from idemcore.training.loop import Progress, autocast, process_settings
 
 from .adm import noise_schedule
 from .adm_unet import AdmUNet, AdmUNetConfig, AttentionBlock, ResBlock
 from .config import AdmTrainConfig
-from .photo_unet import zero
 from .recipes import DenoiserTraining, grid, learning_rate
 from .weights import load_network
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from idemcore.errors import InputError
 from idemcore.io.files import atomic_write
 from idemcore.io.images import to_bytes, write_png
+from idemcore.networks.residual_unet import SIGMA_DATA, ResidualUNet, denoise
 from idemcore.training.crops import Crops
 from idemcore.training.loop import Progress, autocast, process_settings
 
 from .config import TrainConfig
 from .photo import load_network
-from .photo_unet import SIGMA_DATA, PhotoUNet, denoise
 from .recipes import DenoiserTraining, grid, learning_rate
 
 INIT_HINT = "Give --set train.init=bundled, or the path of a weights.safetensors that `idem train ddpm` wrote."
@@ -63,8 +63,8 @@ class PhotoTraining(DenoiserTraining):
             network = self._new_network()
         self.prepare(network, config.learning_rate, torch.Generator().manual_seed(config.seed))
 
-    def _new_network(self) -> PhotoUNet:
-        network = PhotoUNet(self.config.channels, self.config.blocks)
+    def _new_network(self) -> ResidualUNet:
+        network = ResidualUNet(self.config.channels, self.config.blocks)
         return network.to(self.device).to(memory_format=torch.channels_last)
 
     def initial(self, weights: str) -> nn.Module:

@@ -32,7 +32,8 @@ class BackProjection(InversionSolver[DiffusionGenerator]):
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, eta = timesteps(timestep_levels(generator, self.config.steps, start=self.config.start)), self.config.eta
-        x = noised(signed(cell.centre), steps[0].abar, noise.like(cell.centre))
+        first, _ = start(cell, self.config.start_at)
+        x = noised(signed(first), steps[0].abar, noise.like(first))
         for t in steps:
             x0, _ = estimate(generator, x, t)
             missed = violation(cell, x0, "image")

@@ -8,7 +8,7 @@ from torch import Tensor
 from idemcore.noise import Noise
 from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution, Step
 
-from .config import CellConfig
+from .config import CellConfig, StartAt
 from .schedules import ancestral, karras
 
 START_PER_STEP = 0.75
@@ -19,9 +19,9 @@ Measured with 4, 8, 12 and 20 steps on faces: docs/solvers.md.
 
 
 class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
-    """Denoise, project on the cell, renoise; from the noised base decode down to the last level.
+    """Denoise, project on the cell, renoise; from the noised estimate, or decode, down to the last level.
 
-        x = g(y) + s_0 n                              s_0: a multiple of the codec's expected error t, image by image
+        x = e + s_0 n                                 e: the cell's estimate; s_0: a multiple of its expected error t
         for s -> s' in the schedule:
             x0 = E[x_0 | x]
             z  = x0 + sqrt(v) n                       v = jitter s^2 t^2 / (s^2 + t^2)
@@ -32,7 +32,7 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
     What is wanted is E[x_0 | x, cell]. To project E[x_0 | x] would pile symbols up on the faces of the cell: a mean
     near a face stands for images on both its sides, and the mean of those inside lies deeper. So a guess z at one of
     these images is projected in its stead, and the mean goes twice as far (relaxation 2: a reflection at the face),
-    which on average is about right. v is the variance of these images if the codec's error is Gaussian, times `jitter`,
+    which on average is about right. v is the variance of these images if the error of the start is Gaussian, times `jitter`,
     since images are better known than that.
 
     Since only x0 is projected, no gradient passes through the denoiser. The warm start is that of CCDF (Chung et al.,
@@ -47,14 +47,13 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
-        steps = self.config.steps
-        levels = self._levels(cell, generator)
+        steps, (x0, error) = self.config.steps, start(cell, self.config.start_at)
+        levels = self._levels(error, generator)
         # What is drawn or computed here is changed in place: large images are worth their memory several times.
-        x = noise.like(cell.centre).mul_(_wide(levels[0])).add_(cell.centre)
-        x0 = cell.centre
+        x = noise.like(x0).mul_(_wide(levels[0])).add_(x0)
         for i, sigma in enumerate(levels):
             x0 = generator.denoise(x, sigma)
-            change = self._way_inside(cell, x0, sigma, noise)
+            change = self._way_inside(cell, x0, self._variance(sigma, error), noise)
             residual = float(change.square().mean().sqrt()) if callback else 0.0
             x0 = change.mul_(self.config.relaxation).add_(x0)
             if callback:
@@ -66,21 +65,31 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
                     x.add_(noise.like(x).mul_(_wide(up)))
         return Solution(cell.project(x0, self.config.margin).clamp(0, 1), nfe=steps)
 
-    def _way_inside(self, cell: Cell, x0: Tensor, sigma: Tensor, noise: Noise) -> Tensor:
+    def _variance(self, sigma: Tensor, error: Tensor) -> Tensor:
+        """[B] of the images whose mean is the estimate of a step."""
+        return self.config.jitter / (sigma**-2 + error**-2)
+
+    def _way_inside(self, cell: Cell, x0: Tensor, variance: Tensor, noise: Noise) -> Tensor:
         """project(z) - z of the guess z at an image whose mean is x0."""
-        variance = self.config.jitter / (sigma**-2 + cell.distortion**-2)
         if not self.config.jitter:
             return cell.project(x0, self.config.margin) - x0
         guess = noise.like(x0).mul_(_wide(variance.sqrt())).add_(x0)
         return torch.sub(cell.project(guess, self.config.margin), guess, out=guess)
 
-    def _levels(self, cell: Cell, generator: DiffusionGenerator) -> Tensor:
+    def _levels(self, error: Tensor, generator: DiffusionGenerator) -> Tensor:
         """[steps,B] noise levels, largest first, within the generator's range."""
         low = max(self.config.sigma_min, generator.sigma_min)
-        start = self.config.start or min(generator.warm_start, START_PER_STEP * self.config.steps)
-        first = (start * cell.distortion).clamp(low, generator.sigma_max)
+        multiple = self.config.start or min(generator.warm_start, START_PER_STEP * self.config.steps)
+        first = (multiple * error).clamp(low, generator.sigma_max)
         columns = [karras(self.config.steps, s, low, self.config.rho) for s in first.tolist()]
-        return torch.stack(columns, dim=1).float().to(cell.centre.device)
+        return torch.stack(columns, dim=1).float().to(error.device)
+
+
+def start(cell: Cell, start_at: StartAt) -> tuple[Tensor, Tensor]:
+    """Where a solver starts, [B,3,H,W], and the rms error [B] that is expected there."""
+    if start_at == "centre":
+        return cell.centre, cell.distortion
+    return cell.estimate, cell.estimate_error
 
 
 def _wide(level: Tensor) -> Tensor:

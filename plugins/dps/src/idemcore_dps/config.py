@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 CONSTRAINTS = ("image", "latent", "cell")
 """What guidance brings to 0: see `guidance.violation`."""
+
+StartAt = Literal["estimate", "centre"]
+"""The cell's estimate of least error, or g(y)."""
 
 
 @dataclass
@@ -100,7 +104,8 @@ class BackprojConfig:
     """Back-projection, for codecs without a gradient."""
 
     steps: int = 20  # denoiser passes; fewer than the network's timesteps are respaced
-    start: int = 300  # timestep of DDPM's 1000 to whose level g(y) is noised
+    start: int = 300  # timestep of DDPM's 1000 to whose level the start is noised
+    start_at: StartAt = "centre"  # what is noised first: centre, g(y), as published, or estimate, of least error
     eta: float = 1.0  # share of fresh noise: 0 is deterministic
     eta_b: float = 0.4  # share of the back-projected estimate, the rest being the denoiser's own
 
@@ -116,7 +121,8 @@ class CellConfig:
     """Project and renoise."""
 
     steps: int = 12  # denoiser passes
-    start: float = 0.0  # first noise level, in multiples of the codec's expected rms error; 0: as prior and steps say
+    start_at: StartAt = "estimate"  # what is noised first: estimate (of least error) or centre, the codec's decode g(y)
+    start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
     eta: float = 1.0  # share of ancestral noise: 0 is the deterministic flow, 1 the reverse diffusion

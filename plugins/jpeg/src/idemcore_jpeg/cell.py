@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from .bands import bands
 from .box import Box
 from .distortion import expected_rms
 from .entropy import read_coefficients
+from .estimate import Estimator
 from .files import decode_image, encode_like, written_here
 from .layout import Layout
 from .model import coefficients, quantise
@@ -33,14 +35,15 @@ class JpegCell(Cell):
     """
 
     def __init__(
-        self, streams: Sequence[bytes], device: torch.device | str = "cpu", rounds: int = 12, search_work: int = WORK
-    ) -> None:
+        self, streams: Sequence[bytes], device: torch.device | str = "cpu", rounds: int = 12, search_work: int = WORK,
+        estimator: Estimator | None = None,
+    ) -> None:  # fmt: skip
         """Raises BitstreamError or InputError.
 
         `rounds`: most alternations of `project`. `search_work`: most iterations of an attempt of `snap` in one of the
-        `bands`.
+        `bands`. `estimator`: makes `estimate`; without one it is g(y).
         """
-        self.streams, self.device = list(streams), torch.device(device)
+        self.streams, self.device, self.estimator = list(streams), torch.device(device), estimator
         self.rounds, self.search_work = rounds, search_work
         self.parsed = [parse(data) for data in self.streams]
         first = self.parsed[0]
@@ -58,6 +61,20 @@ class JpegCell(Cell):
         self.distortion = expected_rms(self.box)
         self.own_bytes = torch.tensor([written_here(s) for s in self.parsed])
         """Bool [B]: files of this encoder, for which equal coefficients are equal bytes."""
+
+    @cached_property
+    def estimate(self) -> Tensor:
+        """See `Cell.estimate`; a network makes it when it is first asked for."""
+        if self.estimator is None:
+            return self.centre
+        return self.project(self.estimator.image(self.box, self.centre))
+
+    @cached_property
+    def estimate_error(self) -> Tensor:
+        """See `Cell.estimate_error`."""
+        if self.estimator is None:
+            return self.distortion
+        return self.distortion * self.estimator.error_share(self.box)
 
     def contains(self, byte_image: Tensor) -> Tensor:
         """Bool [B]: the real encoder gives y's coefficients with y's tables, and if `own_bytes`, y's bytes."""

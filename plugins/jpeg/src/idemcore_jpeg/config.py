@@ -11,11 +11,12 @@ SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 @dataclass
 class JpegConfig:
-    """How images become JPEG files. A file that is only read needs none of this."""
+    """How images become JPEG files, and what estimates the image of one. Reading a file needs none of this."""
 
     quality: int = 10  # libjpeg's scale of its standard tables, 1 (smallest) to 100 (best)
     subsampling: str = "4:2:0"  # chroma: 4:4:4 (full), 4:2:2 (half the columns), 4:2:0 (half the columns and rows)
     optimize: bool = True  # Huffman tables fitted to the image: a few per cent smaller, the same pixels
+    estimate: str = "bundled"  # network of the least-error image: bundled, a weights.safetensors, or none for g(y)
 
     def validate(self) -> None:
         """Raises UsageError for a value out of range, naming the key."""

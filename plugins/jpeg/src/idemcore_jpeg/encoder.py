@@ -16,6 +16,7 @@ from idemcore.runtime import Runtime
 from .cell import JpegCell, encoded_symbols
 from .config import JpegConfig
 from .entropy import read_coefficients
+from .estimate import Estimator
 from .files import decode_image, encode_image, encode_like, quality_of, writable, written_here
 from .layout import Layout
 from .stream import APP1, APP2, PROGRESSIVE, Stream, parse
@@ -23,11 +24,12 @@ from .writer import write
 
 
 class JpegEncoder(Encoder):
-    """Ordinary .jpg files. `config` matters to `encode` only: `decode` and `cell` read all they need from the file."""
+    """Ordinary .jpg files. `config` matters to `encode`, and to the estimate: the rest is read from the file."""
 
     def __init__(self, config: JpegConfig, runtime: Runtime) -> None:
         config.validate()
         self.config, self.device = config, runtime.device
+        self.estimator = None if config.estimate == "none" else Estimator(config.estimate, runtime)
 
     def encode(self, image: Tensor) -> list[bytes]:
         """[B,3,H,W] in [0,1], rounded to 8 bits -> a JPEG file each."""
@@ -75,7 +77,7 @@ class JpegEncoder(Encoder):
 
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> JpegCell:
         """The quantisation cells of JPEG files of one size and subsampling."""
-        return JpegCell(streams, self.device)
+        return JpegCell(streams, self.device, estimator=self.estimator)
 
 
 def _profile(stream: Stream) -> bytes:

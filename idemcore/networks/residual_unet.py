@@ -1,4 +1,5 @@
-"""The network of the bundled photograph prior: a residual UNet without normalisation, for images of any size."""
+"""A residual UNet without normalisation, for images of any size: the network of the photograph prior and of the JPEG
+estimate."""
 
 from __future__ import annotations
 
@@ -85,7 +86,7 @@ class Stage(nn.ModuleList):
         return x
 
 
-class PhotoUNet(nn.Module):
+class ResidualUNet(nn.Module):
     """Predicts the normalised noise residual of an image with known noise level.
 
         x -> head -> [blocks] ------------------ + -> [blocks] -> tail
@@ -98,12 +99,15 @@ class PhotoUNet(nn.Module):
     concatenated. The architecture is that of DRUNet (Zhang et al., TPAMI 2021) with a gain per channel set by sigma.
     """
 
-    def __init__(self, channels: Sequence[int] = (32, 64, 128, 192), blocks: int = 2, embedding: int = 128) -> None:
+    def __init__(
+        self, channels: Sequence[int] = (32, 64, 128, 192), blocks: int = 2, embedding: int = 128, planes: int = 3
+    ) -> None:
+        """`planes` of the input: the image's colours first."""
         super().__init__()
         self.channels, self.blocks = tuple(channels), blocks
         self.multiple = 2 ** (len(channels) - 1)
         self.embed = NoiseEmbedding(embedding)
-        self.head = nn.Conv2d(3, channels[0], 3, padding=1)
+        self.head = nn.Conv2d(planes, channels[0], 3, padding=1)
         self.down_blocks, self.downs = nn.ModuleList(), nn.ModuleList()
         self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         for width, wider in itertools.pairwise(channels):
@@ -117,7 +121,10 @@ class PhotoUNet(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x [B,3,H,W] scaled to unit variance, sigma [B] in the units of [-1,1] images -> [B,3,H,W]."""
-        embedding = self.embed(sigma)
+        return self.residual(x, self.embed(sigma))
+
+    def residual(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x [B,planes,H,W] and the features [B,dim] that blocks read their gains from -> [B,3,H,W]."""
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round away noise below 1/256
             h = self.head(x.float())
         skips = []
