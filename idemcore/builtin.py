@@ -1,7 +1,8 @@
-"""What the core provides itself: metrics, an engine, and `mse`, the plain decode as a solver. Imports no torch."""
+"""What the core provides itself: metrics, an engine, and two solvers without a generator. Imports no torch."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from .hookspecs import SolverSpec, hookimpl
@@ -10,6 +11,8 @@ from .protocols import Callback, Cell, Generator, InversionSolver, Solution, Ste
 from .sweep.specs import idem_engines as idem_engines
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .noise import Noise
 
 
@@ -19,22 +22,45 @@ def idem_solvers() -> list[SolverSpec]:
         SolverSpec(
             name="mse",
             target="idemcore.builtin:PlainDecode",
-            summary="the codec's own decode g(y), without a generator: the baseline, with the least error",
-        )
+            summary="the codec's own decode g(y), without a generator: the baseline",
+        ),
+        SolverSpec(
+            name="mean",
+            target="idemcore.builtin:LeastError",
+            summary="the cell's estimate of least error, without a generator: nearest to the original, but smooth",
+        ),
     ]
 
 
-class PlainDecode(InversionSolver[Generator]):
-    """g(y), which a codec makes to have the least mean squared error: no passes, and the same image for every seed."""
+class WithoutGenerator(InversionSolver[Generator]):
+    """An image that the cell itself has: no passes of a generator, and the same image for every seed."""
 
     def __init__(self, config: object) -> None:
         """There is nothing to set."""
 
+    @abstractmethod
+    def image(self, cell: Cell) -> Tensor:
+        """[B,3,H,W]."""
+
     def solve(
         self, cell: Cell, generator: Generator | None, noise: Noise, callback: Callback | None = None
     ) -> Solution:
-        """See `InversionSolver.solve`; `generator` and `noise` are not used. One step is told."""
-        image = cell.centre.clamp(0, 1)
+        """See `InversionSolver.solve`; `generator` and `noise` are not used. The callback is called once."""
+        image = self.image(cell).clamp(0, 1)
         if callback:
             callback(Step(index=0, total=1, sigma=0.0, x0=image, residual=0.0, nfe=0))
         return Solution(image)
+
+
+class PlainDecode(WithoutGenerator):
+    """g(y), the codec's own decode."""
+
+    def image(self, cell: Cell) -> Tensor:
+        return cell.centre
+
+
+class LeastError(WithoutGenerator):
+    """The cell's estimate: the nearest to the original that is known from the bitstream alone, on average."""
+
+    def image(self, cell: Cell) -> Tensor:
+        return cell.estimate

@@ -132,8 +132,9 @@ class Decoder:
     ) -> Reconstruction:
         """Draws sample number `sample` of the prior from the bitstream's cell, and certifies it.
 
-        `tradeoff` A in [0,1] blends (1-A) e + A x between the cell's estimate e, of least error, and x, of most realism;
-        a cell that is a box is convex, so the blend is inside it too, up to 8-bit rounding. Raises UnsupportedCombination.
+        `tradeoff` A in [0,1] blends (1-A) e + A x between the cell's estimate e, of least error, and x, of most
+        realism; a cell that is a box is convex, so the blend is inside it too, up to 8-bit rounding. Raises
+        UnsupportedCombination.
         """
         return self.reconstruct_all([bitstream], [seed], sample, tradeoff, callback)[0]
 
@@ -225,7 +226,7 @@ def joint_cell(bitstreams: Sequence[Bitstream]) -> Cell:
 
 
 def blend(cell: Cell, image: Tensor, tradeoff: float) -> Tensor:
-    """(1 - A) e + A x, [B,3,H,W]: as real as x with A = 1; with A = 0 the cell's estimate, which has the least error."""
+    """(1 - A) e + A x, [B,3,H,W], between the cell's estimate e, of least error (A = 0), and x, of most realism."""
     return image if tradeoff == 1 else torch.lerp(cell.estimate, image, tradeoff)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..pipeline.certify import certify
 from ..protocols import Unsupported
 from .law import Broken, close, equal, law, require, show
+from .law import image as check_image
 from .pictures import byte_image
 from .trials import CodecTrial
 
@@ -29,6 +30,43 @@ def cell_distortion(trial: CodecTrial) -> None:
     actual = (trial.cell.centre - trial.image).square().mean(dim=(1, 2, 3)).sqrt().clamp(min=LEVEL / 4)
     for b, (told, seen) in enumerate(zip(found.tolist(), actual.tolist(), strict=True)):
         require(seen / 10 <= told <= 10 * seen, f"it expects an error of {told:.3g} of image {b}, which has {seen:.3g}")
+
+
+@law("codec")
+def estimate_is_offered(trial: CodecTrial) -> None:
+    """Without the capability `estimate`, the cell's `estimate` is g(y), its `estimate_error` that of g(y); else not."""
+    cell = trial.cell
+    same = torch.equal(cell.estimate, cell.centre) and torch.equal(cell.estimate_error, cell.distortion)
+    if trial.offers("estimate"):
+        require(not same, "the spec offers 'estimate', but the cell's estimate is g(y)")
+    else:
+        require(same, "the cell has an estimate of its own, but the spec does not offer 'estimate'")
+
+
+@law("codec", needs={"estimate"})
+def estimate_in_cell(trial: CodecTrial) -> None:
+    """`estimate` is an image in [0,1] of the cell: certified, it is exact and hardly moved."""
+    check_image(trial.cell.estimate, tuple(trial.image.shape), "the estimate")
+    found = certify(trial.cell, trial.cell.estimate)
+    require(all(found.exact), f"the estimate is not exact: {found.differing_symbols} symbols differ")
+    require(min(found.psnr_moved) >= 40, f"certifying moved the estimate by {min(found.psnr_moved):.1f} dB")
+
+
+@law("codec", needs={"estimate"})
+def estimate_has_less_error(trial: CodecTrial) -> None:
+    """`estimate` is no farther from the pictures than g(y) is, and `estimate_error`, float32 [B], says about how far.
+
+    Within a factor of 10, and no more than `distortion`.
+    """
+    cell = trial.cell
+    of_estimate, of_decode = ((x - trial.image).square().mean(dim=(1, 2, 3)) for x in (cell.estimate, cell.centre))
+    found, plain = (float(error.mean().sqrt()) for error in (of_estimate, of_decode))
+    require(found <= plain, f"the estimate is {found:.4g} rms from the pictures, the decode {plain:.4g}")
+    told = cell.estimate_error
+    require(told.shape == (2,) and told.dtype == torch.float32, f"estimate_error is {show(told)}, not float32 [2]")
+    require(bool((told <= cell.distortion).all()), "the estimate is said to have more error than the decode")
+    for b, (one, seen) in enumerate(zip(told.tolist(), of_estimate.sqrt().clamp(min=LEVEL / 4).tolist(), strict=True)):
+        require(seen / 10 <= one <= 10 * seen, f"it expects an error of {one:.3g} of image {b}, which has {seen:.3g}")
 
 
 @law("codec")
@@ -120,6 +158,7 @@ def cell_batch_independent(trial: CodecTrial) -> None:
         for b, stream in enumerate(trial.streams):
             alone = trial.encoder.cell([stream], trial.size)
             close(alone.distortion[0], trial.cell.distortion[b], 1e-5, "distortion on its own and in a batch")
+            close(alone.estimate[0], trial.cell.estimate[b], 1e-3, "the estimate on its own and in a batch")
             for name in names:
                 one, both = (getattr(alone, name)(trial.other[b : b + 1]), getattr(trial.cell, name)(trial.other))
                 close(one[0], both[b], 1e-3, f"{name} on its own and in a batch")

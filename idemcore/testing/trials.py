@@ -125,6 +125,7 @@ class CodecTrial(Trial):
             "decode": self.decode(streams, self.size, instance),
             "the cell's centre": cell.centre,
             "the cell's distortion": cell.distortion,
+            "the cell's estimate": cell.estimate,
             "contains": cell.contains((self.other * 255).round().to(torch.uint8)),
         }
         for name in ("measure", "position", "excess", "project"):

@@ -212,6 +212,55 @@ def distortion_in_grey_levels(encoder: Any) -> None:
     wrap(encoder, "cell", cell)
 
 
+def estimate_mutant(codec: str, law: str) -> Callable[[Callable[[Any], dict[str, Tensor]]], None]:
+    """Every cell of the codec has the values that the function gives in place of its own."""
+
+    def add(faulty: Callable[[Any], dict[str, Tensor]]) -> None:
+        def mutate(encoder: Any) -> None:
+            def cell(original: Callable[..., Any], *arguments: Any) -> Any:
+                made = original(*arguments)
+                values = faulty(made)
+                made.__class__ = type("Faulty", (type(made),), values)  # over properties,
+                vars(made).update(values)  # and over what they keep
+                return made
+
+            wrap(encoder, "cell", cell)
+
+        MUTANTS[faulty.__name__] = Mutant("codec", codec, mutate, law)
+
+    return add
+
+
+@estimate_mutant("toy", "estimate-is-offered")
+def estimate_that_is_not_offered(cell: Any) -> dict[str, Tensor]:
+    return {"estimate": cell.centre * 0.9}
+
+
+@estimate_mutant("jpeg", "estimate-is-offered")
+def estimate_that_is_only_offered(cell: Any) -> dict[str, Tensor]:
+    return {"estimate": cell.centre, "estimate_error": cell.distortion}
+
+
+@estimate_mutant("jpeg", "estimate-in-cell")
+def estimate_outside_the_cell(cell: Any) -> dict[str, Tensor]:
+    return {"estimate": cell.estimate * 0.8}
+
+
+@estimate_mutant("jpeg", "estimate-has-less-error")
+def estimate_of_another_picture(cell: Any) -> dict[str, Tensor]:
+    return {"estimate": cell.project(cell.centre.flip(-1))}
+
+
+@estimate_mutant("jpeg", "estimate-has-less-error")
+def estimate_error_in_grey_levels(cell: Any) -> dict[str, Tensor]:
+    return {"estimate_error": cell.estimate_error * 255}
+
+
+@estimate_mutant("jpeg", "cell-batch-independent")
+def estimate_of_its_whole_batch(cell: Any) -> dict[str, Tensor]:
+    return {"estimate": cell.estimate + 0.1 * cell.estimate.mean()}
+
+
 # Generators.
 
 

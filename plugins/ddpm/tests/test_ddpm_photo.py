@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from idemcore.errors import InputError, MissingError
-from idemcore.noise import Noise
-from idemcore.runtime import Runtime
 from idemcore.networks import residual_unet
 from idemcore.networks.residual_unet import ResidualUNet, denoise
+from idemcore.noise import Noise
+from idemcore.runtime import Runtime
 from idemcore_ddpm import photo
 from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator
@@ -63,7 +63,9 @@ def test_strips_give_the_same_as_the_whole(prior: PhotoGenerator, monkeypatch: p
         calls = []
         blocks = residual_unet.Stage._blocks
         monkeypatch.setattr(
-            residual_unet.Stage, "_blocks", lambda self, *inputs: (calls.append(inputs[0].shape), blocks(self, *inputs))[1]
+            residual_unet.Stage,
+            "_blocks",
+            lambda self, *inputs: (calls.append(inputs[0].shape), blocks(self, *inputs))[1],
         )
         torch.testing.assert_close(prior.denoise(x, 0.1), whole, rtol=0, atol=1e-6)
     assert len(calls) > 5

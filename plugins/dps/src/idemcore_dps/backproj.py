@@ -10,6 +10,7 @@ from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolv
 from .config import BackprojConfig
 from .guidance import rms, violation
 from .schedules import timestep_levels
+from .start import start_of
 from .vp import estimate, noised, predicted_noise, report, signed, timesteps, unsigned
 
 
@@ -32,7 +33,7 @@ class BackProjection(InversionSolver[DiffusionGenerator]):
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, eta = timesteps(timestep_levels(generator, self.config.steps, start=self.config.start)), self.config.eta
-        first, _ = start(cell, self.config.start_at)
+        first, _ = start_of(cell, self.config.start_at)
         x = noised(signed(first), steps[0].abar, noise.like(first))
         for t in steps:
             x0, _ = estimate(generator, x, t)

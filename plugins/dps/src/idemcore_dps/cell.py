@@ -8,8 +8,9 @@ from torch import Tensor
 from idemcore.noise import Noise
 from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution, Step
 
-from .config import CellConfig, StartAt
+from .config import CellConfig
 from .schedules import ancestral, karras
+from .start import start_of
 
 START_PER_STEP = 0.75
 """Unless told, no start is further up than this times `steps`, in errors of the codec: few steps do not find the way.
@@ -32,8 +33,8 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
     What is wanted is E[x_0 | x, cell]. To project E[x_0 | x] would pile symbols up on the faces of the cell: a mean
     near a face stands for images on both its sides, and the mean of those inside lies deeper. So a guess z at one of
     these images is projected in its stead, and the mean goes twice as far (relaxation 2: a reflection at the face),
-    which on average is about right. v is the variance of these images if the error of the start is Gaussian, times `jitter`,
-    since images are better known than that.
+    which on average is about right. v is the variance of these images if the error of the start is Gaussian, times
+    `jitter`, since images are better known than that.
 
     Since only x0 is projected, no gradient passes through the denoiser. The warm start is that of CCDF (Chung et al.,
     CVPR 2022); between two projections the step is that of DDIM (Song et al., ICLR 2021, eq. 12).
@@ -47,7 +48,7 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
-        steps, (x0, error) = self.config.steps, start(cell, self.config.start_at)
+        steps, (x0, error) = self.config.steps, start_of(cell, self.config.start_at)
         levels = self._levels(error, generator)
         # What is drawn or computed here is changed in place: large images are worth their memory several times.
         x = noise.like(x0).mul_(_wide(levels[0])).add_(x0)
@@ -83,13 +84,6 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         first = (multiple * error).clamp(low, generator.sigma_max)
         columns = [karras(self.config.steps, s, low, self.config.rho) for s in first.tolist()]
         return torch.stack(columns, dim=1).float().to(error.device)
-
-
-def start(cell: Cell, start_at: StartAt) -> tuple[Tensor, Tensor]:
-    """Where a solver starts, [B,3,H,W], and the rms error [B] that is expected there."""
-    if start_at == "centre":
-        return cell.centre, cell.distortion
-    return cell.estimate, cell.estimate_error
 
 
 def _wide(level: Tensor) -> Tensor:

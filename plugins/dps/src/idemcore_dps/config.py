@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 CONSTRAINTS = ("image", "latent", "cell")
 """What guidance brings to 0: see `guidance.violation`."""
 
-StartAt = Literal["estimate", "centre"]
-"""The cell's estimate of least error, or g(y)."""
+STARTS = ("estimate", "centre")
+"""Where a warm start may begin: at the cell's estimate of least error, or at the decode g(y)."""
 
 
 @dataclass
@@ -105,13 +104,14 @@ class BackprojConfig:
 
     steps: int = 20  # denoiser passes; fewer than the network's timesteps are respaced
     start: int = 300  # timestep of DDPM's 1000 to whose level the start is noised
-    start_at: StartAt = "centre"  # what is noised first: centre, g(y), as published, or estimate, of least error
     eta: float = 1.0  # share of fresh noise: 0 is deterministic
     eta_b: float = 0.4  # share of the back-projected estimate, the rest being the denoiser's own
+    start_at: str = "centre"  # what is noised first: centre, g(y), as published, or estimate, of least error
 
     def __post_init__(self) -> None:
         _within("steps", self.steps, 1)
         _within("start", self.start, 1, 1000)
+        _one_of("start_at", self.start_at, STARTS)
         _within("eta", self.eta, 0.0, 1.0)
         _within("eta_b", self.eta_b, 0.0, 1.0)
 
@@ -121,7 +121,7 @@ class CellConfig:
     """Project and renoise."""
 
     steps: int = 12  # denoiser passes
-    start_at: StartAt = "estimate"  # what is noised first: estimate (of least error) or centre, the codec's decode g(y)
+    start_at: str = "estimate"  # what is noised first: estimate (of least error) or centre, the codec's decode g(y)
     start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
@@ -132,6 +132,7 @@ class CellConfig:
 
     def __post_init__(self) -> None:
         _within("steps", self.steps, 1)
+        _one_of("start_at", self.start_at, STARTS)
         _within("start", self.start, 0.0)
         _within("rho", self.rho, 1.0)
         _within("eta", self.eta, 0.0, 1.0)

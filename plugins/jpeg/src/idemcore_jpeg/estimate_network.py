@@ -1,4 +1,4 @@
-"""The network of the JPEG estimate, and what it knows of a file beside its pixels: quantisation tables and block grid."""
+"""The network of the JPEG estimate, and what it knows of a file beside its pixels: quantiser steps and block grid."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Conditions:
 
     @property
     def label(self) -> float:
-        """The noise level, [-1,1] units, at which a denoiser does best with the decode; about the rms error times 1.5.
+        """The noise level, [-1,1] units, that the network is given: about 1.3 times the rms error of the decode.
 
         A power law of the luma steps' geometric mean, fitted to photographs at qualities 5 to 30.
         """
@@ -53,7 +53,7 @@ class Conditions:
 
     @property
     def features(self) -> Tensor:
-        """Float32 [FEATURES]: log steps of both tables, log of the chroma's subsampling, and what the components are."""
+        """Float32 [FEATURES]: log steps of both tables, log of chroma's subsampling, and what the components are."""
         ratio = [math.log2(c / y) for c, y in zip(self.chroma_period, self.luma_period, strict=True)]
         flags = torch.tensor([*ratio, float(self.grey), float(self.rgb)])
         return torch.cat([_scaled(self.luma), _scaled(self.chroma), flags])
@@ -101,9 +101,7 @@ class EstimateNetwork(ResidualUNet):
     What tables and planes add starts at zero, so that training can start from the prior itself.
     """
 
-    def __init__(
-        self, channels: tuple[int, ...] = (32, 64, 128, 192), blocks: int = 2, embedding: int = 128
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...] = (32, 64, 128, 192), blocks: int = 2, embedding: int = 128) -> None:
         super().__init__(channels, blocks, embedding, planes=3 + PLANES)
         self.tables = nn.Sequential(nn.Linear(FEATURES, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         zero(self.tables[2])

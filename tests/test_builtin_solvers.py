@@ -1,4 +1,4 @@
-"""The solver `mse`, which the core provides: g(y), moved into the cell, without a generator."""
+"""The solvers that the core provides: `mse`, g(y), and `mean`, the estimate, moved into the cell; no generator."""
 
 from __future__ import annotations
 
@@ -28,6 +28,33 @@ def test_mse_is_the_plain_decode_with_no_passes_whatever_the_seed(photo):
     assert (first.nfe, first.backwards) == (0, 0)
     assert [(step.index, step.total, step.nfe) for step in told] == [(0, 1, 0)]
     assert torch.equal(told[0].x0, bitstream.decoded)
+
+
+def test_mean_is_the_estimate_and_nearer_to_the_picture_than_the_plain_decode(photo):
+    image = read_image(photo)
+    bitstream = Codec.build("jpeg", CPU, quality=10).encode(image)
+    found = {name: Decoder.build("toy", name, CPU).reconstruct(bitstream) for name in ("mean", "mse")}
+    assert all(one.exact for one in found.values())
+    assert found["mean"].nfe == 0
+    assert (found["mean"].image.float() / 255 - bitstream.cell.estimate).abs().max() <= 2 / 255
+    errors = {name: (one.image.float() / 255 - image).square().mean() for name, one in found.items()}
+    assert errors["mean"] < errors["mse"]
+
+
+def test_mean_of_a_codec_without_an_estimate_is_the_plain_decode(photo):
+    bitstream = Codec.build("toy", CPU, quality=1).encode(read_image(photo))
+    images = [Decoder.build("toy", name, CPU).reconstruct(bitstream).image for name in ("mean", "mse")]
+    assert torch.equal(*images)
+
+
+@pytest.mark.parametrize("tradeoff", [0.0, 0.5])
+def test_the_dial_runs_from_the_estimate_to_the_draw(photo, tradeoff):
+    bitstream = Codec.build("jpeg", CPU, quality=10).encode(read_image(photo)[..., :48, :64])
+    decoder = Decoder.build("toy", "cell", CPU, {"solver": {"steps": 2}})
+    drawn, blended = (decoder.reconstruct(bitstream, tradeoff=a) for a in (1.0, tradeoff))
+    wanted = torch.lerp(bitstream.cell.estimate, drawn.solution, tradeoff)
+    torch.testing.assert_close(blended.solution, wanted)
+    assert blended.exact
 
 
 def test_mse_needs_no_weights_and_takes_any_size(idem, photo, tmp_path, monkeypatch):
