@@ -79,7 +79,10 @@ def decode(
     from ..plugins.selection import DEFAULT_CODEC, choose_all
 
     if mse and tradeoff != 1:
-        raise UsageError("--mse and --tradeoff exclude each other.", "--tradeoff 0 is g(y) moved into the cell.")
+        raise UsageError(
+            "--mse and --tradeoff exclude each other.",
+            "--solver mean gives the exact image of least error.",
+        )
     if mse and (trace or save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
     whole_folder = Path(file).is_dir()

@@ -38,7 +38,7 @@ tradeoff_option = click.option(
     default=1.0,
     show_default=True,
     metavar="A",
-    help="(1-A) g(y) + A x: 0 has the least error, 1 the most realism.",
+    help="From 0, the image of least error, to 1, the most realistic one: (1-A) estimate + A draw.",
 )
 settings_options = together(
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=20; repeatable."),
