@@ -25,7 +25,8 @@ from idemcore.hookspecs import EncoderSpec, hookimpl
 
 @hookimpl
 def idem_encoders():
-    return [EncoderSpec(name="dummy{n}", target="dummy_{n}:Codec", summary="nothing", offers=frozenset({{"project"}}))]
+    offers = frozenset({{"project"}})
+    return [EncoderSpec(name="dummy{n}", api=1, target="dummy_{n}:Codec", summary="nothing", offers=offers)]
 """
 
 

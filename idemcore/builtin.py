@@ -21,11 +21,13 @@ def idem_solvers() -> list[SolverSpec]:
     return [
         SolverSpec(
             name="mse",
+            api=1,
             target="idemcore.builtin:PlainDecode",
             summary="the codec's own decode g(y), without a generator: the baseline",
         ),
         SolverSpec(
             name="mean",
+            api=1,
             target="idemcore.builtin:LeastError",
             summary="the cell's estimate of least error, without a generator: nearest to the original, but smooth",
         ),

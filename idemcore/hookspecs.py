@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pluggy
 
@@ -17,7 +17,23 @@ ENTRY_POINT_GROUP = "idemcore.plugins"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-CAPABILITIES = {
+Capability = Literal[
+    "measure",
+    "gradient",
+    "excess",
+    "position",
+    "project",
+    "estimate",
+    "image",
+    "diffusion",
+    "diffusion-gradient",
+    "latent",
+]
+"""What an encoder or generator may offer and a solver may need."""
+
+Capabilities = frozenset[Capability]
+
+CAPABILITIES: Mapping[Capability, str] = {
     "measure": "the cell has measure(x) = g(f(x))",
     "gradient": "measure has a straight-through gradient",
     "excess": "the cell has excess(x), differentiable",
@@ -29,7 +45,7 @@ CAPABILITIES = {
     "diffusion-gradient": "denoise can be differentiated",
     "latent": "the generator has sample(noise) and synthesize(z)",
 }
-"""What an encoder or generator may offer and a solver may need; `image` holds unless an adapter withdraws it."""
+"""What each means; `image` holds unless an adapter withdraws it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,8 @@ class Spec:
     """`package.module:Dataclass` of its settings, with defaults; the module must be light."""
     weights: tuple[str, ...] = ()
     """Ids of the model cards in `registry/models` that it can load."""
-    api: int = API_VERSION
+    api: int | None = None
+    """The `API_VERSION` that the plugin was written for, as a literal, so that an idem that speaks another says so."""
     expected_failures: Mapping[str, str] = field(default_factory=dict, hash=False)
     """From laws of `idem plugins check` that are known not to hold to the reasons."""
 
@@ -55,7 +72,7 @@ class Spec:
 class EncoderSpec(Spec):
     """`target` is a `protocols.Encoder`."""
 
-    offers: frozenset[str] = frozenset()
+    offers: Capabilities = frozenset()
     suffix: str = ".idem"
     """`.idem` has the stream wrapped in idem's container; any other suffix means a file format of its own."""
     magic: bytes = b""
@@ -69,17 +86,17 @@ class EncoderSpec(Spec):
 class GeneratorSpec(Spec):
     """`target` is a `protocols.DiffusionGenerator` or `LatentGenerator`."""
 
-    offers: frozenset[str] = frozenset()
+    offers: Capabilities = frozenset()
 
 
 @dataclass(frozen=True)
 class SolverSpec(Spec):
     """`target` is a `protocols.InversionSolver`."""
 
-    needs: frozenset[str] = frozenset()
+    needs: Capabilities = frozenset()
     """With its default settings."""
-    needs_with: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
-    """What it needs instead with a setting, by `KEY=VALUE`."""
+    needs_with: Callable[[Any], Capabilities] | None = None
+    """From its config to what it needs with these settings, where that depends on them; must be light."""
     descends: bool = False
     """Promises that the residual it tells is no larger at the last step than at the first."""
 

@@ -24,7 +24,7 @@ from idemcore.hookspecs import EncoderSpec, SolverSpec, hookimpl
 
 @hookimpl
 def idem_encoders():
-    return [EncoderSpec("{name}", "{module}:Codec", "one line", offers=frozenset({{"project"}}))]
+    return [EncoderSpec("{name}", "{module}:Codec", "one line", api=1, offers=frozenset({{"project"}}))]
 """
 
 
@@ -66,7 +66,7 @@ def encoders(returns: str, signature: str = "()", extra: str = "") -> str:
 
 
 def spec(**fields: object) -> str:
-    fields = {"name": "demo", "target": "m:C", "summary": "s", **fields}
+    fields = {"name": "demo", "target": "m:C", "summary": "s", "api": API_VERSION, **fields}
     return f"EncoderSpec({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
 
 
@@ -99,7 +99,10 @@ FAULTS = {
     "returns a Spec": (encoders(f"return {spec()}"), "returned EncoderSpec, not a list"),
     "yields": (encoders(f"yield {spec()}"), "returned generator, not a list"),
     "returns strings": (encoders("return ['jpeg']"), "returned a str among its EncoderSpecs"),
-    "another kind": (encoders("return [SolverSpec('a', 'm:C', 's')]"), "returned a SolverSpec among its EncoderSpecs"),
+    "another kind": (
+        encoders("return [SolverSpec('a', 'm:C', 's', api=1)]"),
+        "returned a SolverSpec among its EncoderSpecs",
+    ),
     "unknown capability": (
         encoders(f"return [{spec(offers={'projekt'})}]"),
         "'projekt' is not a capability. Did you mean 'project'?",
@@ -112,7 +115,8 @@ FAULTS = {
     "magic of another type": (encoders(f"return [{spec(magic='JPEG')}]"), "magic is 'JPEG', not bytes"),
     "suffix of another type": (encoders(f"return [{spec(suffix=None)}]"), "suffix is None, not str"),
     "weights of another type": (encoders(f"return [{spec(weights='a')}]"), "weights is 'a', not tuple[str, ...]"),
-    "API of another type": (encoders(f"return [{spec(api=None)}]"), "demo-bad describes itself wrongly: TypeError"),
+    "API not stated": (encoders(f"return [{spec(api=None)}]"), "add api=1 to its Spec"),
+    "API of another type": (encoders(f"return [{spec(api='1')}]"), "demo-bad describes itself wrongly: TypeError"),
 }
 
 

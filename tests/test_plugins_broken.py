@@ -16,7 +16,7 @@ CODEC = "@hookimpl\ndef idem_encoders():\n    return [EncoderSpec({spec})]\n"
 
 
 def codec(spec: str) -> str:
-    return HEAD + CODEC.format(spec=spec)
+    return HEAD + CODEC.format(spec=spec if "api=" in spec else f"{spec}, api=1")
 
 
 GOOD = codec("'fine', 'm:C', 's'")
@@ -25,7 +25,7 @@ FAULTS = {
     "exits": ("import sys; sys.exit('bye')", "broken", "SystemExit: bye"),
     "signature": (HEAD + "@hookimpl\ndef idem_encoders(config): return []", "broken", "config"),
     "unknown-hook": (GOOD + "@hookimpl\ndef idem_samplers(): return []", "broken", "idem_samplers"),
-    "twice": (codec("'a', 'm:C', 's'), EncoderSpec('a', 'm:C', 's'"), "broken", "is there twice"),
+    "twice": (codec("'a', 'm:C', 's', api=1), EncoderSpec('a', 'm:C', 's', api=1"), "broken", "is there twice"),
     "clash": (codec("'toy', 'm:C', 's'"), "ok", ""),
     "api": (codec("'newer', 'm:C', 's', api=99"), "incompatible", "plugin API 99"),
     "dependency": ("import no_such_module_at_all", "broken", "needs the package 'no_such_module_at_all'"),

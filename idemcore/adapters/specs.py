@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..hookspecs import GeneratorSpec, SolverSpec, Spec
+from ..hookspecs import Capabilities, GeneratorSpec, SolverSpec, Spec
 
 FAMILIES = ("diffusion", "latent")
 """Each is a capability of the same name."""
@@ -41,11 +41,11 @@ class PullBackConfig:
 class AdapterSpec(Spec):
     """`target` wraps a solver: `Class(solver, config)` is a solver for generators of the other family."""
 
-    takes: frozenset[str] = frozenset()
+    takes: Capabilities = frozenset()
     """What the generator must offer."""
-    gives: frozenset[str] = frozenset()
+    gives: Capabilities = frozenset()
     """What the solver sees offered in its place."""
-    withdraws: frozenset[str] = frozenset()
+    withdraws: Capabilities = frozenset()
     """What of the codec is lost on the way."""
 
 

@@ -61,7 +61,8 @@ def _facts(owner: str, spec: Spec) -> dict[str, Any]:
     for key in ("kind", "direction", "range", "source", "suffix", "offers", "needs"):
         if value := getattr(spec, key, None):
             facts[key] = value if isinstance(value, str) else sorted(value)
-    facts |= {f"needs with {setting}": sorted(needs) for setting, needs in getattr(spec, "needs_with", {}).items()}
+    if getattr(spec, "needs_with", None):
+        facts["needs with other settings"] = "may differ"
     if isinstance(spec, GeneratorSpec):
         found = families(spec).items()
         facts["families"] = [f"{family} by adapter" if adapter else f"{family} natively" for family, adapter in found]

@@ -51,7 +51,7 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "recipe": ("idem_recipes", RecipeSpec),
 }
 
-_PLAIN = {"str": str, "int": int, "bool": bool, "bytes": bytes, "tuple[str, ...]": tuple, "frozenset[str]": Set}
+_PLAIN = {"str": str, "int | None": int, "bool": bool, "bytes": bytes, "tuple[str, ...]": tuple, "Capabilities": Set}
 """Of the annotations of Specs."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -295,6 +295,8 @@ def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -
 
 def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Spec]]) -> None:
     what = f"{kind} '{spec.name}' of {distribution}"
+    if spec.api is None:
+        raise _Fault(f"{what} does not say which plugin API it is written for: add api={API_VERSION} to its Spec")
     if spec.api != API_VERSION:
         older = distribution if spec.api < API_VERSION else "idemcore"
         reason = f"{what} is written for plugin API {spec.api}, this idem speaks {API_VERSION}: upgrade {older}"
@@ -310,8 +312,7 @@ def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Sp
         value = getattr(spec, key, "")
         if (value or key == "target") and not _TARGET.fullmatch(value):
             raise _Fault(f"{what}: {key} is {value!r}, not 'package.module:Name'")
-    named = [getattr(spec, "offers", ()), getattr(spec, "needs", ()), *getattr(spec, "needs_with", {}).values()]
-    for capability in sorted(set().union(*named)):
+    for capability in sorted({*getattr(spec, "offers", ()), *getattr(spec, "needs", ())}):
         if capability not in CAPABILITIES:
             guess = nearest(capability, list(CAPABILITIES))
             raise _Fault(f"{what}: '{capability}' is not a capability. {guess}".strip())
@@ -321,6 +322,8 @@ def _fits(value: object, annotation: str) -> bool:
     """Whether a field of a Spec holds what its annotation says."""
     if annotation.startswith("Literal"):
         return isinstance(value, str) and value in ast.literal_eval(annotation.removeprefix("Literal"))
+    if annotation.startswith("Callable"):
+        return value is None or callable(value)
     if annotation.startswith("Mapping"):
         inner = annotation.removeprefix("Mapping[str, ").removesuffix("]")
         return isinstance(value, Mapping) and all(_fits(k, "str") and _fits(v, inner) for k, v in value.items())

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from ..adapters.specs import AdapterSpec, adapter_for
 from ..errors import UnsupportedCombination, UsageError
-from ..hookspecs import CAPABILITIES, EncoderSpec, GeneratorSpec, SolverSpec, Spec
+from ..hookspecs import CAPABILITIES, Capability, EncoderSpec, GeneratorSpec, SolverSpec, Spec
 from .catalogue import Catalogue, NotInstalled, import_target
 from .settings import build_config
 
@@ -72,10 +72,8 @@ def check_installed(catalogue: Catalogue, names: Mapping[str, str]) -> None:
 
 def _with_needs_of(spec: Spec, config: Any) -> Spec:
     """A solver's spec with the needs of its settings in place of those of its defaults."""
-    for setting, needs in getattr(spec, "needs_with", {}).items():
-        key, _, value = setting.partition("=")
-        if str(getattr(config, key)) == value:
-            return replace(spec, needs=needs)  # type: ignore[call-arg]
+    if isinstance(spec, SolverSpec) and spec.needs_with:
+        return replace(spec, needs=spec.needs_with(config))
     return spec
 
 
@@ -118,7 +116,7 @@ def choose_adapter(
     return None
 
 
-def missing_capabilities(codec: EncoderSpec, generator: GeneratorSpec, solver: SolverSpec) -> list[str]:
+def missing_capabilities(codec: EncoderSpec, generator: GeneratorSpec, solver: SolverSpec) -> list[Capability]:
     """What the solver needs and the two do not offer, with the adapter between them where there is one; sorted."""
     adapter = adapter_for(generator, solver)
     of_cell = (codec.offers | {"image"}) - (adapter.withdraws if adapter else frozenset())
@@ -132,7 +130,7 @@ def check_combination(
     missing = missing_capabilities(codec, generator, solver)
     if not missing:
         return
-    needs = "; ".join(f"'{name}' ({CAPABILITIES.get(name, 'unknown to this idem')})" for name in missing)
+    needs = "; ".join(f"'{name}' ({CAPABILITIES[name]})" for name in missing)
     adapter = adapter_for(generator, solver)
     through = f" through the adapter '{adapter.name}'" if adapter else ""
     raise UnsupportedCombination(

@@ -10,6 +10,7 @@ def idem_engines() -> list[EngineSpec]:
     return [
         EngineSpec(
             name="local",
+            api=1,
             target="idemcore.sweep.local:LocalEngine",
             summary="this machine: this process, or several",
             config="idemcore.sweep.config:LocalConfig",

@@ -6,7 +6,10 @@ import math
 
 import torch
 
+from ..hookspecs import SolverSpec
 from ..noise import Noise
+from ..plugins.catalogue import load_catalogue
+from ..plugins.selection import configure
 from ..protocols import Solution, Step, Unsupported
 from .law import Broken, NotTried, close, equal, image, law, require
 from .trials import SolverTrial
@@ -36,6 +39,21 @@ def needs_are_enough(trial: SolverTrial) -> None:
             raise Broken(f"it asked for more: {error}") from error
         except AttributeError as error:
             raise Broken(f"it asked for what no protocol has: {error}") from error
+
+
+@law("solver")
+def needs_by_default(trial: SolverTrial) -> None:
+    """With its default settings a solver needs what its spec says: `needs`, and `needs_with` of the default config."""
+    subject = trial.subject
+    if not subject.distribution:
+        raise NotTried("it is not an installed plugin")
+    declared = load_catalogue().resolve("solver", f"{subject.distribution}:{subject.spec.name}")
+    assert isinstance(declared, SolverSpec)
+    if not declared.needs_with:
+        raise NotTried("what it needs does not depend on its settings")
+    found = declared.needs_with(configure(declared, {}, "solver"))
+    said = f"needs is {sorted(declared.needs)}, but needs_with gives {sorted(found)} for the default settings"
+    require(found == declared.needs, said)
 
 
 @law("solver")

@@ -16,10 +16,11 @@ from idemcore.noise import Noise
 from idemcore.plugins.catalogue import Catalogue, Plugin, import_target, load_catalogue
 from idemcore.plugins.selection import choose, select
 from idemcore.protocols import Unsupported
-from idemcore_dps.plugin import idem_solvers
+from idemcore_dps.plugin import BY_CONSTRAINT, idem_solvers
 
 SPECS = {spec.name: spec for spec in idem_solvers()}
-CASES = [(name, setting) for name, spec in SPECS.items() for setting in ("", *spec.needs_with)]
+CONSTRAINED = [f"constraint={constraint}" for constraint in BY_CONSTRAINT]
+CASES = [(name, setting) for name, spec in SPECS.items() for setting in ("", *(CONSTRAINED if spec.needs_with else ()))]
 cases = pytest.mark.parametrize(("name", "setting"), CASES, ids=lambda c: c or "default")
 
 

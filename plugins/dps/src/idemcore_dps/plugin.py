@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from idemcore.hookspecs import SolverSpec, hookimpl
+from collections.abc import Callable, Mapping
+from typing import Any
 
-FORWARDS = frozenset({"diffusion"})
-BACKWARDS = FORWARDS | {"diffusion-gradient"}
-STRAIGHT_THROUGH = frozenset({"measure", "gradient"})
+from idemcore.hookspecs import Capabilities, SolverSpec, hookimpl
+
+FORWARDS: Capabilities = frozenset({"diffusion"})
+BACKWARDS: Capabilities = FORWARDS | {"diffusion-gradient"}
+BY_CONSTRAINT: Mapping[str, Capabilities] = {
+    "image": frozenset({"measure", "gradient"}),
+    "latent": frozenset({"position"}),
+    "cell": frozenset({"excess"}),
+}
+"""What the setting `constraint` asks of a cell."""
+STRAIGHT_THROUGH = BY_CONSTRAINT["image"]
 
 
-def _by_constraint(needs: frozenset[str]) -> dict[str, frozenset[str]]:
-    """In place of `STRAIGHT_THROUGH`."""
-    return {"constraint=latent": needs | {"position"}, "constraint=cell": needs | {"excess"}}
+def _needing(always: Capabilities) -> Callable[[Any], Capabilities]:
+    """From a config to what the solver asks for with its `constraint`."""
+    return lambda config: always | BY_CONSTRAINT[config.constraint]
 
 
 @hookimpl
@@ -19,6 +28,7 @@ def idem_solvers() -> list[SolverSpec]:
     return [
         SolverSpec(
             name="cell",
+            api=1,
             target="idemcore_dps.cell:ProjectAndRenoise",
             summary="project on the quantisation cell and renoise: a dozen passes, none backwards (the default)",
             config="idemcore_dps.config:CellConfig",
@@ -27,14 +37,16 @@ def idem_solvers() -> list[SolverSpec]:
         ),
         SolverSpec(
             name="dps",
+            api=1,
             target="idemcore_dps.dps:DPS",
             summary="diffusion posterior sampling as published: a thousand passes, each backwards too",
             config="idemcore_dps.config:DPSConfig",
             needs=BACKWARDS | STRAIGHT_THROUGH,
-            needs_with=_by_constraint(BACKWARDS | {"measure"}),
+            needs_with=_needing(BACKWARDS | {"measure"}),
         ),
         SolverSpec(
             name="mcg",
+            api=1,
             target="idemcore_dps.mcg:MCG",
             summary="the step of dps, then data projection: a thousand passes, each backwards too",
             config="idemcore_dps.config:MCGConfig",
@@ -43,32 +55,36 @@ def idem_solvers() -> list[SolverSpec]:
         ),
         SolverSpec(
             name="dsg",
+            api=1,
             target="idemcore_dps.dsg:DSG",
             summary="guidance on the sphere of the noise: a hundred passes, each backwards too",
             config="idemcore_dps.config:DSGConfig",
             needs=BACKWARDS | STRAIGHT_THROUGH,
-            needs_with=_by_constraint(BACKWARDS),
+            needs_with=_needing(BACKWARDS),
         ),
         SolverSpec(
             name="diffpir",
+            api=1,
             target="idemcore_dps.diffpir:DiffPIR",
             summary="a proximal step on the estimate, then renoising: a hundred passes, none backwards",
             config="idemcore_dps.config:DiffPIRConfig",
             needs=FORWARDS | STRAIGHT_THROUGH,
-            needs_with=_by_constraint(FORWARDS),
+            needs_with=_needing(FORWARDS),
             descends=True,
         ),
         SolverSpec(
             name="mpgd",
+            api=1,
             target="idemcore_dps.mpgd:MPGD",
             summary="guidance of the estimate alone, then DDIM: a hundred passes, none backwards",
             config="idemcore_dps.config:MPGDConfig",
             needs=FORWARDS | STRAIGHT_THROUGH,
-            needs_with=_by_constraint(FORWARDS),
+            needs_with=_needing(FORWARDS),
             descends=True,
         ),
         SolverSpec(
             name="backproj",
+            api=1,
             target="idemcore_dps.backproj:BackProjection",
             summary="x0 - g(f(x0)) + g(y), for codecs without a gradient: twenty passes, none backwards",
             config="idemcore_dps.config:BackprojConfig",

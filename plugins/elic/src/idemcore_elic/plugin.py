@@ -11,6 +11,7 @@ def idem_encoders() -> list[EncoderSpec]:
     return [
         EncoderSpec(
             name="elic",
+            api=1,
             target="idemcore_elic.encoder:ElicEncoder",
             summary="ELIC (He et al., CVPR 2022): learned, uneven channel groups on a checkerboard; bundled, 4 rates",
             config="idemcore_elic.config:ElicConfig",
@@ -27,6 +28,7 @@ def idem_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec(
             name="elic",
+            api=1,
             target="idemcore_elic.encoder:train",
             summary="the codec `elic` at four rates, from any folder of images",
             config="idemcore.learned.config:CodecTrainConfig",

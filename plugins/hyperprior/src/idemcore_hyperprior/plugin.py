@@ -11,6 +11,7 @@ def idem_encoders() -> list[EncoderSpec]:
     return [
         EncoderSpec(
             name="hyperprior",
+            api=1,
             target="idemcore_hyperprior.encoder:HyperpriorEncoder",
             summary="scale hyperprior (Balle et al., ICLR 2018): learned; bundled, or CompressAI's",
             config="idemcore_hyperprior.config:HyperpriorConfig",
@@ -27,6 +28,7 @@ def idem_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec(
             name="hyperprior",
+            api=1,
             target="idemcore_hyperprior.encoder:train",
             summary="the codec `hyperprior` at four rates, from any folder of images",
             config="idemcore.learned.config:CodecTrainConfig",

@@ -13,6 +13,7 @@ def idem_encoders() -> Sequence[EncoderSpec]:
     return [
         EncoderSpec(
             name="jpeg",
+            api=1,
             target="idemcore_jpeg.encoder:JpegEncoder",
             summary="JPEG by libjpeg-turbo: ordinary .jpg files, cell known in closed form",
             config="idemcore_jpeg.config:JpegConfig",

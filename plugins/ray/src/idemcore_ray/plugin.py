@@ -10,6 +10,7 @@ def idem_engines() -> list[EngineSpec]:
     return [
         EngineSpec(
             name="ray",
+            api=1,
             target="idemcore_ray.engine:RayEngine",
             summary="Ray actors, on this machine or a cluster, with their GPUs",
             config="idemcore_ray.config:RayConfig",

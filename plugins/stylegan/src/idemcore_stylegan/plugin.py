@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from idemcore.hookspecs import GeneratorSpec, RecipeSpec, hookimpl
+from idemcore.hookspecs import Capabilities, GeneratorSpec, RecipeSpec, hookimpl
 
-OFFERS = frozenset({"latent"})
+OFFERS: Capabilities = frozenset({"latent"})
 
 
 @hookimpl
@@ -12,6 +12,7 @@ def idem_generators() -> list[GeneratorSpec]:
     return [
         GeneratorSpec(
             name="stylegan2-faces64",
+            api=1,
             target="idemcore_stylegan.generator:StyleGanGenerator",
             summary="grey faces, 64x64: a small StyleGAN2, bundled",
             config="idemcore_stylegan.config:FacesConfig",
@@ -20,6 +21,7 @@ def idem_generators() -> list[GeneratorSpec]:
         ),
         GeneratorSpec(
             name="stylegan2-ffhq",
+            api=1,
             target="idemcore_stylegan.generator:StyleGanGenerator",
             summary="faces, 256x256 or 1024x1024: NVIDIA's StyleGAN2; weights by `idem models`",
             config="idemcore_stylegan.config:FfhqConfig",
@@ -34,6 +36,7 @@ def idem_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec(
             name="stylegan",
+            api=1,
             target="idemcore_stylegan.train:train",
             summary="a small StyleGAN2, from a folder or a zip file of aligned images",
             config="idemcore_stylegan.config:TrainConfig",

@@ -10,6 +10,7 @@ def idem_encoders() -> list[EncoderSpec]:
     return [
         EncoderSpec(
             name="toy",
+            api=1,
             target="idemcore_toy.encoder:ToyEncoder",
             summary="uniform scalar quantiser of each channel, with a closed-form cell; for tests and for learning",
             config="idemcore_toy.config:ToyCodecConfig",
@@ -24,6 +25,7 @@ def idem_generators() -> list[GeneratorSpec]:
     return [
         GeneratorSpec(
             name="toy",
+            api=1,
             target="idemcore_toy.generator:ToyGenerator",
             summary="pixels drawn from a Gaussian mixture, with the exact denoiser; for tests and for learning",
             config="idemcore_toy.config:ToyPriorConfig",

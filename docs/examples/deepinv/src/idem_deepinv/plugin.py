@@ -12,6 +12,7 @@ def idem_solvers() -> list[SolverSpec]:
     return [
         SolverSpec(
             name="deepinv-dps",
+            api=1,
             target="idem_deepinv.solver:DeepinvDPS",
             summary="diffusion posterior sampling by deepinv: a hundred passes, each backwards too",
             config="idem_deepinv.plugin:DPSConfig",

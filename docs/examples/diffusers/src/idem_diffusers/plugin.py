@@ -12,6 +12,7 @@ def idem_generators() -> list[GeneratorSpec]:
     return [
         GeneratorSpec(
             name="diffusers",
+            api=1,
             target="idem_diffusers.prior:DiffusersPrior",
             summary="any unconditional UNet2DModel of diffusers, with its scheduler",
             config="idem_diffusers.plugin:DiffusersConfig",

@@ -18,6 +18,7 @@ def idem_encoders() -> list[EncoderSpec]:
     return [
         EncoderSpec(
             name="pillow",
+            api=1,
             target="idem_pillow.codec:PillowCodec",
             summary="WebP, AVIF or JPEG 2000 by Pillow; g(f(x)) is all that is known of them",
             config="idem_pillow.plugin:PillowConfig",

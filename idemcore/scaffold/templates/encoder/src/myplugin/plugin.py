@@ -10,6 +10,7 @@ def idem_encoders() -> list[EncoderSpec]:
     return [
         EncoderSpec(
             name="my-plugin",
+            api=1,
             target="myplugin.codec:BlockCodec",
             summary="Hadamard transform of 8x8 blocks, uniform quantiser, LZMA",
             config="myplugin.config:CodecConfig",

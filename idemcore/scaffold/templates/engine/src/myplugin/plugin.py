@@ -10,6 +10,7 @@ def idem_engines() -> list[EngineSpec]:
     return [
         EngineSpec(
             name="my-plugin",
+            api=1,
             target="myplugin.engine:PoolEngine",
             summary="processes of this machine, by Python's concurrent.futures",
             config="myplugin.config:EngineConfig",

@@ -10,6 +10,7 @@ def idem_generators() -> list[GeneratorSpec]:
     return [
         GeneratorSpec(
             name="my-plugin",
+            api=1,
             target="myplugin.prior:GaussianPrior",
             summary="a Gaussian with the power spectrum of natural images; its denoiser is Wiener's filter",
             config="myplugin.config:PriorConfig",

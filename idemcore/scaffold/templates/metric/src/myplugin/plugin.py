@@ -10,6 +10,7 @@ def idem_metrics() -> list[MetricSpec]:
     return [
         MetricSpec(
             name="my-plugin",
+            api=1,
             target="myplugin.metric:MeanAbsoluteError",
             summary="mean absolute error to the original",
             kind="image",  # one value an image; "set" is one value of all images together

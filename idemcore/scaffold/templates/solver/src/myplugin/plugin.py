@@ -10,6 +10,7 @@ def idem_solvers() -> list[SolverSpec]:
     return [
         SolverSpec(
             name="my-plugin",
+            api=1,
             target="myplugin.solver:DenoiseAndProject",
             summary="denoise, project on the cell, add a little less noise again",
             config="myplugin.config:SolverConfig",
