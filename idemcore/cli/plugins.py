@@ -12,6 +12,7 @@ from ..errors import EXIT_FAILED, EXIT_MISSING, EXIT_OK, UsageError
 from ..scaffold import KINDS as TEMPLATES
 from .options import json_option
 from .output import print_json, print_record, print_table, say
+from .packages import install, search, uninstall
 
 if TYPE_CHECKING:
     from ..plugins.catalogue import Catalogue, Plugin
@@ -24,6 +25,10 @@ def plugins(context: click.Context) -> None:
     """Installed plugins. IDEM_DISABLE_PLUGINS=name,name leaves some out, IDEM_PLUGINS=name,name all others."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
+
+
+for command in (search, install, uninstall):
+    plugins.add_command(command)
 
 
 @plugins.command("list")

@@ -112,3 +112,18 @@ def test_a_learned_codec_goes_with_it(run: Run, photo: Path) -> None:
     for words in (("encode", photo.name, "-o", "a.idem", "--codec", "elic"), ("decode", "a.idem", "--require-exact")):
         done = run("idem", *words)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_plugin_is_installed_and_removed_by_idem(run: Run, dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def known() -> set[str]:
+        return {plugin["name"] for plugin in json.loads(run("idem", "plugins", "list", "--json").stdout)}
+
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(dist))
+    done = run("idem", "plugins", "install", "toy", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^idemcore-toy +\S+ +ok", done.stdout, re.MULTILINE)
+    assert "idemcore-toy" in known()
+    done = run("idem", "plugins", "uninstall", "toy", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "idemcore-toy" not in known()
