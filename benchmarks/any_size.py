@@ -82,7 +82,7 @@ def decode(jpeg: Path, png: Path, steps: int, tile: int | None) -> dict[str, Any
     bitstream = open_bitstream(jpeg.read_bytes(), str(jpeg), Runtime.choose("cpu", "fp32"))
     cell = bitstream.cell
     marks.append(("cell cpu s", clock()))
-    decoder = Decoder.build("ddpm-photo", "cell", Runtime.choose("cpu", "fp32", tile), {"solver": {"steps": steps}})
+    decoder = Decoder.load("ddpm-photo", "cell", Runtime.choose("cpu", "fp32", tile), {"solver": {"steps": steps}})
     result = decoder.reconstruct(bitstream)
     marks.append(("solve and certify cpu s", clock()))
     write_png(result.image, png)
@@ -118,7 +118,7 @@ def _part(path: Path) -> Tensor:
 
 def seams(original: Tensor, found: Tensor, tile: int) -> str:
     """See the head of this file: those of the borders between rows, then between columns; byte images of one size."""
-    prior = cast(DiffusionGenerator, Decoder.build("ddpm-photo", "cell", Runtime.choose("cpu", "fp32")).generator)
+    prior = cast(DiffusionGenerator, Decoder.load("ddpm-photo", "cell", Runtime.choose("cpu", "fp32")).generator)
     tiles, told = TiledDenoiser(prior, tile), list[str]()
     for axis in (2, 3):
         borders = [

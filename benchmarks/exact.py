@@ -33,10 +33,10 @@ def main() -> None:
     options = parser.parse_args()
     originals = crops(options.folder, options.side)
     settings = parse_overrides(options.overrides, ("codec", "generator", "solver"))
-    decoder = Decoder.build("ddpm-photo", "cell", settings=settings)
+    decoder = Decoder.load("ddpm-photo", "cell", settings=settings)
     cases, rows = [], []
     for quality in options.quality or QUALITIES.get(options.codec, [1, 2, 3, 4]):
-        codec = Codec.build(options.codec, quality=quality, **settings.get("codec", {}))
+        codec = Codec.load(options.codec, quality=quality, **settings.get("codec", {}))
         found = [case(codec, decoder, name, image) for name, image in originals.items()]
         cases += found
         rows.append({"codec": options.codec, "quality": quality, **summary(found)})

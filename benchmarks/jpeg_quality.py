@@ -43,7 +43,7 @@ def main() -> None:
     reference = features(originals.values())
     rows = []
     for quality in options.quality:
-        codec = Codec.build("jpeg", quality=quality, subsampling=options.subsampling)
+        codec = Codec.load("jpeg", quality=quality, subsampling=options.subsampling)
         streams = {name: codec.encode(image) for name, image in originals.items()}
 
         def row(name: str, images: dict[str, Tensor], seconds: float, quality: int = quality) -> None:
@@ -57,7 +57,7 @@ def main() -> None:
         for text in options.set or [""]:
             settings = dict(item.split("=") for item in text.split(",") if item)
             chosen = {"solver": settings, "generator": {"weights": options.weights}}
-            decoder = Decoder.build("ddpm-photo", "cell", settings=chosen)
+            decoder = Decoder.load("ddpm-photo", "cell", settings=chosen)
             if text == (options.set or [""])[0]:
                 row("one denoising of g(y)", {k: denoised_once(s, decoder) for k, s in streams.items()}, 0.0)
             begin = time.perf_counter()

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def point(name: str, quality: int, settings: dict[str, Any], originals: dict[str, Tensor]) -> dict[str, Any]:
-    codec = Codec.build(name, quality=quality, **settings)
+    codec = Codec.load(name, quality=quality, **settings)
     streams = {key: codec.encode(image) for key, image in originals.items()}
     return {
         "quality": quality,

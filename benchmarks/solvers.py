@@ -47,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     runtime, images = Runtime.choose(options.device), Images(options.folder, Frame(options.crop), options.images)
     settings = parse_overrides(options.overrides, ("codec", "generator"))
-    codec = Codec.build(options.codec, runtime, quality=options.quality, **settings.get("codec", {}))
+    codec = Codec.load(options.codec, runtime, quality=options.quality, **settings.get("codec", {}))
     metrics, missing = build(options.metrics, runtime)
     for name, reason in missing.items():
         print(f"{name} is missing: {reason}")
@@ -57,7 +57,7 @@ def main() -> None:
     rows = []
     for solver in options.solvers:
         name, chosen = configured(solver)
-        decoder = Decoder.build(options.generator, name, runtime, {**settings, "solver": chosen})
+        decoder = Decoder.load(options.generator, name, runtime, {**settings, "solver": chosen})
         scores = measured(codec, decoder, images, metrics, options.seeds, options.batch)
         rows.append({"solver": solver, **scores})
         print(table(shown(rows[-1:])).splitlines()[-1], flush=True)

@@ -74,8 +74,8 @@ class World:
     """Draws of the toy source, their cells, and what is true of these."""
 
     def __init__(self, quality: int, images: int, side: int) -> None:
-        self.images, generator = images, Decoder.build("toy", "cell").generator
-        encoder = Codec.build("toy", quality=quality).encoder
+        self.images, generator = images, Decoder.load("toy", "cell").generator
+        encoder = Codec.load("toy", quality=quality).encoder
         self.original = generator.source.sample(Noise(self.seeds(0)), side, side)
         self.cell = encoder.cell(encoder.encode(self.original), (side, side))
         self.truth = Truth(self.cell, generator.source)
@@ -87,7 +87,7 @@ class World:
         return range(stream * self.images, (stream + 1) * self.images)
 
     def solve(self, name: str, settings: dict[str, Any]) -> Solution:
-        decoder = Decoder.build("toy", name, settings={"solver": settings})
+        decoder = Decoder.load("toy", name, settings={"solver": settings})
         return decoder.solver.solve(self.cell, decoder.generator, Noise(self.seeds(2)))
 
     def row(self, title: str, image: Tensor, solution: Solution | None = None) -> dict[str, Any]:

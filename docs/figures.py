@@ -58,14 +58,14 @@ def likely_cell(codec: ToyEncoder, source: MixtureSource) -> Tensor:
 
 def draw_cell(path: Path) -> None:
     """The plane of two channels with the grid of cells; in one cell, exact draws and those of the solver."""
-    built = Codec.build("toy", quality=TOY_QUALITY)
+    built = Codec.load("toy", quality=TOY_QUALITY)
     codec, source = built.encoder, MixtureSource.drawn()
     assert isinstance(codec, ToyEncoder)
     symbols = likely_cell(codec, source)
     side = 16
     posterior = source.posterior(*(edge.expand(1, 3, side, side) for edge in codec.box(symbols)))
     bitstream = built.encode(codec.centre(symbols).expand(1, 3, side, side))
-    solved = Decoder.build("toy", "cell").reconstruct(bitstream, seed=0).image.double() / 255
+    solved = Decoder.load("toy", "cell").reconstruct(bitstream, seed=0).image.double() / 255
     panels = {"draws of the prior from the cell": posterior.sample(Noise([0])), "what the solver cell finds": solved}
     figure, axes = pyplot.subplots(1, 2, figsize=(9.6, 4.9), sharey=True, layout="constrained")
     for axis, (title, dots) in zip(axes, panels.items(), strict=True):
@@ -137,7 +137,7 @@ def save(figure: Any, path: Path) -> None:
 
 def main() -> None:
     original = crop()
-    bitstream, decoder = Codec.build("jpeg", quality=QUALITY).encode(original), Decoder.build()
+    bitstream, decoder = Codec.load("jpeg", quality=QUALITY).encode(original), Decoder.load()
     draw_cell(IMAGES / "idea-cell.webp")
     draw_samples(bitstream, decoder, original, IMAGES / "idea-samples.webp")
     draw_positions(bitstream, decoder, original, IMAGES / "idea-positions.webp")

@@ -9,12 +9,15 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 import torch
 
+from idemcore.adapters.specs import PullBackConfig
 from idemcore.errors import IdemError, UsageError
 from idemcore.io.images import read_image
 from idemcore.observe import bench
 from idemcore.observe.bench import Cost, CountingCell, Job, measure, measure_alone
 from idemcore.observe.cost import PeakMemory
 from idemcore.pipeline.codec import Codec
+from idemcore.plugins.catalogue import load_catalogue
+from idemcore.plugins.selection import select
 from idemcore.runtime import Runtime
 
 TOY = ("--codec", "toy", "--generator", "toy")
@@ -26,7 +29,8 @@ def job(photo):
     """`job(solver, **settings)`: on the toy's codec and generator."""
 
     def make(solver: str, size: int = 16, repeat: int = 1, **settings: object) -> Job:
-        return Job(str(photo), size, "toy", "toy", solver, {"solver": settings}, "cpu", "fp32", repeat)
+        selection = select(load_catalogue(), "toy", "toy", solver, {"solver": settings})
+        return Job(str(photo), size, selection, "cpu", "fp32", repeat)
 
     return make
 
@@ -38,7 +42,7 @@ def measured(monkeypatch):
 
     def pretended(job: Job) -> Cost:
         jobs.append(job)
-        passes = 10 * int(job.settings["solver"].get("steps", 0))
+        passes = 10 * getattr(job.selection.solver.config, "steps", 0)
         return Cost(passes, passes, passes, passes, 0, 0.5 * passes, 3 * 2**20)
 
     monkeypatch.setattr(bench, "measure_alone", pretended)
@@ -46,7 +50,7 @@ def measured(monkeypatch):
 
 
 def test_a_cell_counts_calls_backward_passes_and_projections(photo):
-    bitstream = Codec.build("toy", Runtime(CPU, torch.float32)).encode(read_image(photo))
+    bitstream = Codec.load("toy", Runtime(CPU, torch.float32)).encode(read_image(photo))
     cell = CountingCell(bitstream.cell)
     x = (bitstream.decoded + 0.3).requires_grad_()
     assert torch.equal(cell.measure(x), bitstream.cell.measure(x))
@@ -102,8 +106,10 @@ def test_solvers_are_compared_with_dps(idem, photo, measured):
         **dict.fromkeys(("passes", "backwards", "codec_calls", "codec_gradients", "seconds"), 0.2),
         "projections": None, "peak_bytes": 1.0,
     }  # fmt: skip
-    assert [job.settings["solver"] for job in measured] == [{"steps": 4}, {"steps": 20}, {}]
-    assert all(job.settings["codec"] == {"quality": 3} for job in measured)
+    steps = [getattr(job.selection.solver.config, "steps", None) for job in measured]
+    assert steps == [4, 20, None]
+    assert all(job.selection.codec.config.quality == 3 for job in measured)
+    assert [row["settings"]["solver"].get("steps") for row in told["solvers"]] == steps
 
 
 def test_table_shows_ratios_to_the_first_without_dps(idem, photo, measured):
@@ -116,13 +122,13 @@ def test_table_shows_ratios_to_the_first_without_dps(idem, photo, measured):
     assert "0 (0x)" in lines[1]
     assert "3.0 (1x)" in lines[1]
     assert "relative to cell" in result.stderr
-    assert measured[0].settings["codec"] == {"quality": 2}
+    assert measured[0].selection.codec.config.quality == 2
 
 
 def test_all_solvers_that_work_are_measured_if_none_is_named(idem, photo, measured):
     names = [entry["name"] for entry in json.loads(idem("solvers", "list", "--json").stdout)]
     assert idem("bench", photo, *TOY).exit_code == 0
-    assert [job.solver for job in measured] == names
+    assert [job.selection.solver.spec.name for job in measured] == names
 
 
 @pytest.mark.parametrize(
@@ -147,7 +153,8 @@ def test_an_adapter_is_named_and_set_for_those_that_need_it(idem, photo, measure
     options = ("--generator", "stylegan2-faces64", "--solver", "cell,mse", "--set", "adapter.project_steps=3")
     rows = json.loads(idem("bench", photo, *options, "--json").stdout)["solvers"]
     assert [row["adapter"] for row in rows] == ["latent-as-diffusion", None]
-    assert [job.settings.get("adapter") for job in measured] == [{"project_steps": 3}, None]
+    adapters = [job.selection.adapter and job.selection.adapter.config for job in measured]
+    assert adapters == [PullBackConfig(project_steps=3), None]
 
 
 def test_each_solver_runs_in_a_process_of_its_own(idem, photo, tmp_path):

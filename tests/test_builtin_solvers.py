@@ -18,8 +18,8 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 
 
 def test_mse_is_the_plain_decode_with_no_passes_whatever_the_seed(photo):
-    bitstream = Codec.build("toy", CPU, quality=1).encode(read_image(photo))
-    decoder = Decoder.build("toy", "mse", CPU)
+    bitstream = Codec.load("toy", CPU, quality=1).encode(read_image(photo))
+    decoder = Decoder.load("toy", "mse", CPU)
     told: list[Step] = []
     first, other = decoder.reconstruct(bitstream, seed=0, callback=told.append), decoder.reconstruct(bitstream, seed=1)
     assert first.exact
@@ -32,8 +32,8 @@ def test_mse_is_the_plain_decode_with_no_passes_whatever_the_seed(photo):
 
 def test_mean_is_the_estimate_and_nearer_to_the_picture_than_the_plain_decode(photo):
     image = read_image(photo)
-    bitstream = Codec.build("jpeg", CPU, quality=10).encode(image)
-    found = {name: Decoder.build("toy", name, CPU).reconstruct(bitstream) for name in ("mean", "mse")}
+    bitstream = Codec.load("jpeg", CPU, quality=10).encode(image)
+    found = {name: Decoder.load("toy", name, CPU).reconstruct(bitstream) for name in ("mean", "mse")}
     assert all(one.exact for one in found.values())
     assert found["mean"].nfe == 0
     assert (found["mean"].image.float() / 255 - bitstream.cell.estimate).abs().max() <= 2 / 255
@@ -42,15 +42,15 @@ def test_mean_is_the_estimate_and_nearer_to_the_picture_than_the_plain_decode(ph
 
 
 def test_mean_of_a_codec_without_an_estimate_is_the_plain_decode(photo):
-    bitstream = Codec.build("toy", CPU, quality=1).encode(read_image(photo))
-    images = [Decoder.build("toy", name, CPU).reconstruct(bitstream).image for name in ("mean", "mse")]
+    bitstream = Codec.load("toy", CPU, quality=1).encode(read_image(photo))
+    images = [Decoder.load("toy", name, CPU).reconstruct(bitstream).image for name in ("mean", "mse")]
     assert torch.equal(*images)
 
 
 @pytest.mark.parametrize("tradeoff", [0.0, 0.5])
 def test_the_dial_runs_from_the_estimate_to_the_draw(photo, tradeoff):
-    bitstream = Codec.build("jpeg", CPU, quality=10).encode(read_image(photo)[..., :48, :64])
-    decoder = Decoder.build("toy", "cell", CPU, {"solver": {"steps": 2}})
+    bitstream = Codec.load("jpeg", CPU, quality=10).encode(read_image(photo)[..., :48, :64])
+    decoder = Decoder.load("toy", "cell", CPU, {"solver": {"steps": 2}})
     drawn, blended = (decoder.reconstruct(bitstream, tradeoff=a) for a in (1.0, tradeoff))
     wanted = torch.lerp(bitstream.cell.estimate, drawn.solution, tradeoff)
     torch.testing.assert_close(blended.solution, wanted)
@@ -80,9 +80,9 @@ def test_decode_with_mse_moves_the_plain_decode_into_the_cell(idem, photo, tmp_p
 
 
 def test_a_solver_that_needs_a_generator_still_names_it(photo):
-    bitstream = Codec.build("toy", CPU).encode(read_image(photo))
-    decoder = Decoder.build("toy", "cell", CPU, {"solver": {"steps": 1}})
-    assert decoder.prior is decoder.generator_part
+    bitstream = Codec.load("toy", CPU).encode(read_image(photo))
+    decoder = Decoder.load("toy", "cell", CPU, {"solver": {"steps": 1}})
+    assert decoder.parts.prior is decoder.parts.generator
     assert certificate(bitstream, decoder, decoder.reconstruct(bitstream))["generator"]["name"] == "toy"
 
 

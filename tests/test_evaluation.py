@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def toys() -> tuple[Codec, Decoder]:
-    return Codec.build("toy", CPU, quality=4), Decoder.build("toy", "cell", CPU, {"solver": {"steps": 2}})
+    return Codec.load("toy", CPU, quality=4), Decoder.load("toy", "cell", CPU, {"solver": {"steps": 2}})
 
 
 def metrics(*names: str) -> list[Metric]:

@@ -53,7 +53,7 @@ def bitstreams() -> dict[str, Bitstream]:
     image = (smooth + 0.05 * Noise([0]).normal(3, SIDE, SIDE)).clamp(0, 1)
     settings: dict[str, dict[str, Any]] = {"jpeg": {"quality": 10}}
     return {
-        name: Codec.build(name, CPU, **settings.get(name, {"quality": 1, "project_steps": 1})).encode(image)
+        name: Codec.load(name, CPU, **settings.get(name, {"quality": 1, "project_steps": 1})).encode(image)
         for name in CODECS
     }
 
@@ -110,7 +110,7 @@ def test_a_combination_runs_or_is_refused(
     adapter = adapter_for(specs[1], specs[2])  # type: ignore[arg-type]
     settings = few_steps(solver, adapter.name if adapter else None)
     prior = choose(catalogue, "generator", generator, {"weights": str(weights[generator])})
-    decoder = Decoder.build(prior, solver, CPU, settings)
+    decoder = Decoder.load(prior, solver, CPU, settings)
     bitstream, told = bitstreams[codec], []
     result = decoder.reconstruct(bitstream, callback=told.append)
     assert result.image.shape == (1, 3, SIDE, SIDE)

@@ -163,7 +163,7 @@ def test_the_plain_decode_as_a_case_keeps_the_rate_only():
 def test_occupancy_is_the_distance_of_positions_within_the_intervals():
     """0 for the original itself; a plain decode, in the middle of all intervals, is as far as symbols are."""
     original, _ = noisy((16, 16), batch=1)
-    bitstream = Codec.build("toy", CPU, quality=2).encode(original / 255)
+    bitstream = Codec.load("toy", CPU, quality=2).encode(original / 255)
     decoded = (bitstream.decoded * 255).round().byte()
     metric = one("occupancy")
     assert metric.measure(Case(("a",), original, original, cell=bitstream.cell)).item() == 0

@@ -23,12 +23,12 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 
 @pytest.fixture
 def bitstream(photo):
-    return Codec.build("toy", CPU, quality=2).encode(read_image(photo))
+    return Codec.load("toy", CPU, quality=2).encode(read_image(photo))
 
 
 @pytest.fixture(scope="module")
 def decoder():
-    return Decoder.build("toy", "cell", CPU, {"solver": {"steps": 3}})
+    return Decoder.load("toy", "cell", CPU, {"solver": {"steps": 3}})
 
 
 def test_bitstream_is_opened_by_the_codec_that_wrote_it(photo, bitstream):
@@ -36,7 +36,7 @@ def test_bitstream_is_opened_by_the_codec_that_wrote_it(photo, bitstream):
     assert opened.codec.part.config.quality == 2
     assert opened.size == (24, 40)
     assert torch.equal(opened.decoded, bitstream.decoded)
-    jpeg = Codec.build("jpeg", CPU).encode(read_image(photo))
+    jpeg = Codec.load("jpeg", CPU).encode(read_image(photo))
     assert open_bitstream(jpeg.data, runtime=CPU).codec.name == "jpeg"
 
 

@@ -186,10 +186,10 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_a_decode_in_tiles_is_that_without_them(photo: Path) -> None:
-    bitstream = Codec.build("jpeg", CPU, quality=10).encode(read_image(photo))
+    bitstream = Codec.load("jpeg", CPU, quality=10).encode(read_image(photo))
     settings: dict[str, dict[str, Any]] = {"solver": {"steps": 3}}
     whole, cut = (
-        Decoder.build("toy", "cell", Runtime(torch.device("cpu"), torch.float32, tile), settings) for tile in (None, 64)
+        Decoder.load("toy", "cell", Runtime(torch.device("cpu"), torch.float32, tile), settings) for tile in (None, 64)
     )
     assert cut.generator is not None
     cut.generator.halo = 0  # the toy prior looks at single pixels
@@ -213,8 +213,8 @@ def test_a_network_of_one_size_decodes_a_larger_photo_with_a_note(
 
 
 def test_a_latent_generator_of_another_size_is_refused(photo: Path) -> None:
-    bitstream = Codec.build("jpeg", CPU, quality=10).encode(read_image(photo))
-    decoder = Decoder.build("stylegan2-faces64", "pulse", CPU)
+    bitstream = Codec.load("jpeg", CPU, quality=10).encode(read_image(photo))
+    decoder = Decoder.load("stylegan2-faces64", "pulse", CPU)
     with pytest.raises(UnsupportedCombination, match="64x64 pixels only"):
         decoder.check(bitstream)
 

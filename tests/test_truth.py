@@ -22,15 +22,15 @@ SAMPLERS: dict[str, dict[str, Any]] = {"cell": {}, "diffpir": {}, "backproj": {}
 
 @pytest.fixture(scope="module")
 def scene() -> SimpleNamespace:
-    prior = Decoder.build("toy", "cell").generator
-    codec = Codec.build("toy", quality=3).encoder
+    prior = Decoder.load("toy", "cell").generator
+    codec = Codec.load("toy", quality=3).encoder
     original = prior.source.sample(Noise(range(COUNT)), SIDE, SIDE)
     cell = codec.cell(codec.encode(original), (SIDE, SIDE))
     return SimpleNamespace(prior=prior, original=original, cell=cell, truth=Truth(cell, prior.source))
 
 
 def solved(scene: SimpleNamespace, name: str, settings: dict[str, Any]) -> Figures:
-    decoder = Decoder.build("toy", name, settings={"solver": settings})
+    decoder = Decoder.load("toy", name, settings={"solver": settings})
     image = decoder.solver.solve(scene.cell, decoder.generator, Noise(range(100, 100 + COUNT))).image
     return figures(scene, image)
 

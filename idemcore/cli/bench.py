@@ -15,6 +15,7 @@ from .output import print_json, print_table, say
 if TYPE_CHECKING:
     from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
     from ..plugins.catalogue import Catalogue
+    from ..plugins.selection import Selection
 
 REFERENCE = "dps"
 COUNTS = ("passes", "backwards", "codec_calls", "codec_gradients", "projections")
@@ -65,17 +66,19 @@ def bench(
     if quality is not None:
         values["codec"] = {"quality": quality, **values.get("codec", {})}
     plans = {name: _plan(catalogue, codec, generator, name, steps, values) for name in names}
-    if "adapter" in values and not any(adapter for _, adapter in plans.values()):
+    if "adapter" in values and not any(plan.adapter for plan in plans.values()):
         raise UsageError("--set adapter... has no effect: no adapter is used.", "`idem generators info` shows where.")
     reference = REFERENCE if REFERENCE in names else names[0]
 
     from ..observe.bench import Job, measure_alone
 
     rows: dict[str, dict[str, Any]] = {}
-    for name, (settings, adapter) in plans.items():
+    for name, selection in plans.items():
+        adapter = selection.adapter.spec.name if selection.adapter else None
         say(f"measuring {name}{f' by adapter {adapter}' if adapter else ''} ...")
-        job = Job(image, size, codec, generator, name, settings, device, precision, repeat)
-        rows[name] = {"solver": name, "adapter": adapter, "settings": settings, **asdict(measure_alone(job))}
+        cost = measure_alone(Job(image, size, selection, device, precision, repeat))
+        settings = {kind: asdict(part.config) for kind, part in selection.used.items()}
+        rows[name] = {"solver": name, "adapter": adapter, "settings": settings, **asdict(cost)}
     for row in rows.values():
         row["ratios"] = {key: ratio(row[key], rows[reference][key]) for key in MEASURED}
     if as_json:
@@ -106,26 +109,23 @@ def _fitting(catalogue: Catalogue, codec: str, generator: str) -> list[str]:
 
 def _plan(
     catalogue: Catalogue, codec: str, generator: str, solver: str, steps: int | None, values: Values
-) -> tuple[Values, str | None]:
-    """Settings of one solver's run, checked, and its adapter's name.
+) -> Selection:
+    """What one solver's run takes; settings of an adapter go to those that have one.
 
     Raises UsageError, also for three that cannot work together.
     """
     from ..adapters.specs import adapter_for
     from ..plugins.catalogue import import_target
-    from ..plugins.selection import select
+    from ..plugins.selection import choose_all, combine
     from ..plugins.settings import describe
 
     spec = catalogue.resolve("solver", solver)
     has_steps = spec.config and any(field.name == "steps" for field in describe(import_target(spec.config)))
     own = {**({"steps": steps} if steps and has_steps else {}), **values.get(solver, {})}
-    settings = {"codec": values.get("codec", {}), "generator": values.get("generator", {}), "solver": own}
-    chosen = select(catalogue, codec, generator, solver, settings)
-    adapter = adapter_for(chosen.generator.spec, chosen.solver.spec)
-    if adapter and "adapter" in values:
-        settings["adapter"] = values["adapter"]
-        select(catalogue, codec, generator, solver, settings)
-    return settings, adapter.name if adapter else None
+    names = {"codec": codec, "generator": generator, "solver": solver}
+    parts = choose_all(catalogue, names, {**values, "solver": own})
+    adapter = adapter_for(parts["generator"].spec, parts["solver"].spec)
+    return combine(**parts, adapter=values.get("adapter") if adapter else None, catalogue=catalogue)
 
 
 def ratio(value: float, of: float) -> float | None:

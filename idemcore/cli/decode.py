@@ -76,7 +76,7 @@ def decode(
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """
     from ..plugins.catalogue import load_catalogue
-    from ..plugins.selection import DEFAULT_CODEC, choose_all
+    from ..plugins.selection import select_decoder
 
     if mse and tradeoff != 1:
         raise UsageError(
@@ -88,17 +88,13 @@ def decode(
     whole_folder = Path(file).is_dir()
     _check_places(Path(file), output, jpeg)
     catalogue, settings = load_catalogue(), gather_settings(overrides, config_file)
-    names = {"generator": generator, "solver": solver}
-    if not catalogue.specs("codec"):  # whatever the file is: so that one error names all that is to be installed
-        names["codec"] = DEFAULT_CODEC
-    parts = choose_all(catalogue, names, settings)
+    parts = select_decoder(catalogue, generator, solver, settings)
 
     from ..pipeline.decode_file import Decoding
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision, tile)
-    prior = parts["generator"], parts["solver"]
-    decoding = Decoding(*prior, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored)
+    decoding = Decoding(parts, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored)
     place, rewritten = (Path(name) if name else None for name in (output, jpeg))
     if whole_folder and place:
         from .folder import decode_folder
@@ -134,13 +130,12 @@ def _decode_file(
     require_exact: bool,
 ) -> None:
     from ..pipeline.decode_file import check_rewritable, free_name
-    from ..plugins.selection import check_combination
 
     bitstream = decoding.open(file)
     if jpeg:
         check_rewritable(bitstream)
     if not decoding.plain:
-        check_combination(bitstream.codec.part.spec, decoding.generator.spec, decoding.solver.spec, decoding.catalogue)
+        decoding.parts.check(bitstream.codec.part.spec, decoding.catalogue)
     with recorder(file.name, decoding.decoder.name if decoding.decoder else "") as callback:
         decoded = decoding.decode(bitstream, callback)
     output = output or free_name(file, recorder.files)

@@ -171,7 +171,7 @@ def _exact(runtime: Runtime) -> str:
     ramp = torch.linspace(0, 1, 16 * 16).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
     parts = select(load_catalogue())
     bitstream = Codec.build(parts.codec, runtime).encode(ramp)
-    if not Decoder.build(parts.generator, parts.solver, runtime).reconstruct(bitstream).exact:
+    if not Decoder.build(parts, runtime).reconstruct(bitstream).exact:
         raise IdemError("the decoded image is not byte-exact")
     return "byte-exact"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,17 +188,13 @@ def _curve(
     from ..evaluate.evaluation import evaluate, known
     from ..pipeline.codec import Codec
     from ..pipeline.decoder import Decoder
-    from ..plugins.catalogue import load_catalogue
-    from ..plugins.selection import choose
 
     first = plan[0]
-    prior = first.generator or choose(load_catalogue(), "generator", DEFAULT_GENERATOR)
-    adapter = asdict(first.adapter.config) if first.adapter else {}
-    decoder = Decoder.build(prior, first.solver, runtime, {"adapter": adapter})
-    name = f"{first.codec.spec.name}, {decoder.name}"
+    decoder = Decoder.build(first.selection, runtime)
+    name = f"{first.selection.codec.spec.name}, {decoder.name}"
     evaluations: list[Evaluation] = []
     for number, configuration in enumerate(plan, 1):
-        codec = Codec.build(configuration.codec, runtime)
+        codec = Codec.build(configuration.selection.codec, runtime)
 
         def progress(image: str, step: str = f"{name}, {number} of {len(plan)}") -> Watched:
             return solver_progress(f"{step}, {image}")

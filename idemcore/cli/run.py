@@ -88,7 +88,7 @@ def run(
     colour = parse_background(background) if background else None
     runtime = Runtime.choose(device, precision, tile)
     built = Codec.build(selection.codec, runtime)
-    decoder = Decoder.build(selection.generator, selection.solver, runtime, settings)
+    decoder = Decoder.build(selection, runtime)
 
     def one(image: Path, folder: Path) -> dict[str, Any]:
         check_replaceable(folder)

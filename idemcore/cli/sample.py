@@ -70,11 +70,10 @@ def sample(
     _check_flow(part.spec, {"--steps": steps, "--eta": eta})
 
     from ..pipeline.sample_prior import STEPS, Sampler, fitting_size
-    from ..plugins.catalogue import import_target
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision)
-    built = import_target(part.spec.target)(part.config, runtime)
+    built = part.build(runtime)
     shape = fitting_size(built, part.spec.name, wanted)
     sampler = Sampler(built, shape, steps or STEPS, eta or 0.0, runtime.device)
     report = _facts(part, sampler, seed, count)

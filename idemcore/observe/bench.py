@@ -22,8 +22,7 @@ from ..io.images import read_image
 from ..noise import Noise
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
-from ..plugins.catalogue import load_catalogue
-from ..plugins.selection import Settings, choose
+from ..plugins.selection import Selection
 from ..protocols import Callback, Cell, Solution, Step
 from ..runtime import Runtime, wait
 from .cost import PeakMemory
@@ -40,10 +39,7 @@ class Job:
     """Path."""
     size: int
     """Side of the crop, pixels."""
-    codec: str
-    generator: str
-    solver: str
-    settings: Settings
+    selection: Selection
     device: str = "auto"
     precision: str = "auto"
     repeat: int = 1
@@ -77,7 +73,9 @@ def measure_alone(job: Job) -> Cost:
         try:
             return pool.submit(measure, job).result()
         except BrokenProcessPool as error:
-            reason = f"The process that ran '{job.solver}' was killed, most likely for lack of memory."
+            reason = (
+                f"The process that ran '{job.selection.solver.spec.name}' was killed, most likely for lack of memory."
+            )
             raise IdemError(reason, "Try a smaller --size.") from error
 
 
@@ -87,8 +85,7 @@ def measure(job: Job) -> Cost:
     Raises what reading and building raise, UsageError for an image smaller than the crop.
     """
     runtime = Runtime.choose(job.device, job.precision)
-    codec = Codec.build(choose(load_catalogue(), "codec", job.codec, job.settings.get("codec")), runtime)
-    decoder = Decoder.build(job.generator, job.solver, runtime, job.settings)
+    codec, decoder = Codec.build(job.selection.codec, runtime), Decoder.build(job.selection, runtime)
     bitstream = codec.encode(_centre(read_image(job.image), job.size, job.image))
     decoder.check(bitstream)
     generator = decoder.fitted(bitstream.size)

@@ -33,9 +33,9 @@ def certificate(
             # Not the codec's settings, which say nothing of a file that another program wrote.
             "stream": bitstream.codec.encoder.describe(bitstream.stream),
         },
-        "generator": configured(decoder.prior if decoder else None),
-        "solver": configured(decoder.solver_part if decoder else None),
-        "adapter": configured(decoder.adapter_part if decoder else None),
+        "generator": configured(decoder.parts.prior if decoder else None),
+        "solver": configured(decoder.parts.solver if decoder else None),
+        "adapter": configured(decoder.parts.adapter if decoder else None),
     }
 
 

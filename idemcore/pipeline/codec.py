@@ -29,12 +29,14 @@ class Codec:
     encoder: Encoder
 
     @classmethod
-    def build(
-        cls, codec: str | Part[EncoderSpec] = DEFAULT_CODEC, runtime: Runtime | None = None, **settings: Any
-    ) -> Codec:
-        """`codec` by name with `settings`, e.g. `Codec.build("jpeg", quality=10)`, or as chosen by `selection`."""
-        part = choose(load_catalogue(), "codec", codec, settings) if isinstance(codec, str) else codec
-        return cls(part, import_target(part.spec.target)(part.config, runtime or Runtime.choose()))
+    def build(cls, part: Part[EncoderSpec], runtime: Runtime) -> Codec:
+        """As chosen by `selection`. Raises MissingError for weights that are not here."""
+        return cls(part, part.build(runtime))
+
+    @classmethod
+    def load(cls, name: str = DEFAULT_CODEC, runtime: Runtime | None = None, **settings: Any) -> Codec:
+        """`build` by name: `Codec.load("jpeg", quality=10)`. Raises UsageError for a name or setting that is wrong."""
+        return cls.build(choose(load_catalogue(), "codec", name, settings), runtime or Runtime.choose())
 
     @property
     def name(self) -> str:
@@ -100,14 +102,14 @@ def open_bitstream(
     runtime: Runtime | None = None,
     catalogue: Catalogue | None = None,
     settings: Mapping[str, Any] | None = None,
-    build: Callable[[Part[EncoderSpec], Runtime | None], Codec] | None = None,
+    build: Callable[[Part[EncoderSpec], Runtime], Codec] = Codec.build,
 ) -> Bitstream:
     """The bitstream of a file's bytes, whichever installed codec wrote it; `settings` are the codec's.
 
     `build` may keep codecs for further files. Raises BitstreamError if the file is damaged or no bitstream,
     MissingError if no installed codec knows its model.
     """
-    catalogue, build = catalogue or load_catalogue(), build or Codec.build
+    catalogue, runtime = catalogue or load_catalogue(), runtime or Runtime.choose()
     if data[: len(MAGIC)] == MAGIC:
         container = Container.unpack(data, where)
         name, overrides = _identify(container.model_id, settings or {}, where, catalogue)

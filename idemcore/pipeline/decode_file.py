@@ -17,12 +17,12 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import IdemError, UsageError
-from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
+from ..hookspecs import EncoderSpec
 from ..io.exif import Metadata, turn
 from ..io.files import json_bytes, read_file, write_together
 from ..io.images import png_bytes
 from ..plugins.catalogue import Catalogue
-from ..plugins.selection import Part, Settings, choose_adapter
+from ..plugins.selection import DecoderParts, Part, Settings
 from ..protocols import Callback
 from ..runtime import Runtime
 from .certificate import certificate, configured, pixels_sha256
@@ -59,8 +59,7 @@ class Decoded:
 class Decoding:
     """How files are decoded. Codecs, prior and solver are built at first use, once."""
 
-    generator: Part[GeneratorSpec]
-    solver: Part[SolverSpec]
+    parts: DecoderParts
     catalogue: Catalogue
     runtime: Runtime
     settings: Settings
@@ -75,17 +74,14 @@ class Decoding:
     @cached_property
     def decoder(self) -> Decoder | None:
         """None for plain decodes. Raises MissingError for weights that are not here."""
-        return None if self.plain else Decoder.build(self.generator, self.solver, self.runtime, self.settings)
+        return None if self.plain else Decoder.build(self.parts, self.runtime)
 
     @cached_property
     def asked(self) -> dict[str, Any]:
         """The part of a certificate that the file has no say in, as JSON has it."""
         if self.plain:
             return {"generator": None, "solver": None, "adapter": None}
-        adapter = choose_adapter(self.generator.spec, self.solver.spec, self.settings.get("adapter"))
-        used = adapter or self.solver.spec.needs & self.generator.spec.offers
-        parts = {"generator": self.generator if used else None, "solver": self.solver, "adapter": adapter}
-        content = {kind: configured(part) for kind, part in parts.items()}
+        content = {kind: configured(self.parts.used.get(kind)) for kind in ("generator", "solver", "adapter")}
         return dict(json.loads(json.dumps({**content, **self._details}, default=str)))
 
     @property
@@ -101,7 +97,7 @@ class Decoding:
         settings = self.settings.get("codec")
         return open_bitstream(data, str(path), self.runtime, self.catalogue, settings, self._codec)
 
-    def _codec(self, part: Part[EncoderSpec], runtime: Runtime | None) -> Codec:
+    def _codec(self, part: Part[EncoderSpec], runtime: Runtime) -> Codec:
         key = f"{part.distribution}:{part.spec.name}:{part.config}"
         if key not in self.codecs:
             self.codecs[key] = Codec.build(part, runtime)

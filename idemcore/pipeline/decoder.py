@@ -2,34 +2,25 @@
 
 Codec.encode(image) -> Bitstream ---------+
 open_bitstream(bytes) -> Bitstream -------+-> Decoder.reconstruct(bitstream, seed) -> Reconstruction
-Decoder.build(generator, solver) ---------+
+Decoder.load(generator, solver) ----------+
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ..adapters.specs import AdapterSpec
 from ..errors import UnsupportedCombination
-from ..hookspecs import GeneratorSpec, SolverSpec
+from ..hookspecs import GeneratorSpec
 from ..io.images import to_bytes
 from ..noise import Noise, image_seed
 from ..plugins.catalogue import import_target, load_catalogue
-from ..plugins.selection import (
-    DEFAULT_GENERATOR,
-    DEFAULT_SOLVER,
-    Part,
-    Settings,
-    check_combination,
-    choose_adapter,
-    choose_all,
-)
+from ..plugins.selection import DEFAULT_GENERATOR, DEFAULT_SOLVER, DecoderParts, Part, Settings, select_decoder
 from ..protocols import Callback, Cell, DiffusionGenerator, Generator, InversionSolver, LatentGenerator, Solution
 from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
@@ -75,52 +66,47 @@ class Reconstruction:
 class Decoder:
     """A generator and a solver, ready for any number of bitstreams."""
 
-    generator_part: Part[GeneratorSpec]
-    solver_part: Part[SolverSpec]
+    parts: DecoderParts
+    """What it was built from."""
     generator: Generator | None
     """None where the solver needs nothing of it: its weights are not loaded."""
     solver: InversionSolver[Any]
     """Wrapped by the adapter, if there is one."""
-    adapter_part: Part[AdapterSpec] | None = None
-    """What lets a solver of one family run on a generator of the other."""
     tile: int | None = None
     """See `Runtime.tile`."""
 
     @classmethod
     def build(
         cls,
-        generator: str | Part[GeneratorSpec] = DEFAULT_GENERATOR,
-        solver: str | Part[SolverSpec] = DEFAULT_SOLVER,
+        parts: DecoderParts,
+        runtime: Runtime,
+        load: Callable[[Part[GeneratorSpec], Runtime], Generator] = Part.build,
+    ) -> Decoder:
+        """Raises MissingError if weights that the solver needs are not here. `load` may keep generators for later."""
+        generator = load(parts.prior, runtime) if parts.prior else None
+        solver = parts.solver.build()
+        if parts.adapter:
+            solver = import_target(parts.adapter.spec.target)(solver, parts.adapter.config)
+        return cls(parts, generator, solver, runtime.tile)
+
+    @classmethod
+    def load(
+        cls,
+        generator: str = DEFAULT_GENERATOR,
+        solver: str = DEFAULT_SOLVER,
         runtime: Runtime | None = None,
         settings: Settings | None = None,
     ) -> Decoder:
-        """Raises MissingError if weights that the solver needs are not here. `settings`: `{"solver": {"steps": 8}}`.
+        """`build` by names: `Decoder.load("ddpm-photo", "cell", settings={"solver": {"steps": 8}})`.
 
         The adapter that the two need is put between them; its settings are `{"adapter": {...}}`.
         """
-        catalogue, settings = load_catalogue(), settings or {}
-        named = {kind: part for kind, part in (("generator", generator), ("solver", solver)) if isinstance(part, str)}
-        parts = choose_all(catalogue, named, settings)
-        generator = generator if isinstance(generator, Part) else parts["generator"]
-        solver = solver if isinstance(solver, Part) else parts["solver"]
-        adapter = choose_adapter(generator.spec, solver.spec, settings.get("adapter"))
-        used = adapter or solver.spec.needs & generator.spec.offers
-        runtime = runtime or Runtime.choose()
-        built = import_target(generator.spec.target)(generator.config, runtime) if used else None
-        inverter = import_target(solver.spec.target)(solver.config)
-        if adapter:
-            inverter = import_target(adapter.spec.target)(inverter, adapter.config)
-        return cls(generator, solver, built, inverter, adapter, runtime.tile)
-
-    @property
-    def prior(self) -> Part[GeneratorSpec] | None:
-        """The generator's part; None if the solver does without."""
-        return self.generator_part if self.generator is not None else None
+        return cls.build(select_decoder(load_catalogue(), generator, solver, settings), runtime or Runtime.choose())
 
     @property
     def name(self) -> str:
         """Generator and solver, for people."""
-        return f"{self.prior.spec.name} + {self.solver_part.spec.name}" if self.prior else self.solver_part.spec.name
+        return self.parts.name
 
     def reconstruct(
         self,
@@ -170,12 +156,12 @@ class Decoder:
 
         A diffusion generator takes any size, in tiles of its own; a latent one makes a whole image of one latent.
         """
-        check_combination(bitstream.codec.part.spec, self.generator_part.spec, self.solver_part.spec)
+        self.parts.check(bitstream.codec.part.spec)
         if not isinstance(self.generator, LatentGenerator) or self.generator.size in (None, bitstream.size):
             return
         made, wanted = (f"{width}x{height}" for height, width in (cast(Any, self.generator.size), bitstream.size))
         raise UnsupportedCombination(
-            f"Generator '{self.generator_part.spec.name}' makes images of {made} pixels only; "
+            f"Generator '{self.parts.generator.spec.name}' makes images of {made} pixels only; "
             f"{bitstream.where or 'the bitstream'} holds one of {wanted}.",
             f"Use --generator {DEFAULT_GENERATOR}, which takes any size, or encode an image of {made}.",
         )

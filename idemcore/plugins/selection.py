@@ -34,14 +34,61 @@ class Part(Generic[SpecT]):
     config: Any
     """Instance of its config dataclass."""
 
+    def build(self, *others: Any) -> Any:
+        """The object itself: `Class(config, *others)`. Raises MissingError for weights that are not here."""
+        return import_target(self.spec.target)(self.config, *others)
+
 
 @dataclass(frozen=True)
-class Selection:
-    """Three parts that were checked to work together."""
+class DecoderParts:
+    """A generator and a solver that were chosen together, with the adapter between them where they need one."""
 
-    codec: Part[EncoderSpec]
     generator: Part[GeneratorSpec]
     solver: Part[SolverSpec]
+    adapter: Part[AdapterSpec] | None
+    """What lets a solver of one family run on a generator of the other."""
+
+    @property
+    def uses_prior(self) -> bool:
+        """False where the solver needs nothing of the generator, whose weights are then not loaded."""
+        return bool(self.adapter or self.solver.spec.needs & self.generator.spec.offers)
+
+    @property
+    def prior(self) -> Part[GeneratorSpec] | None:
+        """The generator; None if the solver does without."""
+        return self.generator if self.uses_prior else None
+
+    @property
+    def used(self) -> dict[str, Part[Any]]:
+        """By kind, the parts that a result depends on."""
+        named = {"generator": self.prior, "solver": self.solver, "adapter": self.adapter}
+        return {kind: part for kind, part in named.items() if part}
+
+    @property
+    def name(self) -> str:
+        """Generator and solver, for people."""
+        return " + ".join(part.spec.name for part in (self.prior, self.solver) if part)
+
+    def check(self, codec: EncoderSpec, catalogue: Catalogue | None = None) -> None:
+        """Raises UnsupportedCombination for a codec whose cells the solver cannot work with."""
+        check_combination(codec, self.generator.spec, self.solver.spec, catalogue)
+
+
+@dataclass(frozen=True)
+class Selection(DecoderParts):
+    """A codec beside a generator and a solver, checked to work together."""
+
+    codec: Part[EncoderSpec]
+
+    @property
+    def used(self) -> dict[str, Part[Any]]:
+        """By kind, the parts that a result depends on."""
+        return {"codec": self.codec, **super().used}
+
+    def check(self, codec: EncoderSpec, catalogue: Catalogue | None = None) -> None:
+        """Raises UnsupportedCombination for another codec whose cells the solver cannot work with."""
+        if codec != self.codec.spec:  # its own was checked when it was chosen
+            super().check(codec, catalogue)
 
 
 def choose(catalogue: Catalogue, kind: str, name: str, values: Mapping[str, Any] | None = None) -> Part[Any]:
@@ -92,9 +139,36 @@ def select(
     """Raises UsageError for an unknown name or key, UnsupportedCombination if the three cannot work together."""
     settings = settings or {}
     parts = choose_all(catalogue, {"codec": codec, "generator": generator, "solver": solver}, settings)
-    check_combination(parts["codec"].spec, parts["generator"].spec, parts["solver"].spec, catalogue)
-    choose_adapter(parts["generator"].spec, parts["solver"].spec, settings.get("adapter"))
-    return Selection(parts["codec"], parts["generator"], parts["solver"])
+    return combine(parts["codec"], parts["generator"], parts["solver"], settings.get("adapter"), catalogue)
+
+
+def combine(
+    codec: Part[EncoderSpec],
+    generator: Part[GeneratorSpec],
+    solver: Part[SolverSpec],
+    adapter: Mapping[str, Any] | None = None,
+    catalogue: Catalogue | None = None,
+) -> Selection:
+    """`select` of parts that are chosen already; `adapter` holds the settings of what stands between them."""
+    check_combination(codec.spec, generator.spec, solver.spec, catalogue)
+    return Selection(generator, solver, choose_adapter(generator.spec, solver.spec, adapter), codec)
+
+
+def select_decoder(
+    catalogue: Catalogue,
+    generator: str = DEFAULT_GENERATOR,
+    solver: str = DEFAULT_SOLVER,
+    settings: Settings | None = None,
+) -> DecoderParts:
+    """`select` where each bitstream brings its codec, with which it is then checked. Raises UsageError.
+
+    Where no codec is installed at all, the error names one with all else that is missing.
+    """
+    settings, names = settings or {}, {"generator": generator, "solver": solver}
+    check_installed(catalogue, names if catalogue.specs("codec") else {**names, "codec": DEFAULT_CODEC})
+    parts = choose_all(catalogue, names, settings)
+    adapter = choose_adapter(parts["generator"].spec, parts["solver"].spec, settings.get("adapter"))
+    return DecoderParts(parts["generator"], parts["solver"], adapter)
 
 
 def choose_adapter(

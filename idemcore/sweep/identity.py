@@ -14,19 +14,19 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-from ..adapters.specs import AdapterSpec, adapter_for
+from ..adapters.specs import adapter_for
 from ..errors import UnsupportedCombination, UsageError
-from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec, Spec
+from ..hookspecs import Spec
 from ..plugins.catalogue import Catalogue, import_target
 from ..plugins.selection import (
     DEFAULT_CODEC,
     DEFAULT_GENERATOR,
     DEFAULT_SOLVER,
-    Part,
-    check_combination,
+    Selection,
     check_installed,
     choose,
     choose_adapter,
+    combine,
 )
 from ..plugins.settings import SCOPES, describe
 from ..weights.digest import digest, weights_sha256
@@ -39,21 +39,11 @@ DEFAULTS = {"codec": DEFAULT_CODEC, "generator": DEFAULT_GENERATOR, "solver": DE
 class Configuration:
     """What the runs of one point of a curve share: parts that were checked to work together."""
 
-    codec: Part[EncoderSpec]
-    generator: Part[GeneratorSpec] | None
-    """None where the solver needs nothing of it."""
-    solver: Part[SolverSpec]
-    adapter: Part[AdapterSpec] | None
+    selection: Selection
     precision: str
     """auto, fp32 or bf16, as it was asked for."""
     tradeoff: float = 1.0
     """Between least error (0) and most realism (1), see `Decoder.reconstruct`."""
-
-    @property
-    def parts(self) -> dict[str, Part[Any]]:
-        """By kind; those that it has."""
-        named = {"codec": self.codec, "generator": self.generator, "solver": self.solver, "adapter": self.adapter}
-        return {kind: part for kind, part in named.items() if part}
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -61,14 +51,14 @@ class Configuration:
 
         Raises MissingError for weights that are not here.
         """
-        settings: dict[str, Any] = dict.fromkeys(SCOPES)
-        settings |= {kind: {"name": part.spec.name, **_plain(asdict(part.config))} for kind, part in self.parts.items()}
-        hashes = {kind: weights_sha256(part) for kind, part in self.parts.items()}
+        parts, settings = self.selection.used, dict[str, Any].fromkeys(SCOPES)
+        settings |= {kind: {"name": part.spec.name, **_plain(asdict(part.config))} for kind, part in parts.items()}
+        hashes = {kind: weights_sha256(part) for kind, part in parts.items()}
         return {
             **settings,
             "precision": self.precision,
             "tradeoff": self.tradeoff,
-            "versions": _versions(["idemcore", "torch", *(part.distribution for part in self.parts.values())]),
+            "versions": _versions(["idemcore", "torch", *(part.distribution for part in parts.values())]),
             "weights": {kind: found for kind, found in hashes.items() if found},
         }
 
@@ -85,7 +75,9 @@ class Configuration:
     @cached_property
     def _codec_digest(self) -> str:
         weights = self.facts["weights"].get("codec")
-        return digest([self.facts["codec"], weights, _versions(["idemcore", "torch", self.codec.distribution])])
+        return digest(
+            [self.facts["codec"], weights, _versions(["idemcore", "torch", self.selection.codec.distribution])]
+        )
 
     def run_id(self, image_sha256: str, seed: int) -> str:
         return digest([self._digest, image_sha256, seed])
@@ -96,9 +88,9 @@ class Configuration:
 
     def command(self, image: str, seed: int) -> str:
         """The `idem run` that repeats a run on its own, with the settings that are not defaults."""
-        words = ["idem", "run", image]
-        words += [word for kind in NAMES if (part := self.parts.get(kind)) for word in (f"--{kind}", part.spec.name)]
-        for kind, part in self.parts.items():
+        parts, words = self.selection.used, ["idem", "run", image]
+        words += [word for kind in NAMES if (part := parts.get(kind)) for word in (f"--{kind}", part.spec.name)]
+        for kind, part in parts.items():
             for field in describe(type(part.config)):
                 if (value := getattr(part.config, field.name)) != field.default:
                     words += ["--set", f"{kind}.{field.name}={_word(value)}"]
@@ -121,14 +113,12 @@ def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tupl
         values = _settings(point, kind, catalogue.resolve(kind, name), used)
         parts[kind] = choose(catalogue, kind, name, values)
     codec, generator, solver = (parts[kind] for kind in NAMES)
-    check_combination(codec.spec, generator.spec, solver.spec, catalogue)
     adapter = adapter_for(generator.spec, solver.spec)
     values = _settings(point, "adapter", adapter, used) if adapter else {}
-    chosen = choose_adapter(generator.spec, solver.spec, values)
-    needed = chosen or solver.spec.needs & generator.spec.offers
-    if not needed:  # the solver finds the plain decode, of which there are no shades
-        return Configuration(codec, None, solver, chosen, precision), used
-    return Configuration(codec, generator, solver, chosen, precision, _tradeoff(point, used)), used
+    selection = combine(codec, generator, solver, values, catalogue)
+    if not selection.uses_prior:  # the solver finds the plain decode, of which there are no shades
+        return Configuration(selection, precision), used
+    return Configuration(selection, precision, _tradeoff(point, used)), used
 
 
 def resolve_all(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import IdemError
 from ..evaluate.evaluation import known, measure
+from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find
 from ..metrics.occupancy import histograms
@@ -26,8 +27,9 @@ from ..pipeline.certificate import finite
 from ..pipeline.certify import Certified
 from ..pipeline.codec import Bitstream, Codec
 from ..pipeline.decoder import Decoder, draw, joint_cell, noise_of
-from ..plugins.catalogue import import_target, load_catalogue
-from ..protocols import Cell, Generator, InversionSolver, Solution
+from ..plugins.catalogue import load_catalogue
+from ..plugins.selection import Part
+from ..protocols import Cell, Generator, Solution
 from ..runtime import Runtime, wait
 from ..weights.digest import digest
 from .identity import Configuration
@@ -131,7 +133,7 @@ class Worker:
             return [Finished(failed_row(job.configuration, job.runs[0], told(error)), {})]
 
     def _solve(self, job: Job) -> Batch:
-        codec, solver, generator = self._load(job.configuration)
+        codec, decoder = self._codec(job.configuration), self._decoder(job.configuration)
         clock = Stopwatch()
         images = to_float(as_bytes(job.pixels))
         with clock("encode"):
@@ -139,10 +141,11 @@ class Worker:
         with clock("decode"):
             cell = joint_cell(bitstreams)
             wait(self.runtime.device)
-        generator = _fitted(job.configuration, generator, solver, bitstreams[0])
+        decoder.check(bitstreams[0])
+        generator = decoder.fitted(bitstreams[0].size)
         noise = noise_of(bitstreams, [run.seed for run in job.runs])
         memory = PeakMemory(self.runtime.device) if self._asked("peak-memory") else None
-        drawn = draw(solver, cell, generator, noise, job.configuration.tradeoff)
+        drawn = draw(decoder.solver, cell, generator, noise, job.configuration.tradeoff)
         peak = memory.above() if memory else None
         seconds = {stage: spent / len(job.runs) for stage, spent in clock.seconds.items()} | drawn.seconds
         recode = partial(_recoded, codec, bitstreams[0].contained_size)
@@ -216,22 +219,16 @@ class Worker:
         facts = configuration.facts
         return self._codecs(
             digest([facts["codec"], facts["weights"].get("codec")]),
-            lambda: Codec.build(configuration.codec, self.runtime),
+            partial(Codec.build, configuration.selection.codec, self.runtime),
         )
 
-    def _load(self, configuration: Configuration) -> tuple[Codec, InversionSolver[Any], Generator | None]:
-        facts, part, adapter = configuration.facts, configuration.generator, configuration.adapter
-        codec = self._codec(configuration)
-        generator = (
-            None
-            if part is None
-            else self._generators(
-                digest([facts["generator"], facts["weights"].get("generator")]),
-                partial(import_target(part.spec.target), part.config, self.runtime),
-            )
-        )
-        solver = import_target(configuration.solver.spec.target)(configuration.solver.config)
-        return codec, import_target(adapter.spec.target)(solver, adapter.config) if adapter else solver, generator
+    def _decoder(self, configuration: Configuration) -> Decoder:
+        key = digest([configuration.facts["generator"], configuration.facts["weights"].get("generator")])
+
+        def load(part: Part[GeneratorSpec], runtime: Runtime) -> Generator:
+            return self._generators(key, partial(part.build, runtime))
+
+        return Decoder.build(configuration.selection, self.runtime, load)
 
     def _asked(self, metric: str) -> bool:
         return any(one.name == metric for one in self.metrics)
@@ -343,17 +340,6 @@ def _row(configuration: Configuration, run: Run) -> Row:
         "files": {kind: f"images/{name}.png" for kind, name in run.files.items()},
         "command": configuration.command(f"images/{run.files['original']}.png", run.seed),
     }
-
-
-def _fitted(
-    configuration: Configuration, generator: Generator | None, solver: InversionSolver[Any], bitstream: Bitstream
-) -> Generator | None:
-    """The generator for images of this size. Raises UnsupportedCombination if it makes another size only."""
-    if not configuration.generator:
-        return generator
-    decoder = Decoder(configuration.generator, configuration.solver, generator, solver, configuration.adapter)
-    decoder.check(bitstream)
-    return decoder.fitted(bitstream.size)
 
 
 def _recoded(codec: Codec, size: tuple[int, int] | None, images: Tensor) -> Tensor:

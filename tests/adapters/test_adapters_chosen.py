@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ from idemcore.pipeline.certificate import certificate
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
 from idemcore.plugins.catalogue import Catalogue, Plugin, load_catalogue
-from idemcore.plugins.selection import Part, check_combination, choose, choose_adapter, select
+from idemcore.plugins.selection import Part, check_combination, choose, choose_adapter, combine, select
 from idemcore.protocols import Step
 from idemcore_dps.cell import ProjectAndRenoise
 from idemcore_dps.config import CellConfig, DPSConfig
@@ -129,29 +130,30 @@ def tiny(world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_decoder_puts_the_adapter_in_and_the_certificate_names_it(world: SimpleNamespace, tiny, photo) -> None:
-    bitstream = Codec.build("toy", world.CPU, quality=2).encode(read_image(photo))
-    decoder = Decoder.build("toy", Part(PULSE, "idemcore-toy", FlowConfig()), world.CPU, {"adapter": {"steps": 4}})
+    bitstream = Codec.load("toy", world.CPU, quality=2).encode(read_image(photo))
+    toy, pulse = choose(load_catalogue(), "generator", "toy"), Part(PULSE, "idemcore-toy", FlowConfig())
+    decoder = Decoder.build(combine(bitstream.codec.part, toy, pulse, {"steps": 4}), world.CPU)
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert result.nfe == 12 * 4 * 2 + 4
     adapter = certificate(bitstream, decoder, result)["adapter"]
     assert adapter["name"] == "diffusion-as-latent"
     assert adapter["settings"] == {"steps": 4, "kind": "dpm++"}
-    native = Decoder.build("toy", "cell", world.CPU, {"solver": {"steps": 1}})
+    native = Decoder.load("toy", "cell", world.CPU, {"solver": {"steps": 1}})
     assert certificate(bitstream, native, native.reconstruct(bitstream))["adapter"] is None
 
 
 def test_a_diffusion_solver_decodes_with_a_latent_generator_of_the_image_s_size(
     world: SimpleNamespace, tiny, photo
 ) -> None:
-    bitstream = Codec.build("toy", world.CPU, quality=2).encode(read_image(photo))
+    bitstream = Codec.load("toy", world.CPU, quality=2).encode(read_image(photo))
     cell = choose(load_catalogue(), "solver", "cell", {"steps": 3})
     gan = Part(LATENT, "idemcore-toy", FlowConfig())
-    decoder = Decoder.build(gan, cell, world.CPU)
+    decoder = Decoder.build(combine(bitstream.codec.part, gan, cell), world.CPU)
     with pytest.raises(UnsupportedCombination, match="10x12.*40x24"):
         decoder.reconstruct(bitstream)
     fitting = world.Linear(size=(24, 40))
-    result = Decoder(gan, cell, fitting, decoder.solver, decoder.adapter_part).reconstruct(bitstream)
+    result = replace(decoder, generator=fitting).reconstruct(bitstream)
     assert result.exact
     assert certificate(bitstream, decoder, result)["adapter"]["name"] == "latent-as-diffusion"
 

@@ -59,7 +59,7 @@ def opened(codec: str, **settings: Any) -> Made:
     from idemcore.pipeline.container import MAGIC, Container
     from idemcore.runtime import Runtime
 
-    built = Codec.build(codec, Runtime(torch.device("cpu"), torch.float32), **settings)
+    built = Codec.load(codec, Runtime(torch.device("cpu"), torch.float32), **settings)
     images = [torch.from_numpy(photo(side, side)).permute(2, 0, 1)[None].float() / 255 for side in (3, 24, 56)]
     seeds = [built.encode(image).data for image in images]
 

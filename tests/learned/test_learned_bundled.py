@@ -33,7 +33,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def codecs(name: str) -> dict[int, Codec]:
-    return {quality: Codec.build(name, CPU, quality=quality) for quality in QUALITIES}
+    return {quality: Codec.load(name, CPU, quality=quality) for quality in QUALITIES}
 
 
 @pytest.fixture(scope="module")

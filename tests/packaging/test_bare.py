@@ -55,7 +55,7 @@ def test_one_error_names_everything_that_is_missing_at_once(command, without, id
 def test_python_is_told_the_same(without):
     without()
     with pytest.raises(NotInstalled) as caught:
-        Decoder.build()
+        Decoder.load()
     assert all(what in caught.value.message for what in ALL[1:])
     assert STANDARD in caught.value.hint
 

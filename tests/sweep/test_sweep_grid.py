@@ -142,7 +142,7 @@ def test_refused_combinations_are_told_and_left_out() -> None:
 
 
 def test_the_generator_is_no_part_of_what_does_without() -> None:
-    assert configured(solver="mse").generator is None
+    assert configured(solver="mse").selection.prior is None
     assert configured(solver="mse").facts["generator"] is None
     assert configured(solver="cell").facts["generator"]["name"] == "toy"
 

@@ -23,8 +23,8 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 def photo() -> SimpleNamespace:
     """A textured 64x64 part of the example, the cell of its JPEG of quality 10, and the network."""
     image = read_image(EXAMPLE)[:, :, 100:164, 100:164]
-    cell = Codec.build("jpeg", CPU, quality=10).encode(image).cell
-    return SimpleNamespace(image=image, cell=cell, generator=Decoder.build("ddpm-photo", "cell", CPU).generator)
+    cell = Codec.load("jpeg", CPU, quality=10).encode(image).cell
+    return SimpleNamespace(image=image, cell=cell, generator=Decoder.load("ddpm-photo", "cell", CPU).generator)
 
 
 # Settings, and the share of the first step's residual that may be left at the last.
@@ -39,7 +39,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "settings", "left"), CASES, ids=[case[0] for case in CASES])
 def test_a_photograph_comes_to_its_jpeg(photo: SimpleNamespace, name: str, settings, left: float) -> None:  # type: ignore[no-untyped-def]
-    solver = Decoder.build("ddpm-photo", name, CPU, {"solver": settings}).solver
+    solver = Decoder.load("ddpm-photo", name, CPU, {"solver": settings}).solver
     residuals: list[float] = []
     found = solver.solve(photo.cell, photo.generator, Noise([1]), lambda step: residuals.append(step.residual))
     assert residuals[-1] < left * residuals[0]
@@ -51,7 +51,7 @@ def test_guidance_reaches_through_codec_and_network(photo: SimpleNamespace, name
     """A few steps do not come far, but farther than without."""
     errors = []
     for value in values:
-        solver = Decoder.build("ddpm-photo", name, CPU, {"solver": {"steps": 8, strength: value}}).solver
+        solver = Decoder.load("ddpm-photo", name, CPU, {"solver": {"steps": 8, strength: value}}).solver
         found = solver.solve(photo.cell, photo.generator, Noise([1])).image
         errors.append(float((photo.cell.measure(found) - photo.cell.target).square().mean()))
     assert errors[1] < 0.9 * errors[0], errors

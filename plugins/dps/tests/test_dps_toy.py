@@ -41,7 +41,7 @@ CASES = [
 
 
 def decoder(name: str, settings: dict[str, Any]) -> Decoder:
-    return Decoder.build("toy", name, CPU, {"solver": settings})
+    return Decoder.load("toy", name, CPU, {"solver": settings})
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_any_other_stream_is_an_error_or_the_same_image(codec: LearnedEncoder, m
 
 def test_every_change_of_a_byte_of_a_file_is_found(make: SimpleNamespace, tiny_weights: Path) -> None:
     settings, catalogue = {"weights": str(tiny_weights), "quality": 1}, load_catalogue()
-    written = Codec.build("elic", CPU, **settings).encode(make.real(make.picture(1, 16, 16)))
+    written = Codec.load("elic", CPU, **settings).encode(make.real(make.picture(1, 16, 16)))
     data = written.data
     assert torch.equal(open_bitstream(data, "x.idem", CPU, catalogue, settings).decoded, written.decoded)
     for position in range(len(data)):
@@ -122,7 +122,7 @@ def test_every_change_of_a_byte_of_a_file_is_found(make: SimpleNamespace, tiny_w
 
 def test_a_whole_file_around_a_damaged_stream_is_named(make: SimpleNamespace, tiny_weights: Path) -> None:
     settings = {"weights": str(tiny_weights), "quality": 1}
-    written = Codec.build("elic", CPU, **settings).encode(make.real(make.picture(1, 16, 16)))
+    written = Codec.load("elic", CPU, **settings).encode(make.real(make.picture(1, 16, 16)))
     held = Container.unpack(written.data)
     for payload, size in ((held.payload[:-9], (16, 16)), (held.payload, (16, 99)), (b"", (16, 16))):
         file = Container(held.model_id, size[1], size[0], payload).pack()
@@ -133,7 +133,7 @@ def test_a_whole_file_around_a_damaged_stream_is_named(make: SimpleNamespace, ti
 def test_a_file_decodes_with_whichever_weights_wrote_it(make: SimpleNamespace, tiny_weights: Path) -> None:
     image, folder = make.real(make.picture(1, 16, 16)), {"weights": str(tiny_weights)}
     for quality in (1, 2):
-        written = Codec.build("elic", CPU, **folder, quality=quality).encode(image)
+        written = Codec.load("elic", CPU, **folder, quality=quality).encode(image)
         opened = open_bitstream(written.data, "x.idem", CPU, settings=folder)
         assert torch.equal(opened.decoded, written.decoded)
     with pytest.raises(IdemError, match="which no installed codec knows") as caught:

@@ -105,7 +105,7 @@ def test_a_checkpoint_saved_in_any_way_gives_the_same_weights(
     torch.save(WAYS[way](small), tmp_path / "checkpoint.pth.tar")
     assert models.import_file(FILE, tmp_path / "checkpoint.pth.tar") is None
     assert models.verify(FILE) == "here"
-    codec = Codec.build("elic", CPU, weights="chandelier", quality=1)
+    codec = Codec.load("elic", CPU, weights="chandelier", quality=1)
     expected = make.model().state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in codec.encoder.model.state_dict().items())
     assert codec.encoder.model_id == model_id(expected, "elic")
@@ -116,7 +116,7 @@ def test_files_of_two_qualities_are_told_apart(small: State, tmp_path: Path, mak
     for quality in (0, 3, 5):
         torch.save({**small, **make.model(quality).state_dict()}, tmp_path / "checkpoint.pt")
         models.import_file(models.find_one(f"elic-chandelier-{quality}"), tmp_path / "checkpoint.pt")
-        streams[quality] = Codec.build("elic", CPU, weights="chandelier", quality=quality).encode(image)
+        streams[quality] = Codec.load("elic", CPU, weights="chandelier", quality=quality).encode(image)
     for written in streams.values():
         assert torch.equal(open_bitstream(written.data, runtime=CPU).decoded, written.decoded)
 

@@ -99,7 +99,7 @@ def test_any_other_stream_is_an_error_or_the_same_image(make: SimpleNamespace) -
 
 def test_every_change_of_a_byte_of_a_file_is_found(make: SimpleNamespace, tiny_weights: Path) -> None:
     settings, catalogue = {"weights": str(tiny_weights), "quality": 1}, load_catalogue()
-    data = Codec.build("hyperprior", CPU, **settings).encode(make.real(make.picture(1, 16, 16))).data
+    data = Codec.load("hyperprior", CPU, **settings).encode(make.real(make.picture(1, 16, 16))).data
     for position in range(len(data)):
         for mask in (*(1 << bit for bit in range(8)), 0xFF):
             changed = data[:position] + bytes([data[position] ^ mask]) + data[position + 1 :]

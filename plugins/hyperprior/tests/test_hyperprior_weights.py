@@ -81,7 +81,7 @@ def test_a_published_layout_is_imported_and_codes_an_image(
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["published"] is False, "of random values"
     image = make.picture(1, 70, 64)
-    codec = Codec.build("hyperprior", CPU, weights=card, quality=quality)
+    codec = Codec.load("hyperprior", CPU, weights=card, quality=quality)
     written = codec.encode(make.real(image))
     opened = open_bitstream(written.data, runtime=CPU)
     assert (opened.codec.part.config.weights, opened.codec.part.config.quality) == (card, quality)

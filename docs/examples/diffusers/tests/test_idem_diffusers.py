@@ -38,7 +38,7 @@ def save(tmp_path: Path) -> Any:
 
 
 def prior(folder: Path, **settings: Any) -> Any:
-    return Decoder.build("diffusers", "cell", settings={"generator": {"model": str(folder), **settings}}).generator
+    return Decoder.load("diffusers", "cell", settings={"generator": {"model": str(folder), **settings}}).generator
 
 
 def test_conformance(save: Any) -> None:
@@ -81,9 +81,9 @@ def test_network_and_scheduler_may_lie_in_one_folder(save: Any, tmp_path: Path) 
 
 
 def test_an_image_is_decoded_with_it(save: Any) -> None:
-    bitstream = Codec.build("jpeg", quality=10).encode(Noise([0]).uniform(3, 24, 16))
+    bitstream = Codec.load("jpeg", quality=10).encode(Noise([0]).uniform(3, 24, 16))
     settings = {"generator": {"model": str(save("v_prediction"))}, "solver": {"steps": 2}}
-    result = Decoder.build("diffusers", "cell", settings=settings).reconstruct(bitstream)
+    result = Decoder.load("diffusers", "cell", settings=settings).reconstruct(bitstream)
     assert result.exact
     assert result.nfe == 2
 

@@ -18,4 +18,4 @@ def test_conformance(check: Any) -> None:
 
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="steps must be at least 1"):
-        Decoder.build(solver="my-plugin", settings={"solver": {"steps": 0}})
+        Decoder.load(solver="my-plugin", settings={"solver": {"steps": 0}})
