@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .hookspecs import SolverSpec, hookimpl
 from .metrics.specs import idem_metrics as idem_metrics
-from .protocols import Callback, Cell, Generator, InversionSolver, Solution, Step
+from .protocols import Callback, Constraint, Generator, InversionSolver, Solution, Step
 from .sweep.specs import idem_engines as idem_engines
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class WithoutGenerator(InversionSolver[Generator]):
         """There is nothing to set."""
 
     @abstractmethod
-    def image(self, cell: Cell) -> Tensor:
+    def image(self, cell: Constraint) -> Tensor:
         """[B,3,H,W]."""
 
     def solve(
-        self, cell: Cell, generator: Generator | None, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: Generator | None, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`; `generator` and `noise` are not used. The callback is called once."""
         image = self.image(cell).clamp(0, 1)
@@ -57,12 +57,12 @@ class WithoutGenerator(InversionSolver[Generator]):
 class PlainDecode(WithoutGenerator):
     """g(y), the codec's own decode."""
 
-    def image(self, cell: Cell) -> Tensor:
+    def image(self, cell: Constraint) -> Tensor:
         return cell.centre
 
 
 class LeastError(WithoutGenerator):
     """The cell's estimate: the nearest to the original that is known from the bitstream alone, on average."""
 
-    def image(self, cell: Cell) -> Tensor:
+    def image(self, cell: Constraint) -> Tensor:
         return cell.estimate

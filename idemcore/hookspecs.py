@@ -103,7 +103,7 @@ class SolverSpec(Spec):
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """`target` is an `idemcore.metrics.ImageMetric` or `SetMetric`."""
+    """`target` is a `protocols.ImageMetric` or `SetMetric`."""
 
     kind: Literal["image", "set"] = "image"
     """One value an image, or one a set of images."""
@@ -121,7 +121,7 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True)
 class EngineSpec(Spec):
-    """`target` is a `sweep.engine.Engine`."""
+    """`target` is a `protocols.Engine`."""
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,45 @@
-"""The whole contract of idem: an Encoder, the Cell of a bitstream, a Generator, an InversionSolver. One page.
+"""The whole contract of idem, on one page: what a plugin implements, and what it may rely on.
+
+    codec      Encoder, and the Cell of its bitstreams        Class(config, runtime)
+    generator  DiffusionGenerator or LatentGenerator          Class(config, runtime)
+    solver     InversionSolver, which is given a Constraint   Class(config)
+    metric     ImageMetric or SetMetric, of Cases             Class(config, runtime)
+    engine     Engine, which runs the jobs of a sweep         Class(config)
+    recipe     a Recipe, which trains                         a function
 
 An *image* at every border is a float32 tensor [B,3,H,W], sRGB, in [0,1]. A *byte image* is uint8 [B,3,H,W]. Noise
 levels are variance exploding in the same units: x = x0 + sigma * n with n ~ N(0, I). Bits are bits, bytes are bytes.
 
 A solver never knows which codec or network it holds: what it may ask for is named by *capabilities*, listed in
 `hookspecs.CAPABILITIES`, which the `Spec` of each plugin declares, so that a combination that cannot work is refused
-before any heavy work.
+before any heavy work. An object that no plugin describes says so itself, by class attributes `offers` and `needs`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Generator as Yielded
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+    import torch
     from torch import Tensor
 
+    from .hookspecs import Capabilities, MetricSpec
     from .io.exif import Metadata
+    from .metrics.case import Case
     from .noise import Noise
+    from .runtime import Runtime
+
+
+SetT = TypeVar("SetT", bound="SetMetric")
+State = Mapping[str, "npt.NDArray[Any]"]
+"""What a set metric holds, as arrays by name, ready for `numpy.savez`."""
 
 
 class Unsupported(Exception):
@@ -27,7 +47,10 @@ class Unsupported(Exception):
 
 
 class Encoder(ABC):
-    """A codec f with decoder g. Built from its config dataclass: `Class(config, runtime)`."""
+    """A codec f with decoder g."""
+
+    offers: ClassVar[Capabilities | None] = None
+    """What its cells can do, of a codec that no Spec describes."""
 
     model_id: bytes = b""
     """4 bytes that name codec config and weights in an `.idem` header; empty if the bitstream is a file of its own."""
@@ -51,19 +74,20 @@ class Encoder(ABC):
         """What `idem inspect` tells of a stream beside codec, size and bytes, such as its quality."""
         return {}
 
-    def metadata(self, stream: bytes) -> Metadata:
-        """What a stream says of its picture beside the pixels: which way up it is, its colour profile."""
-        from .io.exif import Metadata
-
-        return Metadata()
+    def metadata(self, stream: bytes) -> Metadata | None:
+        """What a stream says of its picture beside the pixels, where it can: which way up it is, its colour profile."""
+        return None
 
     def rewrite(self, stream: bytes, byte_image: Tensor) -> bytes:
         """The file of uint8 [1,3,H,W] with the settings and metadata of `stream`'s own file, another program's say."""
         raise Unsupported("this codec's streams have no file format of their own")
 
 
-class Cell(ABC):
-    """The set of images that encode to given bitstreams, B at a time. Methods take and give images [B,3,H,W]."""
+class Constraint:
+    """What a solver may ask of the set in which it searches, B at a time. Methods take and give images [B,3,H,W].
+
+    It is a codec's `Cell`, or what an adapter makes of one for a solver that moves latents.
+    """
 
     centre: Tensor
     """g(y), [B,3,H,W]: where a solver may start."""
@@ -93,18 +117,6 @@ class Cell(ABC):
         """[B], float32: the rms error that is expected of `estimate`, in [0,1] units."""
         return self.distortion
 
-    @abstractmethod
-    def contains(self, byte_image: Tensor) -> Tensor:
-        """Bool [B]: does the real encoder, on this uint8 image, give the real bytes?"""
-
-    @abstractmethod
-    def differing_symbols(self, byte_image: Tensor) -> Tensor:
-        """Int64 [B]: quantised symbols of f(x) that differ from those of y."""
-
-    def reason(self, byte_image: Tensor) -> str:
-        """Why the first image is not in the cell, for people, where the codec knows a reason."""
-        return ""
-
     def measure(self, x: Tensor) -> Tensor:
         """g(f(x)), with a straight-through gradient if the codec offers `gradient` (the x-domain constraint)."""
         raise Unsupported("this codec has no measure; use a solver that needs only `project`")
@@ -124,19 +136,35 @@ class Cell(ABC):
         """A near-nearest real-valued point of the cell, `margin` quantiser steps inside it. Idempotent."""
         raise Unsupported("this codec has no projection; use a solver that needs only `measure`, such as dps")
 
+
+class Cell(Constraint, ABC):
+    """The set of images that encode to given bitstreams, B at a time: what a codec makes, and `certify` asks."""
+
+    @abstractmethod
+    def contains(self, byte_image: Tensor) -> Tensor:
+        """Bool [B]: does the real encoder, on this uint8 image, give the real bytes?"""
+
+    @abstractmethod
+    def differing_symbols(self, byte_image: Tensor) -> Tensor:
+        """Int64 [B]: quantised symbols of f(x) that differ from those of y."""
+
+    def reason(self, byte_image: Tensor) -> str:
+        """Why the first image is not in the cell, for people, where the codec knows a reason."""
+        return ""
+
     def snap(self, x: Tensor) -> Tensor:
         """A byte image near x meant to lie in the cell: what `certify` calls. Best effort; `contains` decides.
 
-        The default rounds projections of growing margin. Codecs with a better search override it.
+        Codecs without a search of their own leave it out: then projections of growing margin are rounded.
         """
-        from .pipeline.certify import snap_by_projection
-
-        return snap_by_projection(self, x)
+        raise Unsupported("this codec has no search of its own")
 
 
 class Generator(ABC):
-    """A prior over images. Built from its config dataclass: `Class(config, runtime)`."""
+    """A prior over images."""
 
+    offers: ClassVar[Capabilities]
+    """What it can do, of a generator that no Spec describes."""
     family: ClassVar[Literal["diffusion", "latent"]]
     size: tuple[int, int] | None = None
     """(H, W) of a network that makes one size only; None if fully convolutional."""
@@ -150,6 +178,7 @@ class DiffusionGenerator(Generator):
     """A denoiser. `sigma_min` and `sigma_max` bound the noise levels it was trained on, in [0,1] image units."""
 
     family = "diffusion"
+    offers = frozenset({"diffusion", "diffusion-gradient"})
     sigma_min: float
     sigma_max: float
 
@@ -179,6 +208,7 @@ class LatentGenerator(Generator):
     """
 
     family = "latent"
+    offers = frozenset({"latent"})
     latent_shape: tuple[int, ...]
     layers: int = 1
 
@@ -203,7 +233,7 @@ class LatentGenerator(Generator):
 
 @dataclass(frozen=True)
 class Step:
-    """What a solver tells its callback after each step."""
+    """What a solver tells its callback of each step. Solvers may reuse its tensors: clone those that you keep."""
 
     index: int
     """0-based."""
@@ -215,6 +245,10 @@ class Step:
     """Root mean square of the solver's own constraint violation, in [0,1] units or quantiser steps."""
     nfe: int
     """Denoiser (or synthesis) passes so far."""
+    x: Tensor | None = None
+    """What the network was given: x_t [B,3,H,W] in [0,1] units, with noise of `sigma`; of latent solvers latents."""
+    gradient: Tensor | None = None
+    """In the shape of x: that of what the solver descends with respect to `x`, where it has one."""
 
 
 Callback = Callable[[Step], None]
@@ -234,11 +268,131 @@ class Solution:
 
 
 class InversionSolver(ABC, Generic[GeneratorT]):
-    """Finds an image of the prior in the cell. Built from its config dataclass: `Class(config)`."""
+    """Finds an image of the prior in the cell."""
+
+    needs: ClassVar[Capabilities | None] = None
+    """What it asks of cell and generator, of a solver that no Spec describes."""
 
     @abstractmethod
-    def solve(self, cell: Cell, generator: GeneratorT, noise: Noise, callback: Callback | None = None) -> Solution:
+    def solve(
+        self, cell: Constraint, generator: GeneratorT, noise: Noise, callback: Callback | None = None
+    ) -> Solution:
         """`noise` draws on the CPU from one seed an image, so results depend on neither batch, order nor device.
 
         An exception raised by `callback` cancels the solve and passes through.
         """
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value of a set of images; nan where undefined."""
+
+    value: float
+    low: float | None = None
+    """95 % confidence interval over images; None where it is not estimated."""
+    high: float | None = None
+    count: int = 0
+    """Images behind it."""
+
+
+class Metric(ABC):
+    """A measure of reconstructions. Its constructor raises MissingError if weights or a package are not here."""
+
+    name: str = ""
+    """What the user typed, e.g. `fd:timm/resnet18`; set by `build`."""
+    spec: MetricSpec
+    """Set by `build`."""
+
+
+class ImageMetric(Metric):
+    """One value an image."""
+
+    @abstractmethod
+    def measure(self, case: Case) -> Tensor:
+        """Float64 [B] on the CPU; nan where the case lacks what is needed, or where undefined."""
+
+
+class SetMetric(Metric):
+    """One value a set of images, in memory that does not grow with their number.
+
+    It is given the first draw of each image, or every draw, and then those of an image follow one another. `merge` of
+    the parts of a set gives what the whole set would, but for the order of floating-point sums.
+    """
+
+    every_draw: ClassVar[bool] = False
+    """It is about the draws of an image, not about a set of images."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forgets all images."""
+
+    @abstractmethod
+    def update(self, case: Case) -> None:
+        """Takes in B images. A case that lacks what is needed is left out."""
+
+    @abstractmethod
+    def result(self) -> Score:
+        """Of all images since `reset`; value nan where there are too few."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """All that `update` learned, for `load`."""
+
+    @abstractmethod
+    def load(self, state: State) -> None:
+        """Takes the place of what was learned."""
+
+    @abstractmethod
+    def merge(self: SetT, other: SetT) -> None:
+        """Adds what another instance of the same settings learned of other images."""
+
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+
+Work = Callable[[JobT], ResultT]
+MakeWork = Callable[[], Work[JobT, ResultT]]
+"""Called once in each worker: loads nothing before the first job, and keeps what it loaded for the next."""
+
+
+@dataclass(frozen=True)
+class WorkerDied:
+    """In the place of a result: the worker was killed each time that it ran this job."""
+
+    reason: str
+
+
+Results = Yielded[tuple[JobT, ResultT | WorkerDied], None, None]
+
+
+class Engine(ABC):
+    """Runs jobs by workers, which may be this process, others, or other machines."""
+
+    @abstractmethod
+    def map(self, make: MakeWork[JobT, ResultT], jobs: Iterable[JobT]) -> Results[JobT, ResultT]:
+        """Each job with its result, as they are ready; jobs are asked for as workers are free for them.
+
+        `make`, jobs and results can be pickled. A worker that is killed is replaced, and costs its job's repetition
+        alone. What `make` or the work raises passes through and ends the map, as closing the iterator does: no worker
+        is left then.
+        """
+
+
+class Recipe(Protocol):
+    """How to train a model, from a folder or a zip file of images to the file of weights that it writes."""
+
+    def __call__(
+        self, data: Path, out: Path, config: Any, device: torch.device, progress: Callable[[dict[str, float]], None]
+    ) -> Path:
+        """Resumes what it finds in `out`. `config` has a field `minutes`.
+
+        `progress` is given the `loss`, the `minutes` of training so far, and whatever else is counted, now and then.
+        """
+
+
+MakeEncoder = Callable[[Any, "Runtime"], Encoder]
+MakeGenerator = Callable[[Any, "Runtime"], Generator]
+MakeSolver = Callable[[Any], InversionSolver[Any]]
+MakeMetric = Callable[[Any, "Runtime"], Metric]
+MakeEngine = Callable[[Any], Engine]
+"""What `target` of a Spec names: a class, or a function, that builds one from an instance of the Spec's `config`."""

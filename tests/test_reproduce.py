@@ -12,8 +12,8 @@ from PIL import Image
 
 from idemcore.errors import UsageError
 from idemcore.metrics.building import find
-from idemcore.metrics.protocol import Score
 from idemcore.plugins.catalogue import load_catalogue
+from idemcore.protocols import Score
 from idemcore.report.summary import Summary, summarise
 from idemcore.reproduce.claims import CLAIMS, FAILS, HOLDS, OPEN, bootstrap, findings, wilson
 from idemcore.reproduce.experiments import load_experiments, studies

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ..noise import Noise
 from ..protocols import (
     Callback,
-    Cell,
+    Constraint,
     DiffusionGenerator,
     InversionSolver,
     LatentGenerator,
@@ -32,7 +32,7 @@ class OnDiffusion(InversionSolver[DiffusionGenerator]):
         self.solver, self.config = solver, config
 
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`. Passes are those of the denoiser, checkpointing's second ones among them."""
         height, width = cell.centre.shape[-2:]

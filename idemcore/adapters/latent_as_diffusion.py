@@ -9,17 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..io.images import to_bytes
 from ..noise import Noise
 from ..protocols import (
     Callback,
-    Cell,
+    Constraint,
     DiffusionGenerator,
     InversionSolver,
     LatentGenerator,
     Solution,
     Step,
-    Unsupported,
 )
 from .passes import Passes
 from .specs import PullBackConfig
@@ -36,7 +34,9 @@ class OnLatent(InversionSolver[LatentGenerator]):
     def __init__(self, solver: InversionSolver[Any], config: PullBackConfig) -> None:
         self.solver, self.config = solver, config
 
-    def solve(self, cell: Cell, generator: LatentGenerator, noise: Noise, callback: Callback | None = None) -> Solution:
+    def solve(
+        self, cell: Constraint, generator: LatentGenerator, noise: Noise, callback: Callback | None = None
+    ) -> Solution:
         """See `InversionSolver.solve`. Passes are those of `generator`; noise levels told are those of the latents."""
         pulled = PulledBackCell(cell, generator, self.config)
 
@@ -64,16 +64,16 @@ class LatentAsDiffusion(DiffusionGenerator):
         return 0.5 + (x - 0.5) / (1 + (2 * REACH * level) ** 2)
 
 
-class PulledBackCell(Cell):
+class PulledBackCell(Constraint):
     """{u : f(G(z)) = y}, u = 1/2 + z / (2 REACH) as [B,d,1,1]: the cell as a solver sees it that moves latents.
 
-    u -> z -> G(z) -> measure, position, excess, contains of the image's cell. `measure` still gives images, of which
+    u -> z -> G(z) -> measure, position, excess of the image's cell. `measure` still gives images, of which
     `target` is the one wanted. Nothing is known of the latent beforehand: `centre` is the mean of the prior,
     `distortion` its standard deviation. A generator may have no image in the cell; then `project` gives a near one, and
     `certify` ends the way outside of the generator's range.
     """
 
-    def __init__(self, cell: Cell, generator: LatentGenerator, config: PullBackConfig | None = None) -> None:
+    def __init__(self, cell: Constraint, generator: LatentGenerator, config: PullBackConfig | None = None) -> None:
         self.cell, self.generator, self.config = cell, generator, config or PullBackConfig()
         count, wanted = len(cell.centre), cell.centre
         self.centre = wanted.new_full((count, math.prod(generator.latent_shape), 1, 1), 0.5)
@@ -105,17 +105,6 @@ class PulledBackCell(Cell):
     def excess(self, x: Tensor) -> Tensor:
         """[B,K] distance of each symbol of G(z) outside the cell."""
         return self.cell.excess(self.synthesize(x))
-
-    def contains(self, byte_image: Tensor) -> Tensor:
-        """Of latents, not of bytes: does G(z), rounded to 8 bits, encode to the bitstream?"""
-        return self.cell.contains(self._rounded(byte_image))
-
-    def differing_symbols(self, byte_image: Tensor) -> Tensor:
-        """Of latents, not of bytes: those of G(z), rounded to 8 bits."""
-        return self.cell.differing_symbols(self._rounded(byte_image))
-
-    def snap(self, x: Tensor) -> Tensor:
-        raise Unsupported("a latent has no byte image; `certify` snaps the image that is made of it")
 
     @torch.no_grad()
     def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
@@ -149,10 +138,6 @@ class PulledBackCell(Cell):
         length = squared / gradient.square().flatten(1).sum(dim=1).clamp(min=1e-30)
         distance = (squared / outside[0].numel()).sqrt()
         return _Look(x.detach(), image.detach(), distance, -_wide(length) * gradient)
-
-    @torch.no_grad()
-    def _rounded(self, x: Tensor) -> Tensor:
-        return to_bytes(self.synthesize(x))
 
 
 @dataclass(frozen=True)

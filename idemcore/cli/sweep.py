@@ -20,7 +20,7 @@ from .output import print_json, print_record, say
 
 if TYPE_CHECKING:
     from ..plugins.catalogue import Catalogue
-    from ..sweep.engine import Engine
+    from ..protocols import Engine
     from ..sweep.grid import Definition
     from ..sweep.run import Counts, Plan
     from ..sweep.store import Store

@@ -69,9 +69,9 @@ def _readings(image: str, opened: Bitstream, background: Colour | None) -> Itera
     data = read_file(Path(image))
     stored = decode_bytes(data, image, background, as_stored=True)
     yield stored
-    orientation = opened.codec.encoder.metadata(opened.stream).orientation
-    if orientation > 1:
-        yield turn_back(stored, orientation)
+    metadata = opened.codec.encoder.metadata(opened.stream)
+    if metadata and metadata.orientation > 1:
+        yield turn_back(stored, metadata.orientation)
     shown = decode_bytes(data, image, background)
     if shown.shape != stored.shape or not shown.equal(stored):
         yield shown

@@ -18,8 +18,9 @@ from typing import Any
 
 from ..errors import InputError, MissingError, UsageError, nearest
 from ..io.files import atomic_write, parse_json, read_file
-from ..metrics.protocol import Score, mean_score
+from ..metrics.intervals import mean_score
 from ..plugins.registry import registry_folder
+from ..protocols import Score
 
 RATE = "bpp"
 Number = float | None

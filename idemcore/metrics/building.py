@@ -9,7 +9,7 @@ from ..errors import MissingError, UsageError
 from ..hookspecs import MetricSpec
 from ..plugins.catalogue import Catalogue, import_target, load_catalogue
 from ..plugins.selection import configure
-from .protocol import Metric
+from ..protocols import Metric
 
 if TYPE_CHECKING:
     from ..runtime import Runtime

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .protocol import Case, ImageMetric
+from ..protocols import ImageMetric
+from .case import Case
 from .rates import undefined
 
 BINS = 20

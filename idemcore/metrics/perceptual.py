@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..protocols import ImageMetric
+from .case import Case
 from .features import lacking, require_hub_file
-from .protocol import Case, ImageMetric
 from .rates import undefined
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..io.images import to_bytes
-from .protocol import Case, ImageMetric
+from ..protocols import ImageMetric
+from .case import Case
 
 
 def undefined(case: Case) -> Tensor:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from torch import Tensor
 
+from ..protocols import Score, SetMetric, State
+from .case import Case
 from .distance import frechet_of_moments, kernel, kernel_gain_interval, kernel_interval
 from .features import extractor
-from .protocol import Case, Score, SetMetric, State
 from .sketches import Draws, Moments, Reservoir
 
 if TYPE_CHECKING:

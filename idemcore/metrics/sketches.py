@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..protocols import State
 from .distance import Features
-from .protocol import State
 
 
 class Moments:

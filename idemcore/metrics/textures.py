@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..protocols import Score, SetMetric, State
+from .case import Case
 from .distance import Features, sliced_wasserstein
-from .protocol import Case, Score, SetMetric, State, mean_score
+from .intervals import mean_score
 from .sets import Accumulator
 from .sketches import Reservoir
 

@@ -23,7 +23,7 @@ from ..noise import Noise
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
 from ..plugins.selection import Selection
-from ..protocols import Callback, Cell, Solution, Step
+from ..protocols import Callback, Constraint, Solution, Step
 from ..runtime import Runtime, wait
 from .cost import PeakMemory
 
@@ -90,13 +90,13 @@ def measure(job: Job) -> Cost:
     decoder.check(bitstream)
     generator = decoder.fitted(bitstream.size)
 
-    def solve(cell: Cell, callback: Callback | None = None) -> Solution:
+    def solve(cell: Constraint, callback: Callback | None = None) -> Solution:
         return decoder.solver.solve(cell, generator, Noise([0]), callback)
 
     _warm_up(lambda callback: solve(bitstream.cell, callback))
     memory, seconds = PeakMemory(runtime.device), []
     for _ in range(job.repeat):
-        cell = CountingCell(bitstream.cell)
+        cell = CountingConstraint(bitstream.cell)
         begin = time.perf_counter()
         solution = solve(cell)
         wait(runtime.device)
@@ -112,10 +112,10 @@ def measure(job: Job) -> Cost:
     )
 
 
-class CountingCell(Cell):
-    """A cell that counts what a solver asks of it."""
+class CountingConstraint(Constraint):
+    """A cell that counts what a solver asks of it: all that a solver may ask."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Constraint) -> None:
         self.cell = cell
         self.centre, self.distortion, self.margin_limit = cell.centre, cell.distortion, cell.margin_limit
         self.calls = Passes()
@@ -133,12 +133,6 @@ class CountingCell(Cell):
     def estimate_error(self) -> Tensor:
         return self.cell.estimate_error
 
-    def contains(self, byte_image: Tensor) -> Tensor:
-        return self.cell.contains(byte_image)
-
-    def differing_symbols(self, byte_image: Tensor) -> Tensor:
-        return self.cell.differing_symbols(byte_image)
-
     def measure(self, x: Tensor) -> Tensor:
         return self.calls(self.cell.measure, x)
 
@@ -151,9 +145,6 @@ class CountingCell(Cell):
     def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
         self.projections += 1
         return self.cell.project(x, margin)
-
-    def snap(self, x: Tensor) -> Tensor:
-        return self.cell.snap(x)
 
 
 class _Warm(Exception):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..io.images import to_bytes
-from ..protocols import Cell
+from ..protocols import Cell, Unsupported
 
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 """Quantiser steps inside the cell that `snap_by_projection` tries in turn: rounding to 8 bits needs some room."""
@@ -39,15 +39,23 @@ class Certified:
 def certify(cell: Cell, image: Tensor) -> Certified:
     """Moves `image` [B,3,H,W] into the cell, as little as the codec's `snap` can, then asks the real encoder."""
     with torch.no_grad():
-        snapped = cell.snap(image)
+        snapped = snap(cell, image)
         exact = [bool(e) for e in cell.contains(snapped)]
         differing = [0] * len(exact) if all(exact) else [int(n) for n in cell.differing_symbols(snapped)]
     moved = [psnr(a, b) for a, b in zip(to_bytes(image), snapped, strict=True)]
     return Certified(snapped, exact, differing, moved)
 
 
+def snap(cell: Cell, x: Tensor) -> Tensor:
+    """A byte image near x meant to lie in the cell: by the codec's own search, or else by `snap_by_projection`."""
+    try:
+        return cell.snap(x)
+    except Unsupported:
+        return snap_by_projection(cell, x)
+
+
 def snap_by_projection(cell: Cell, x: Tensor) -> Tensor:
-    """The default `Cell.snap`: rounds projections of growing margin until the real encoder agrees, image by image."""
+    """For codecs without a search of their own: rounds projections of growing margin, until the real encoder agrees."""
     best = to_bytes(x)
     found = cell.contains(best)
     for margin in (m for m in MARGINS if m <= cell.margin_limit):

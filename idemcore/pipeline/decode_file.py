@@ -109,7 +109,7 @@ class Decoding:
             result = plain_decode(bitstream)
         else:
             result = self.decoder.reconstruct(bitstream, self.seed, tradeoff=self.tradeoff, callback=callback)
-        metadata = bitstream.codec.encoder.metadata(bitstream.stream)
+        metadata = bitstream.codec.encoder.metadata(bitstream.stream) or Metadata()
         image, kept = as_shown(result.image.cpu(), metadata) if self.upright else (result.image.cpu(), metadata)
         png = png_bytes(image, kept)
         content = certificate(bitstream, self.decoder, result, **self._details)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ..metrics.protocol import Score
+from ..protocols import Score
 from .measures import Measure
 from .references import Reference
 from .summary import RATE, Configuration, Curve, Summary

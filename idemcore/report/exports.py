@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..metrics.protocol import Score
+from ..protocols import Score
 from .measures import Measure, canonical
 from .published import PrintedRow, cells, columns, comparable
 from .summary import RATE, Configuration, Curve, Summary

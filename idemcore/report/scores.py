@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError, UsageError
 from ..io.files import atomic_write, parse_json, read_file
-from ..metrics.protocol import Score
+from ..protocols import Score
 from ..weights.digest import digest
 from .summary import Configuration, Row
 
 if TYPE_CHECKING:
-    from ..metrics.protocol import Case, SetMetric
+    from ..metrics.case import Case
+    from ..protocols import SetMetric
     from ..runtime import Runtime
 
 SCORES = "scores.json"

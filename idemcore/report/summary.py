@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..metrics.protocol import Score
-from ..metrics.protocol import summarise as mean_over_images
+from ..metrics.intervals import summarise as mean_over_images
+from ..protocols import Score
 from .measures import Direction, Measure, digits_for, measure_of
 
 Row = Mapping[str, Any]

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from ..metrics.protocol import Score
+from ..protocols import Score
 from ..report.summary import Configuration, Summary, values_of
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..metrics.building import find
 from ..plugins.catalogue import Catalogue
+from ..protocols import Engine
 from ..report.measures import directions
 from ..report.reading import read_store
 from ..report.references import published_curves
@@ -18,7 +19,6 @@ from ..report.scores import Scores, set_metrics
 from ..report.site import write_site
 from ..report.summary import Summary, summarise
 from ..runtime import Runtime
-from ..sweep.engine import Engine
 from ..sweep.run import Counts, Plan, execute, plan, remaining
 from ..sweep.store import Store
 from ..sweep.worker import Worker

@@ -1,42 +1,12 @@
-"""What runs the jobs of a sweep: a plugin's class, built as `Class(config)`. Imports no torch."""
+"""What engines share: the jobs of a map, with those that are repeated. Imports no torch."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic
 
-JobT = TypeVar("JobT")
-ResultT = TypeVar("ResultT")
-
-Work = Callable[[JobT], ResultT]
-MakeWork = Callable[[], Work[JobT, ResultT]]
-"""Called once in each worker: loads nothing before the first job, and keeps what it loaded for the next."""
-
-
-@dataclass(frozen=True)
-class WorkerDied:
-    """In the place of a result: the worker was killed each time that it ran this job."""
-
-    reason: str
-
-
-Results = Generator[tuple[JobT, ResultT | WorkerDied], None, None]
-
-
-class Engine(ABC):
-    """Runs jobs by workers, which may be this process, others, or other machines."""
-
-    @abstractmethod
-    def map(self, make: MakeWork[JobT, ResultT], jobs: Iterable[JobT]) -> Results[JobT, ResultT]:
-        """Each job with its result, as they are ready; jobs are asked for as workers are free for them.
-
-        `make`, jobs and results can be pickled. A worker that is killed is replaced, and costs its job's repetition
-        alone. What `make` or the work raises passes through and ends the map, as closing the iterator does: no worker
-        is left then.
-        """
+from ..protocols import JobT
 
 
 class Attempts(Generic[JobT]):

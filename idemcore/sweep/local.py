@@ -13,8 +13,9 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from ..protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
 from .config import LocalConfig
-from .engine import Attempts, Engine, JobT, MakeWork, Results, ResultT, WorkerDied
+from .engine import Attempts
 
 
 class LocalEngine(Engine):

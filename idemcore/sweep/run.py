@@ -19,7 +19,7 @@ from ..io.image_sets import Frame
 from ..io.images import png_bytes, read_bytes
 from ..metrics.building import find
 from ..plugins.catalogue import Catalogue
-from .engine import Engine, WorkerDied
+from ..protocols import Engine, WorkerDied
 from .grid import Definition
 from .identity import Configuration, resolve_all
 from .images import Picture, Pixels, as_pixels, open_pictures

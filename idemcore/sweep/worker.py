@@ -20,8 +20,8 @@ from ..evaluate.evaluation import known, measure
 from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find
+from ..metrics.case import Case
 from ..metrics.occupancy import histograms
-from ..metrics.protocol import Case, Metric
 from ..observe.cost import PeakMemory, Stopwatch
 from ..pipeline.certificate import finite
 from ..pipeline.certify import Certified
@@ -29,7 +29,7 @@ from ..pipeline.codec import Bitstream, Codec
 from ..pipeline.decoder import Decoder, draw, joint_cell, noise_of
 from ..plugins.catalogue import load_catalogue
 from ..plugins.selection import Part
-from ..protocols import Cell, Generator, Solution
+from ..protocols import Cell, Generator, Metric, Solution
 from ..runtime import Runtime, wait
 from ..weights.digest import digest
 from .identity import Configuration

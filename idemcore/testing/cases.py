@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..metrics.protocol import Case, SetMetric
+from ..metrics.case import Case
 from ..noise import Noise
+from ..protocols import SetMetric
 from .pictures import byte_image, pictures
 from .worlds import BoxCell
 

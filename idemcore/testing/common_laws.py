@@ -72,9 +72,15 @@ def protocol(trial: Trial) -> None:
 
 
 def _protocol(trial: Trial) -> type[Any]:
-    from ..metrics.protocol import ImageMetric, SetMetric
-    from ..protocols import DiffusionGenerator, Encoder, InversionSolver, LatentGenerator
-    from ..sweep.engine import Engine
+    from ..protocols import (
+        DiffusionGenerator,
+        Encoder,
+        Engine,
+        ImageMetric,
+        InversionSolver,
+        LatentGenerator,
+        SetMetric,
+    )
 
     spec = trial.subject.spec
     if trial.subject.kind == "generator":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..sweep.engine import WorkerDied
+from ..protocols import WorkerDied
 from .jobs import make_failing, make_killed, make_square, make_traced, make_unmade
 from .law import Broken, NotTried, law, require
 from .trials import EngineTrial

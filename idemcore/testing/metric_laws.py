@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..hookspecs import MetricSpec
-from ..metrics.protocol import Score, SetMetric
+from ..protocols import Score, SetMetric
 from .cases import DRAWS, alone, bare, case, values
 from .law import NotTried, close, equal, law, require, show
 from .trials import MetricTrial

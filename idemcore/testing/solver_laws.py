@@ -106,7 +106,11 @@ def callback(trial: SolverTrial) -> None:
         require(nfes == sorted(nfes) and nfes[-1] <= found.nfe, f"nfe is told as {nfes[-9:]}, at the end {found.nfe}")
         for step in told:
             image(step.x0, tuple(found.image.shape), f"x0 of step {step.index}", bounded=False)
-            require(not step.x0.requires_grad, f"x0 of step {step.index} holds on to a graph; detach it")
+            for name, tensor in {"x0": step.x0, "x": step.x, "gradient": step.gradient}.items():
+                held = tensor is not None and tensor.requires_grad
+                require(not held, f"{name} of step {step.index} holds on to a graph; detach it")
+            if step.gradient is not None:
+                require(step.x is not None and step.x.shape == step.gradient.shape, "a gradient has the shape of x")
             numbers = {"sigma": step.sigma, "residual": step.residual}
             for name, value in numbers.items():
                 require(math.isfinite(value) and value >= 0, f"{name} of step {step.index} is {value}")

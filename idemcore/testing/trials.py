@@ -14,7 +14,7 @@ from .subject import Subject
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..metrics.protocol import Case
+    from ..metrics.case import Case
     from ..protocols import Cell, DiffusionGenerator, Encoder, Generator, InversionSolver, LatentGenerator
 
 Size = tuple[int, int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from idemcore.metrics.protocol import Score
+from idemcore.protocols import Score
 from idemcore.report.measures import canonical, measure_of
 from idemcore.report.summary import summarise
 

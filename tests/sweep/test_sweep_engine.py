@@ -13,8 +13,8 @@ import pytest
 from idemcore.errors import MissingError, UsageError
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.selection import configure
+from idemcore.protocols import WorkerDied
 from idemcore.sweep.config import LocalConfig
-from idemcore.sweep.engine import WorkerDied
 from idemcore.sweep.local import LocalEngine
 
 WORK = """

@@ -18,7 +18,7 @@ from idemcore.cli import main
 from idemcore.errors import MissingError, UsageError
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.selection import configure
-from idemcore.sweep.engine import WorkerDied
+from idemcore.protocols import WorkerDied
 from idemcore.sweep.store import Store
 from idemcore_ray.config import RayConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution
 
 from .config import BackprojConfig
 from .guidance import rms, violation
@@ -29,7 +29,7 @@ class BackProjection(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, eta = timesteps(timestep_levels(generator, self.config.steps, start=self.config.start)), self.config.eta
@@ -39,6 +39,6 @@ class BackProjection(InversionSolver[DiffusionGenerator]):
             x0, _ = estimate(generator, x, t)
             missed = violation(cell, x0, "image")
             corrected = x0 + self.config.eta_b * missed.view_as(x0)
+            report(callback, t, x, x0, rms(missed, "image"))
             x = noised(corrected, t.below, eta * noise.like(x) + (1 - eta) * predicted_noise(x, x0, t))
-            report(callback, t, x0, rms(missed, "image"))
         return Solution(unsigned(x).clamp(0, 1), nfe=len(steps))

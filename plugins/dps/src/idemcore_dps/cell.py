@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution, Step
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution, Step
 
 from .config import CellConfig
 from .schedules import ancestral, karras
@@ -45,7 +45,7 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, (x0, error) = self.config.steps, start_of(cell, self.config.start_at)
@@ -58,7 +58,7 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
             residual = float(change.square().mean().sqrt()) if callback else 0.0
             x0 = change.mul_(self.config.relaxation).add_(x0)
             if callback:
-                callback(Step(i, steps, float(sigma.mean()), x0, residual, i + 1))
+                callback(Step(i, steps, float(sigma.mean()), x0, residual, i + 1, x))
             if i + 1 < steps:
                 down, up = ancestral(sigma, levels[i + 1], self.config.eta)
                 x.sub_(x0).mul_(_wide(down / sigma)).add_(x0)
@@ -70,7 +70,7 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         """[B] of the images whose mean is the estimate of a step."""
         return self.config.jitter / (sigma**-2 + error**-2)
 
-    def _way_inside(self, cell: Cell, x0: Tensor, variance: Tensor, noise: Noise) -> Tensor:
+    def _way_inside(self, cell: Constraint, x0: Tensor, variance: Tensor, noise: Noise) -> Tensor:
         """project(z) - z of the guess z at an image whose mean is x0."""
         if not self.config.jitter:
             return cell.project(x0, self.config.margin) - x0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution
 
 from .config import DiffPIRConfig
 from .guidance import descent, rms
@@ -32,7 +32,7 @@ class DiffPIR(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps = timesteps(timestep_levels(generator, self.config.steps, self.config.schedule))
@@ -41,11 +41,11 @@ class DiffPIR(InversionSolver[DiffusionGenerator]):
             x0, _ = estimate(generator, x, t)
             rho = self.config.lambda_ * self.config.sigma_n**2 * t.abar / (1 - t.abar)
             x0, missed = self._proximal(cell, x0, rho)
+            report(callback, t, x, x0, rms(missed, self.config.constraint))
             x = noised(x0, t.below, (1 - zeta) ** 0.5 * predicted_noise(x, x0, t) + zeta**0.5 * noise.like(x))
-            report(callback, t, x0, rms(missed, self.config.constraint))
         return Solution(unsigned(x).clamp(0, 1), nfe=len(steps))
 
-    def _proximal(self, cell: Cell, x0: Tensor, rho: float) -> tuple[Tensor, Tensor]:
+    def _proximal(self, cell: Constraint, x0: Tensor, rho: float) -> tuple[Tensor, Tensor]:
         """x0^ and the violation that its last step started from."""
         x, missed = x0, x0
         for _ in range(self.config.inner_steps):

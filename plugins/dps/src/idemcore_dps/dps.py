@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution, Step
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution, Step
 
 from .config import DPSConfig
 from .guidance import Guidance, rms, through_denoiser
@@ -34,7 +34,7 @@ class DPS(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps = timesteps(timestep_levels(generator, self.config.steps))
@@ -58,7 +58,7 @@ class DPS(InversionSolver[DiffusionGenerator]):
         self,
         steps: list[Timestep],
         zeta: float,
-        cell: Cell,
+        cell: Constraint,
         generator: DiffusionGenerator,
         noise: Noise,
         callback: Callback | None,
@@ -66,8 +66,8 @@ class DPS(InversionSolver[DiffusionGenerator]):
         x = noise.like(cell.centre)
         for t in steps:
             found = through_denoiser(cell, generator, x, t, self.config.constraint)
+            report(callback, t, x, found.x0, rms(found.missed, self.config.constraint), found.gradient)
             x = guided_step(x, found, t, zeta, noise)
-            report(callback, t, found.x0, rms(found.missed, self.config.constraint))
         return unsigned(x).clamp(0, 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution
 
 from .config import DSGConfig
 from .guidance import on_sphere, rms, through_denoiser, violation
@@ -30,7 +30,7 @@ class DSG(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, constraint = timesteps(timestep_levels(generator, self.config.steps)), self.config.constraint
@@ -38,12 +38,12 @@ class DSG(InversionSolver[DiffusionGenerator]):
         for t in steps:
             found = through_denoiser(cell, generator, x, t, constraint) if self._guided(t) else None
             x0 = found.x0 if found else estimate(generator, x, t)[0]
+            if callback:
+                missed = found.missed if found else violation(cell, x0, constraint)
+                report(callback, t, x, x0, rms(missed, constraint), found.gradient if found else None)
             mean, deviation = posterior(x, x0, None, t)
             step = deviation * noise.like(x)
             x = mean + (on_sphere(step, found.gradient, deviation, self.config.guidance_rate) if found else step)
-            if callback:
-                missed = found.missed if found else violation(cell, x0, constraint)
-                report(callback, t, x0, rms(missed, constraint))
         return Solution(unsigned(x).clamp(0, 1), nfe=len(steps), backwards=sum(map(self._guided, steps)))
 
     def _guided(self, t: Timestep) -> bool:

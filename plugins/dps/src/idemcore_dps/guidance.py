@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from idemcore.protocols import Cell, DiffusionGenerator
+from idemcore.protocols import Constraint, DiffusionGenerator
 
 from .vp import Timestep, estimate, unsigned
 
 
-def violation(cell: Cell, x0: Tensor, constraint: str) -> Tensor:
+def violation(cell: Constraint, x0: Tensor, constraint: str) -> Tensor:
     """[B,N]: how x0 [B,3,H,W] misses the bitstream y, 0 where it does not; differentiable.
 
     image    g(y) - g(f(x0))                in [-1,1] units, straight through the quantiser; the paper's x-domain
@@ -47,7 +47,9 @@ class Guidance:
     """[B,3,H,W] with respect to x_t."""
 
 
-def through_denoiser(cell: Cell, generator: DiffusionGenerator, x_t: Tensor, t: Timestep, constraint: str) -> Guidance:
+def through_denoiser(
+    cell: Constraint, generator: DiffusionGenerator, x_t: Tensor, t: Timestep, constraint: str
+) -> Guidance:
     """The gradient of ||violation(x0(x_t))||_2, not squared, image by image (Chung et al., ICLR 2023, alg. 1)."""
     with torch.enable_grad():
         x_t = x_t.detach().requires_grad_()
@@ -57,7 +59,7 @@ def through_denoiser(cell: Cell, generator: DiffusionGenerator, x_t: Tensor, t: 
     return Guidance(x0.detach(), None if share is None else share.detach(), missed.detach(), gradient)
 
 
-def descent(cell: Cell, x0: Tensor, constraint: str) -> tuple[Tensor, Tensor]:
+def descent(cell: Constraint, x0: Tensor, constraint: str) -> tuple[Tensor, Tensor]:
     """The step [B,3,H,W] from x0 that would end the violation, and the violation [B,N]; the denoiser is not asked.
 
     It goes down the gradient d of half the squared norm by Polyak's length (1969), ||violation||^2 / ||d||^2, so that

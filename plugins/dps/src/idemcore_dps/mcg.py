@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution
 
 from .config import MCGConfig
 from .dps import guided_step
@@ -29,15 +29,15 @@ class MCG(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps = timesteps(timestep_levels(generator, self.config.steps))
         x = noise.like(cell.centre)
         for t in steps:
             found = through_denoiser(cell, generator, x, t, "image")
+            report(callback, t, x, found.x0, rms(found.missed, "image"), found.gradient)
             x = guided_step(x, found, t, self.config.zeta, noise)
             wanted = noised(signed(cell.target), t.below, noise.like(x))
             x = x - signed(cell.measure(unsigned(x))) + wanted
-            report(callback, t, found.x0, rms(found.missed, "image"))
         return Solution(unsigned(x).clamp(0, 1), nfe=len(steps), backwards=len(steps))

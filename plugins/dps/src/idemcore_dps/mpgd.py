@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution
 
 from .config import MPGDConfig
 from .guidance import descent, rms
@@ -30,7 +30,7 @@ class MPGD(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, constraint = timesteps(timestep_levels(generator, self.config.steps)), self.config.constraint
@@ -39,7 +39,7 @@ class MPGD(InversionSolver[DiffusionGenerator]):
             x0, _ = estimate(generator, x, t)
             predicted = predicted_noise(x, x0, t)
             step, missed = descent(cell, x0, constraint)
+            report(callback, t, x, x0, rms(missed, constraint))
             x, deviation = ddim(x0 + 2 * self.config.c * step, predicted, t, self.config.eta)
             x = x + deviation * noise.like(x)
-            report(callback, t, x0, rms(missed, constraint))
         return Solution(unsigned(x).clamp(0, 1), nfe=len(steps))

@@ -85,7 +85,17 @@ def ddim(x0: Tensor, predicted: Tensor, t: Timestep, eta: float) -> tuple[Tensor
     return t.below**0.5 * x0 + (1 - t.below - variance) ** 0.5 * predicted, variance**0.5
 
 
-def report(callback: Callback | None, t: Timestep, x0: Tensor, residual: float) -> None:
-    """Tells of a step that took one pass, as all before it; `residual` is that of `Step`."""
+def report(
+    callback: Callback | None,
+    t: Timestep,
+    x_t: Tensor,
+    x0: Tensor,
+    residual: float,
+    gradient: Tensor | None = None,
+) -> None:
+    """Tells of a step that took one pass, as all before it; `residual` is that of `Step`, `gradient` that by x_t."""
     if callback:
-        callback(Step(t.index, t.total, t.sigma, unsigned(x0), residual, t.index + 1))
+        scale = t.abar**0.5
+        x = unsigned(x_t / scale)
+        slope = None if gradient is None else 2 * scale * gradient
+        callback(Step(t.index, t.total, t.sigma, unsigned(x0), residual, t.index + 1, x, slope))

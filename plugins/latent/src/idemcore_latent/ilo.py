@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, InversionSolver, LatentGenerator, Solution
+from idemcore.protocols import Callback, Constraint, InversionSolver, LatentGenerator, Solution
 
 from .config import IloConfig
 from .descent import descend
@@ -29,7 +29,9 @@ class IntermediateLayers(InversionSolver[LatentGenerator]):
     def __init__(self, config: IloConfig) -> None:
         self.config = config
 
-    def solve(self, cell: Cell, generator: LatentGenerator, noise: Noise, callback: Callback | None = None) -> Solution:
+    def solve(
+        self, cell: Constraint, generator: LatentGenerator, noise: Noise, callback: Callback | None = None
+    ) -> Solution:
         """See `InversionSolver.solve`."""
         search = Search(cell, self.config.constraint, self.config, callback)
         parts = split(self.config.steps, self.config.shares[: generator.layers])

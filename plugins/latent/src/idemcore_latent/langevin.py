@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, InversionSolver, LatentGenerator, Solution
+from idemcore.protocols import Callback, Constraint, InversionSolver, LatentGenerator, Solution
 
 from .config import LangevinConfig
 from .search import Look, Search, where
@@ -41,7 +41,9 @@ class Langevin(InversionSolver[LatentGenerator]):
     def __init__(self, config: LangevinConfig) -> None:
         self.config = config
 
-    def solve(self, cell: Cell, generator: LatentGenerator, noise: Noise, callback: Callback | None = None) -> Solution:
+    def solve(
+        self, cell: Constraint, generator: LatentGenerator, noise: Noise, callback: Callback | None = None
+    ) -> Solution:
         """See `InversionSolver.solve`."""
         search = Search(cell, "cell", self.config, callback)
         for attempt in search.attempts(noise):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, InversionSolver, LatentGenerator, Solution
+from idemcore.protocols import Callback, Constraint, InversionSolver, LatentGenerator, Solution
 
 from .config import PulseConfig
 from .descent import descend
@@ -24,7 +24,9 @@ class Pulse(InversionSolver[LatentGenerator]):
     def __init__(self, config: PulseConfig) -> None:
         self.config = config
 
-    def solve(self, cell: Cell, generator: LatentGenerator, noise: Noise, callback: Callback | None = None) -> Solution:
+    def solve(
+        self, cell: Constraint, generator: LatentGenerator, noise: Noise, callback: Callback | None = None
+    ) -> Solution:
         """See `InversionSolver.solve`."""
         search = Search(cell, self.config.constraint, self.config, callback)
         steps, sphere = self.config.steps, Sphere()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, Solution, Step
+from idemcore.protocols import Callback, Constraint, Solution, Step
 
 from .config import SearchConfig
 from .geometry import State
@@ -25,28 +25,34 @@ class Look:
     """[B], float64: E = 1/2 sum_k d_k^2, d the distances to the cell in the unit of the constraint."""
     residual: Tensor
     """[B], float32: the root mean square of d."""
+    state: State
+    """What the image was made of: a latent, or activations."""
     gradients: State
-    """dE / d(what the image was made of)."""
+    """dE / d(state)."""
 
     def replaced(self, other: Look, mask: Tensor) -> Look:
         """`other`'s images where the mask [B] is true."""
-        gradients = tuple(where(mask, new, old) for new, old in zip(other.gradients, self.gradients, strict=True))
+
+        def mixed(new: State, old: State) -> State:
+            return tuple(where(mask, *pair) for pair in zip(new, old, strict=True))
+
         return Look(
             where(mask, other.image, self.image),
             where(mask, other.energy, self.energy),
             where(mask, other.residual, self.residual),
-            gradients,
+            mixed(other.state, self.state),
+            mixed(other.gradients, self.gradients),
         )
 
 
-class Constraint:
+class Measure:
     """Distances d [B,K] of images to a cell, in a unit [B] that suits every codec.
 
         image   d = (g(y) - g(f(x))) / e          K pixels; e is the rms error that the codec expects of g(y)
         cell    d = excess(x)                     K symbols, quantiser steps outside their intervals
     """  # fmt: skip
 
-    def __init__(self, cell: Cell, kind: str) -> None:
+    def __init__(self, cell: Constraint, kind: str) -> None:
         self.cell, self.kind = cell, kind
         self.unit = cell.distortion.clamp(min=1e-6) if kind == "image" else torch.ones_like(cell.distortion)
 
@@ -60,8 +66,8 @@ class Constraint:
 class Search:
     """One solve: counts passes, tells the callback of each, and keeps the best image of each bitstream."""
 
-    def __init__(self, cell: Cell, constraint: str, config: SearchConfig, callback: Callback | None) -> None:
-        self.constraint, self.callback, self.passes = Constraint(cell, constraint), callback, 0
+    def __init__(self, cell: Constraint, constraint: str, config: SearchConfig, callback: Callback | None) -> None:
+        self.measure, self.callback, self.passes = Measure(cell, constraint), callback, 0
         self.stop, self.restarts, self.total = config.stop, config.restarts, (1 + config.restarts) * config.steps
         self.image = cell.centre
         self.residual = torch.full_like(cell.distortion, torch.inf)
@@ -88,20 +94,21 @@ class Search:
             leaves = [tensor.detach().requires_grad_() for tensor in state]
             made = make(*leaves)
             image = made + (made.clamp(0, 1) - made).detach()
-            distances = self.constraint.distances(image)
+            distances = self.measure.distances(image)
             energy = distances.double().square().sum(dim=1) / 2
             gradients = torch.autograd.grad(energy.sum(), leaves, materialize_grads=True)
         self.passes += 1
         residual = (2 * energy.detach() / distances.shape[1]).sqrt().float()
-        return Look(image.detach().clamp(0, 1), energy.detach(), residual, gradients)
+        return Look(image.detach().clamp(0, 1), energy.detach(), residual, tuple(state), gradients)
 
     def tell(self, look: Look, deviation: Tensor | None = None) -> None:
         """Calls the callback; `deviation` [B] is that of noise in the distances, in their unit."""
         if self.callback:
-            unit = self.constraint.unit
+            unit = self.measure.unit
             sigma = 0.0 if deviation is None else float((deviation * unit).mean())
             residual = float((look.residual * unit).square().mean().sqrt())
-            self.callback(Step(self.passes - 1, self.total, sigma, look.image, residual, self.passes))
+            x, gradient = look.state[0].detach(), look.gradients[0]
+            self.callback(Step(self.passes - 1, self.total, sigma, look.image, residual, self.passes, x, gradient))
 
     def offer(self, look: Look) -> None:
         """Keeps images that are better than the best, except where that is good enough."""

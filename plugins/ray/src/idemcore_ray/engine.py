@@ -11,7 +11,8 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from idemcore.errors import MissingError
-from idemcore.sweep.engine import Attempts, Engine, JobT, MakeWork, Results, ResultT, WorkerDied
+from idemcore.protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
+from idemcore.sweep.engine import Attempts
 
 from .config import RayConfig
 

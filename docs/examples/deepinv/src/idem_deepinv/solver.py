@@ -11,7 +11,7 @@ from deepinv.sampling import DPS, AncestralSolver
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution, Step
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution, Step
 
 from .plugin import DPSConfig
 
@@ -19,7 +19,7 @@ from .plugin import DPSConfig
 class CellPhysics(Physics):
     """A(x) = g(f(x)), straight through the quantiser; its measurement is y = g(y)."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Constraint) -> None:
         super().__init__()
         self.cell, self.residual = cell, 0.0
 
@@ -66,7 +66,7 @@ class DeepinvDPS(InversionSolver[DiffusionGenerator]):
         self.config = config
 
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`. Deepinv's images are in [-1,1] inside, and in [0,1] for physics and denoiser."""
         total, device = self.config.steps, cell.centre.device

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idemcore.metrics.protocol import Case, ImageMetric
+from idemcore.metrics.case import Case
+from idemcore.protocols import ImageMetric
 from idemcore.runtime import Runtime
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, DiffusionGenerator, InversionSolver, Solution, Step
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution, Step
 
 from .config import SolverConfig
 
@@ -24,7 +24,7 @@ class DenoiseAndProject(InversionSolver[DiffusionGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`. All random numbers come from `noise`, which has a seed for each image."""
         levels = self._levels(cell, generator)
@@ -35,10 +35,10 @@ class DenoiseAndProject(InversionSolver[DiffusionGenerator]):
             x0 = cell.project(estimate)
             if callback:
                 residual = float((x0 - estimate).square().mean().sqrt())
-                callback(Step(i, len(levels), float(sigma.mean()), x0, residual, nfe=i + 1))
+                callback(Step(i, len(levels), float(sigma.mean()), x0, residual, nfe=i + 1, x=x))
         return Solution(x0.clamp(0, 1), nfe=len(levels))
 
-    def _levels(self, cell: Cell, generator: DiffusionGenerator) -> Tensor:
+    def _levels(self, cell: Constraint, generator: DiffusionGenerator) -> Tensor:
         """[steps,B] noise levels, largest first, evenly spaced in their logarithms; each image has its own."""
         last = max(self.config.last, generator.sigma_min)
         first = (self.config.start * cell.distortion).clamp(last, generator.sigma_max)

@@ -1,0 +1,45 @@
+"""Means over images with their 95 % intervals. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..protocols import Score
+
+_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""97.5 % quantiles of Student's t with 1 to 10 degrees of freedom."""
+
+
+def summarise(images: Sequence[str], values: Sequence[float]) -> Score:
+    """Mean over images, with the interval of Student's t. Draws of one image, which are not independent, are averaged
+    first; nan is left out."""
+    groups: dict[str, list[float]] = {}
+    for image, value in zip(images, values, strict=True):
+        if not math.isnan(value):
+            groups.setdefault(image, []).append(value)
+    means = [sum(group) / len(group) for group in groups.values()]
+    return mean_score(means)
+
+
+def mean_score(values: Sequence[float]) -> Score:
+    """Mean of independent values with the 95 % interval of Student's t; no interval of fewer than two."""
+    count = len(values)
+    if not count:
+        return Score(math.nan)
+    mean = math.fsum(values) / count
+    if count == 1 or math.isinf(mean):
+        return Score(mean, count=count)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    half = t_quantile(count - 1) * math.sqrt(variance / count)
+    return Score(mean, mean - half, mean + half, count)
+
+
+def t_quantile(degrees: int) -> float:
+    """97.5 % quantile of Student's t: a table to 10 degrees of freedom, then Cornish and Fisher's expansion."""
+    if degrees <= len(_T_975):
+        return _T_975[degrees - 1]
+    z = 1.959964
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / degrees + second / degrees**2 + third / degrees**3
