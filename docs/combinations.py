@@ -16,7 +16,7 @@ HEAD = """\
 # Which codec, generator and solver work together
 
 Written by `python docs/combinations.py` from what the plugins of this repository say of themselves, with the default
-settings of every solver. The test `tests/test_matrix.py` runs every codec with small generators of both families and
+settings of every solver. The test `tests/test_matrix.py` runs every codec with small generators of all families and
 every solver.
 
 - **native**: the solver is one for this family of generators, or needs none.

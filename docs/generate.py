@@ -107,7 +107,7 @@ def _words(key: str) -> str:
 def _files(files: Iterable[ModelFile]) -> str:
     rows = [
         (f"`{file.id}`", file.quality or "", file.bytes or "", f"`{file.checksum}`" if file.checksum else "",
-         _escaped(file.source or f"{file.plugin}: {file.file}"), _where(file))
+         _escaped(file.source or f"{file.carrier}: {file.file}"), _where(file))
         for file in files
     ]  # fmt: skip
     return _table(("file", "quality", "bytes", "sha256", "source", "brought by"), rows)

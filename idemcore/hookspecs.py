@@ -28,6 +28,7 @@ Capability = Literal[
     "diffusion",
     "diffusion-gradient",
     "latent",
+    "restorer",
 ]
 """What an encoder or generator may offer and a solver may need."""
 
@@ -44,6 +45,7 @@ CAPABILITIES: Mapping[Capability, str] = {
     "diffusion": "the generator has denoise(x, sigma)",
     "diffusion-gradient": "denoise can be differentiated",
     "latent": "the generator has sample(noise) and synthesize(z)",
+    "restorer": "the generator has restore(x, sigma, noise)",
 }
 """What each means; `image` holds unless an adapter withdraws it."""
 
@@ -84,7 +86,7 @@ class EncoderSpec(Spec):
 
 @dataclass(frozen=True)
 class GeneratorSpec(Spec):
-    """`target` is a `protocols.DiffusionGenerator` or `LatentGenerator`."""
+    """`target` is a `protocols.DiffusionGenerator`, `LatentGenerator` or `RestorerGenerator`."""
 
     offers: Capabilities = frozenset()
 

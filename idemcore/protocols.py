@@ -1,7 +1,7 @@
 """The whole contract of idem, on one page: what a plugin implements, and what it may rely on.
 
     codec      Encoder, and the Cell of its bitstreams        Class(config, runtime)
-    generator  DiffusionGenerator or LatentGenerator          Class(config, runtime)
+    generator  DiffusionGenerator, LatentGenerator or RestorerGenerator    Class(config, runtime)
     solver     InversionSolver, which is given a Constraint   Class(config)
     metric     ImageMetric or SetMetric, of Cases             Class(config, runtime)
     engine     Engine, which runs the jobs of a sweep         Class(config)
@@ -165,13 +165,16 @@ class Generator(ABC):
 
     offers: ClassVar[Capabilities]
     """What it can do, of a generator that no Spec describes."""
-    family: ClassVar[Literal["diffusion", "latent"]]
+    family: ClassVar[Literal["diffusion", "latent", "restorer"]]
     size: tuple[int, int] | None = None
     """(H, W) of a network that makes one size only; None if fully convolutional."""
     multiple: int = 1
-    """Sides that `denoise` pads to inside; callers never need to."""
+    """`denoise` and `restore` pad sides to a multiple of this internally; callers never need to."""
     halo: int = 32
-    """Pixels around a part of an image that `denoise` looks at, if it takes any size: tiles overlap by twice that."""
+    """Pixels around a part of an image that the network looks at, if it takes any size: tiles overlap by twice that."""
+    window: int = 1152
+    """Side of the tiles, in pixels, that the network is shown of images with more than window x window pixels, unless
+    the user asks for another (see `pipeline.tiles`)."""
 
 
 class DiffusionGenerator(Generator):
@@ -229,6 +232,25 @@ class LatentGenerator(Generator):
     def synthesize_from(self, activations: tuple[Tensor, ...], layer: int) -> Tensor:
         """The image made of what `layer` takes: synthesize_from(advance((z,), 0, k), k) = G(z). Differentiable."""
         return self.synthesize(*self.advance(activations, layer, 0))
+
+
+class RestorerGenerator(Generator):
+    """An image-to-image network: it turns a damaged image into one that looks undamaged.
+
+    It is no denoiser: nothing relates its result to the mean of the images that x may come from. Solvers that need
+    `denoise` are refused. Every diffusion generator is a restorer by the adapter `diffusion-as-restorer`.
+    """
+
+    family = "restorer"
+
+    @abstractmethod
+    def restore(self, x: Tensor, sigma: Tensor | float, noise: Noise) -> Tensor:
+        """A natural image [B,3,H,W] near x [B,3,H,W]. Not clamped. No gradient is asked for.
+
+        `sigma`, a number or [B], is the rms error expected of x, in [0,1] units: how much may be changed. A network
+        without such a dial ignores it. One that draws random numbers takes them from `noise`, so that each image's
+        result depends on its own seed alone.
+        """
 
 
 @dataclass(frozen=True)

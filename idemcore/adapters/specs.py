@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..hookspecs import Capabilities, GeneratorSpec, SolverSpec, Spec
 
-FAMILIES = ("diffusion", "latent")
+FAMILIES = ("diffusion", "latent", "restorer")
 """Each is a capability of the same name."""
 
 FLOWS = ("ddim", "heun", "dpm++")
@@ -35,6 +35,17 @@ class PullBackConfig:
     def __post_init__(self) -> None:
         if self.project_steps < 1:
             raise ValueError(f"project_steps must be at least 1, not {self.project_steps}")
+
+
+@dataclass
+class NoisingConfig:
+    """Settings of `diffusion-as-restorer`: what happens to an image before it is denoised."""
+
+    noise: float = 1.0  # noise added before denoising, as a share of the level: 0 denoises the image as it is
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise must be between 0 and 1, not {self.noise}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,14 @@ ADAPTERS = (
         takes=frozenset({"latent"}),
         gives=frozenset({"diffusion", "diffusion-gradient"}),
         withdraws=frozenset({"image"}),
+    ),
+    AdapterSpec(
+        name="diffusion-as-restorer",
+        target="idemcore.adapters.diffusion_as_restorer:RestoringOnDiffusion",
+        summary="an image is restored by adding noise of a level and denoising once",
+        config="idemcore.adapters.specs:NoisingConfig",
+        takes=frozenset({"diffusion"}),
+        gives=frozenset({"restorer"}),
     ),
 )
 

@@ -67,6 +67,7 @@ def sample(
     _check_outputs(output, columns, separate)
     wanted = _parse_size(size) if size else None
     part = _choose(load_catalogue(), generator, overrides, config_file)
+    _check_draws(part.spec)
     _check_flow(part.spec, {"--steps": steps, "--eta": eta})
 
     from ..pipeline.sample_prior import STEPS, Sampler, fitting_size
@@ -121,6 +122,13 @@ def _choose(
 
     values = load_config_file(config_file, SCOPES).get("generator", {}) if config_file else {}
     return choose(catalogue, "generator", generator, values | parse_overrides(overrides, SCOPES).get("generator", {}))
+
+
+def _check_draws(spec: GeneratorSpec) -> None:
+    """Raises UsageError for a generator that makes nothing without an image."""
+    if not {"diffusion", "latent"} & spec.offers:
+        message = f"Generator '{spec.name}' restores images; without one it draws nothing."
+        raise UsageError(message, "Type `idem decode FILE.jpg --generator " + spec.name + "`, or sample another.")
 
 
 def _check_flow(spec: GeneratorSpec, options: dict[str, float | None]) -> None:

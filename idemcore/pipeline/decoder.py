@@ -21,7 +21,7 @@ from ..io.images import to_bytes
 from ..noise import Noise, image_seed
 from ..plugins.catalogue import import_target, load_catalogue
 from ..plugins.selection import DEFAULT_GENERATOR, DEFAULT_SOLVER, DecoderParts, Part, Settings, select_decoder
-from ..protocols import Callback, Cell, DiffusionGenerator, Generator, InversionSolver, LatentGenerator, Solution
+from ..protocols import Callback, Cell, Generator, InversionSolver, LatentGenerator, Solution
 from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
 from .codec import Bitstream
@@ -146,15 +146,16 @@ class Decoder:
         return [Reconstruction(c, solution.nfe, solution.backwards, drawn.seconds, found) for c, found in parts]
 
     def fitted(self, size: tuple[int, int]) -> Generator | None:
-        """What the solver gets for images of (H, W): a diffusion generator in tiles where it needs them."""
-        if isinstance(self.generator, DiffusionGenerator):
-            return fitted(self.generator, size, self.tile)
-        return self.generator
+        """What the solver gets for images of (H, W): a denoiser or restorer in tiles where it needs them."""
+        generator = self.generator
+        if generator is None or isinstance(generator, LatentGenerator):
+            return generator
+        return fitted(generator, size, self.tile)
 
     def check(self, bitstream: Bitstream) -> None:
         """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only.
 
-        A diffusion generator takes any size, in tiles of its own; a latent one makes a whole image of one latent.
+        Denoisers and restorers take any size, in tiles of their own; a latent one makes a whole image of one latent.
         """
         self.parts.check(bitstream.codec.part.spec)
         if not isinstance(self.generator, LatentGenerator) or self.generator.size in (None, bitstream.size):

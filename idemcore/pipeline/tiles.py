@@ -19,16 +19,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import IdemWarning, UsageError
-from ..protocols import DiffusionGenerator
+from ..noise import Noise
+from ..protocols import DiffusionGenerator, Generator, RestorerGenerator
 
-AUTO = 1152
-"""Side of a window, in pixels, where none is asked for; images of up to AUTO x AUTO pixels in all are one tile."""
+AUTO = Generator.window
+"""Side of a window, in pixels, where neither the user nor the generator asks for another."""
+GeneratorT = TypeVar("GeneratorT", bound=Generator)
 RAMP = 16
 """Pixels over which free-size windows fade into one another."""
 
@@ -114,32 +117,20 @@ def _kept(window: Window, unit: int) -> slice:
     return _span(window.first - window.start, window.last - window.start, unit)
 
 
-class TiledDenoiser(DiffusionGenerator):
-    """Another diffusion generator, which sees one window of an image at a time: see the head of this file.
+@dataclass(frozen=True)
+class Tiling:
+    """How a generator sees an image: one window at a time, see the head of this file.
 
     A generator of one size sees windows of that size, and images that are smaller mirrored at their edges up to it. No
     pixel count of a call is above that of a window.
     """
 
-    def __init__(self, generator: DiffusionGenerator, tile: int = AUTO) -> None:
-        """`tile`: side of a window, in pixels, for a generator of any size. Raises ValueError if it is too small."""
-        self.generator, self.tile = generator, tile
-        self.multiple, self.sigmas = generator.multiple, generator.sigmas
-        self.sigma_min, self.sigma_max = generator.sigma_min, generator.sigma_max
-        self.warm_start = generator.warm_start
+    generator: Generator
+    tile: int
+    """Side of a window, in pixels, for a generator of any size."""
 
-    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        return self._tiled(lambda part: self.generator.denoise(part, sigma), x)
-
-    def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
-        def both(part: Tensor) -> Tensor:
-            x0, share = self.generator.denoise_and_variance(part, sigma)
-            return x0 if share is None else torch.cat([x0, share], dim=1)
-
-        found = self._tiled(both, x)
-        return found[:, :3], found[:, 3:] if found.shape[1] > 3 else None
-
-    def _tiled(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def __call__(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """network(x) [B,C,H,W], window by window. Raises ValueError if `tile` is too small."""
         height, width = x.shape[-2:]
         if self.generator.size is None:
             unit = self.generator.multiple
@@ -162,6 +153,39 @@ class TiledDenoiser(DiffusionGenerator):
         return windows(-(-length // unit), self.tile // unit, halo, ramp)
 
 
+class TiledDenoiser(DiffusionGenerator):
+    """Another diffusion generator, which sees one window of an image at a time."""
+
+    def __init__(self, generator: DiffusionGenerator, tile: int = AUTO) -> None:
+        """`tile`: see `Tiling`."""
+        self.generator, self.tiling = generator, Tiling(generator, tile)
+        self.multiple, self.sigmas = generator.multiple, generator.sigmas
+        self.sigma_min, self.sigma_max = generator.sigma_min, generator.sigma_max
+        self.warm_start = generator.warm_start
+
+    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        return self.tiling(lambda part: self.generator.denoise(part, sigma), x)
+
+    def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
+        def both(part: Tensor) -> Tensor:
+            x0, share = self.generator.denoise_and_variance(part, sigma)
+            return x0 if share is None else torch.cat([x0, share], dim=1)
+
+        found = self.tiling(both, x)
+        return found[:, :3], found[:, 3:] if found.shape[1] > 3 else None
+
+
+class TiledRestorer(RestorerGenerator):
+    """Another restorer, which sees one window of an image at a time."""
+
+    def __init__(self, generator: RestorerGenerator, tile: int = AUTO) -> None:
+        """`tile`: see `Tiling`."""
+        self.generator, self.tiling, self.multiple = generator, Tiling(generator, tile), generator.multiple
+
+    def restore(self, x: Tensor, sigma: Tensor | float, noise: Noise) -> Tensor:
+        return self.tiling(lambda part: self.generator.restore(part, sigma, noise), x)
+
+
 def _fixed(length: int, size: int) -> list[Window]:
     """A quarter of each window overlaps the next: a network of one size was never shown what lies beyond its edges."""
     return windows(length, size, halo=size // 16, ramp=size // 8, fixed=True)
@@ -177,39 +201,47 @@ def mirrored(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x
 
 
-def least_tile(generator: DiffusionGenerator) -> int:
+def least_tile(generator: Generator) -> int:
     """The smallest `tile` for a generator of any size, in pixels."""
     unit = generator.multiple
     halo, ramp = (-(-pixels // unit) for pixels in (generator.halo, RAMP))
     return 2 * (2 * halo + ramp) * unit
 
 
-def chosen_tile(size: tuple[int, int], tile: int | None) -> int | None:
-    """Side of the windows for an image of (H, W), in pixels; None if it is one tile. `tile` is what the user asked for.
+def chosen_tile(size: tuple[int, int], tile: int | None, window: int = AUTO) -> int | None:
+    """Side of the windows for an image of (H, W), in pixels; None if it is one tile. `tile` is what the user asked for,
+    `window` what it is without such a wish.
 
     Without a wish it follows from the image alone, never from a machine's memory: the same image everywhere.
     """
     height, width = size
     if tile is None:
-        return AUTO if height * width > AUTO**2 else None
+        return window if height * width > window**2 else None
     return tile if max(size) > tile else None
 
 
-def fitted(generator: DiffusionGenerator, size: tuple[int, int], tile: int | None = None) -> DiffusionGenerator:
-    """The generator for images of (H, W): itself, or in tiles where they are larger or other than what it makes.
+def fitted(generator: GeneratorT, size: tuple[int, int], tile: int | None = None) -> GeneratorT:
+    """A denoiser or restorer for images of (H, W): itself, or in tiles where they are larger or of another size.
 
     Warns of what tiles mean for a network of one size. Raises UsageError if `tile` is too small.
     """
     if generator.size is not None and generator.size != size:
         _warn(generator.size, size)
-        return TiledDenoiser(generator)
-    side = None if generator.size else chosen_tile(size, tile)
+        return _in_tiles(generator, AUTO)
+    side = None if generator.size else chosen_tile(size, tile, generator.window)
     if side is None:
         return generator
     if side < least_tile(generator):
         least = least_tile(generator)
         raise UsageError(f"Tiles of {side} pixels are too small for this generator.", f"Use --tile {least} or more.")
-    return TiledDenoiser(generator, side)
+    return _in_tiles(generator, side)
+
+
+def _in_tiles(generator: GeneratorT, side: int) -> GeneratorT:
+    if isinstance(generator, RestorerGenerator):
+        return cast(GeneratorT, TiledRestorer(generator, side))
+    assert isinstance(generator, DiffusionGenerator)
+    return cast(GeneratorT, TiledDenoiser(generator, side))
 
 
 def _warn(made: tuple[int, int], wanted: tuple[int, int]) -> None:

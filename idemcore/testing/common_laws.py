@@ -79,12 +79,14 @@ def _protocol(trial: Trial) -> type[Any]:
         ImageMetric,
         InversionSolver,
         LatentGenerator,
+        RestorerGenerator,
         SetMetric,
     )
 
     spec = trial.subject.spec
     if trial.subject.kind == "generator":
-        return DiffusionGenerator if trial.offers("diffusion") else LatentGenerator
+        families = {"diffusion": DiffusionGenerator, "latent": LatentGenerator, "restorer": RestorerGenerator}
+        return next(cls for family, cls in families.items() if trial.offers(family))
     if trial.subject.kind == "metric":
         return SetMetric if getattr(spec, "kind", "image") == "set" else ImageMetric
     return {"codec": Encoder, "solver": InversionSolver, "engine": Engine}[trial.subject.kind]

@@ -24,7 +24,7 @@ VARIANTS = (*FAMILIES, "image-metric", "set-metric")
 
 _MODULES = {
     "codec": ("common", "codec", "cell", "box"),
-    "generator": ("common", "diffusion", "latent"),
+    "generator": ("common", "diffusion", "latent", "restorer"),
     "solver": ("common", "solver"),
     "metric": ("common", "metric"),
     "engine": ("common", "engine"),

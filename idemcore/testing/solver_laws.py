@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from ..adapters.specs import FAMILIES
 from ..hookspecs import SolverSpec
 from ..noise import Noise
 from ..plugins.catalogue import load_catalogue
@@ -59,7 +60,7 @@ def needs_by_default(trial: SolverTrial) -> None:
 @law("solver")
 def seeds(trial: SolverTrial) -> None:
     """A solver that draws from a prior gives another image for another seed."""
-    if not trial.offers("diffusion") and not trial.offers("latent"):
+    if not any(trial.offers(family) for family in FAMILIES):
         raise NotTried("it draws from no prior")
     for world in worlds(trial):
         first, second = (solve(trial.solver, World(world.cell, world.generator, s)).image for s in ([1, 2], [3, 4]))

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..metrics.case import Case
-    from ..protocols import Cell, DiffusionGenerator, Encoder, Generator, InversionSolver, LatentGenerator
+    from ..protocols import (
+        Cell,
+        DiffusionGenerator,
+        Encoder,
+        Generator,
+        InversionSolver,
+        LatentGenerator,
+        RestorerGenerator,
+    )
 
 Size = tuple[int, int]
 Outputs = Mapping[str, "Tensor"]
@@ -136,7 +144,7 @@ class CodecTrial(Trial):
 
 @dataclass(frozen=True)
 class GeneratorTrial(Trial):
-    """A generator of either family."""
+    """A generator of any family."""
 
     @property
     def generator(self) -> Generator:
@@ -148,6 +156,10 @@ class GeneratorTrial(Trial):
 
     @property
     def latent(self) -> LatentGenerator:
+        return self.subject.instance
+
+    @property
+    def restorer(self) -> RestorerGenerator:
         return self.subject.instance
 
     @property
@@ -174,6 +186,17 @@ class GeneratorTrial(Trial):
         return pictures(2, *self.size)
 
     @cached_property
+    def smooth(self) -> Tensor:
+        """[2,3,H,W]: soft gradients of three different colours, without grain or edges."""
+        import torch
+
+        height, width = self.size
+        x = torch.linspace(-1, 1, width).expand(height, width)
+        y = torch.linspace(-1, 1, height)[:, None].expand(height, width)
+        planes = [0.55 + 0.2 * x, 0.35 + 0.1 * y, 0.45 - 0.1 * x * y]
+        return torch.stack([torch.stack(planes), torch.stack(planes[::-1])])
+
+    @cached_property
     def own(self) -> Tensor:
         """[2,3,H,W]: images that the generator draws, by a few steps of the sampler of `idem sample`."""
         from ..noise import Noise
@@ -193,6 +216,8 @@ class GeneratorTrial(Trial):
         if instance.family == "diffusion":
             levels = self.levels[::2]
             return {f"denoise at sigma {s:.3g}": instance.denoise(self.noisy(s), s).detach() for s in levels}
+        if instance.family == "restorer":
+            return {f"restore at sigma {s}": instance.restore(self.noisy(s), s, Noise([1, 2])) for s in (0.02, 0.2)}
         z = instance.sample(Noise([1, 2]))
         return {"sample": z, "synthesize": instance.synthesize(z).detach()}
 

@@ -22,6 +22,7 @@ from ..protocols import (
     Generator,
     InversionSolver,
     LatentGenerator,
+    RestorerGenerator,
     Solution,
     Unsupported,
 )
@@ -144,6 +145,19 @@ class GaussianPrior(DiffusionGenerator):
         return self.passes.counted(self.mean + keep * (x - self.mean))
 
 
+class ShrinkingRestorer(RestorerGenerator):
+    """A draw from `GaussianPrior`, given x with Gaussian noise of the level."""
+
+    def __init__(self) -> None:
+        self.passes = Passes()
+
+    def restore(self, x: Tensor, sigma: Tensor | float, noise: Noise) -> Tensor:
+        level = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        keep = GaussianPrior.deviation**2 / (GaussianPrior.deviation**2 + level**2)
+        drawn = GaussianPrior.mean + keep * (x - GaussianPrior.mean) + keep.sqrt() * level * noise.like(x)
+        return self.passes.counted(drawn)
+
+
 class LinearPrior(LatentGenerator):
     """G(z) = 0.45 + A z with latents of 8 numbers, in two layers: A z, and the rest."""
 
@@ -182,9 +196,9 @@ class World:
 def world_for(spec: Spec, kind: type[BoxCell] = BoxCell, seeds: tuple[int, ...] = (5, 6)) -> World:
     """A cell for each seed and a prior, which offer what the spec needs and no more."""
     needs: frozenset[str] = getattr(spec, "needs", frozenset())
-    generator: Any = (
-        GaussianPrior if needs & {"diffusion", "diffusion-gradient"} else LinearPrior if "latent" in needs else None
-    )
+    priors = {"diffusion": GaussianPrior, "diffusion-gradient": GaussianPrior, "latent": LinearPrior,
+              "restorer": ShrinkingRestorer}  # fmt: skip
+    generator: Any = next((prior for family, prior in priors.items() if family in needs), None)
     scene = _scene(seeds)
     return World(lambda: kind(scene, needs), generator or (lambda: None), list(seeds))
 

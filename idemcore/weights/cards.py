@@ -30,6 +30,8 @@ class ModelFile:
     """Distribution that loads it, e.g. `idemcore-ddpm`."""
     file: str = ""
     """Path inside the plugin's package, of bundled weights; empty for published ones, which live in the cache."""
+    package: str = ""
+    """Distribution that carries `file`, where it is another than `plugin`."""
     adapter: str = ""
     """`package.module:function` of the plugin, a `models.Adapter`, of published weights."""
     reader: str = ""
@@ -49,6 +51,11 @@ class ModelFile:
     """`--quality` of the codec that these weights serve."""
     lambda_: float | None = None
     """Weight of the distortion in the loss, as its authors give it. `lambda` in the card."""
+
+    @property
+    def carrier(self) -> str:
+        """Distribution that carries bundled weights."""
+        return self.package or self.plugin
 
     @property
     def bundled(self) -> bool:
@@ -78,12 +85,12 @@ FACTS = (
     "layout", "parameters", "format", "value_range", "noise", "schedule", "licence", "training", "validation",
     "notes", "citation",
 )  # fmt: skip
-SHARED = ("adapter", "reader", "page", "source")
+SHARED = ("adapter", "reader", "page", "source", "package")
 """Keys of a file that a card with `files` may give once, for all of them."""
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "id": str, "file": str, "adapter": str, "reader": str, "url": str, "page": str, "source": str, "sha256": str,
-    "sha256_prefix": str, "bytes": int, "quality": int, "lambda": (int, float),
+    "id": str, "file": str, "package": str, "adapter": str, "reader": str, "url": str, "page": str, "source": str,
+    "sha256": str, "sha256_prefix": str, "bytes": int, "quality": int, "lambda": (int, float),
 }  # fmt: skip
 _FORMS: Mapping[str, tuple[str, str]] = {
     "id": (r"[A-Za-z0-9][A-Za-z0-9._+-]*", "letters, digits and . _ + -"),

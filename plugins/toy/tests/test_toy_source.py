@@ -133,3 +133,17 @@ def test_the_seed_chooses_the_mixture(runtime: Runtime) -> None:
     means = [ToyGenerator(ToyPriorConfig(seed=seed), runtime).source.means for seed in (0, 0, 1)]
     assert means[0].equal(means[1])
     assert not means[0].equal(means[2])
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 1.0])
+def test_restoring_draws_from_the_posterior_of_a_noisy_image(sigma: float) -> None:
+    """An image of the source, noised and restored, is an image of the source again, of the same mean as `denoise`."""
+    clean = SOURCE.sample(Noise([0]), 300, 300)
+    x = clean + sigma * Noise([1]).like(clean)
+    drawn = SOURCE.restore(x, sigma, Noise([2]))
+    for found, wanted in ((drawn.mean(), clean.mean()), (drawn.std(), clean.std())):
+        assert float(found) == pytest.approx(float(wanted), abs=1e-3)
+    mean = SOURCE.denoise(x, sigma)
+    least = (mean - clean).square().mean()
+    assert float((drawn - clean).square().mean() / least) == pytest.approx(2, abs=0.05)
+    assert float(((drawn - mean) * (mean - clean)).mean() / least) == pytest.approx(0, abs=0.05)

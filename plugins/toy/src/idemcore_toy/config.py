@@ -20,7 +20,7 @@ class ToyCodecConfig:
 
 @dataclass
 class ToyPriorConfig:
-    """Settings of the prior `toy`: which Gaussian mixture."""
+    """Settings of the priors `toy` and `toy-restorer`: which Gaussian mixture."""
 
     components: int = 5  # Gaussians of the mixture, at least 1
     seed: int = 0  # draws their weights, means and standard deviations

@@ -30,5 +30,13 @@ def idem_generators() -> list[GeneratorSpec]:
             summary="pixels drawn from a Gaussian mixture, with the exact denoiser; for tests and for learning",
             config="idemcore_toy.config:ToyPriorConfig",
             offers=frozenset({"diffusion", "diffusion-gradient"}),
-        )
+        ),
+        GeneratorSpec(
+            name="toy-restorer",
+            api=1,
+            target="idemcore_toy.generator:ToyRestorer",
+            summary="pixels of the same mixture, drawn exactly from images with noise; for tests and for learning",
+            config="idemcore_toy.config:ToyPriorConfig",
+            offers=frozenset({"restorer"}),
+        ),
     ]

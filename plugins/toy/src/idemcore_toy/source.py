@@ -59,6 +59,18 @@ class MixtureSource:
         estimate = means + variances / (variances + level**2) * (x[:, None] - means)
         return (share[:, :, None] * estimate).sum(dim=1)
 
+    def restore(self, x: Tensor, sigma: Tensor | float, noise: Noise) -> Tensor:
+        """An exact draw [B,3,H,W] of p(x0 | x0 + sigma n = x): choose a component k by r_k (see `denoise`), then draw
+
+        N(m_k + s_k^2 / (s_k^2 + sigma^2) (x - m_k), s_k^2 sigma^2 / (s_k^2 + sigma^2)).
+        """
+        level = _levels(sigma, x)
+        cumulative = self._log_joint(x, level).softmax(dim=1).cumsum(dim=1).movedim(1, -1)
+        component = self._pick(noise.uniform(*x.shape[-2:], device=x.device), cumulative)
+        means, deviations = (v.to(x)[component].movedim(-1, 1) for v in (self.means, self.deviations))
+        keep = deviations**2 / (deviations**2 + level[:, 0] ** 2)
+        return means + keep * (x - means) + keep.sqrt() * level[:, 0] * noise.like(x)
+
     def posterior(self, lower: Tensor, upper: Tensor) -> BoxPosterior:
         """p(x | lower <= x <= upper) of every pixel, for edges [B,3,H,W]; computed on the CPU."""
         return BoxPosterior(self, lower.double().cpu(), upper.double().cpu())

@@ -1,0 +1,1 @@
+"""Restorers in ncnn format for idem."""

@@ -1,0 +1,1 @@
+"""Solvers of idem for restorers."""
