@@ -1,7 +1,7 @@
 """The whole contract of idem, on one page: what a plugin implements, and what it may rely on.
 
     codec      Encoder, and the Cell of its bitstreams        Class(config, runtime)
-    generator  DiffusionGenerator, LatentGenerator or RestorerGenerator    Class(config, runtime)
+    generator  Diffusion-, Latent- or RestorerGenerator       Class(config, runtime)
     solver     InversionSolver, which is given a Constraint   Class(config)
     metric     ImageMetric or SetMetric, of Cases             Class(config, runtime)
     engine     Engine, which runs the jobs of a sweep         Class(config)

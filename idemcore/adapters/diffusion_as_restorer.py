@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..noise import Noise
-from ..protocols import Callback, Cell, DiffusionGenerator, InversionSolver, RestorerGenerator, Solution
+from ..protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, RestorerGenerator, Solution
 from .specs import NoisingConfig
 
 
@@ -19,7 +19,7 @@ class RestoringOnDiffusion(InversionSolver[DiffusionGenerator]):
         self.solver, self.config = solver, config
 
     def solve(
-        self, cell: Cell, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
         return self.solver.solve(cell, DiffusionAsRestorer(generator, self.config), noise, callback)

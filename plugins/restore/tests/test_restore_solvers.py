@@ -116,7 +116,7 @@ def test_draws_are_exact_and_spread_about_the_posterior_mean(
     image: Tensor, cell: ToyCell, solver: str, generator: str
 ) -> None:
     """A draw of the posterior has twice the least error and the posterior's spread; one that ignores y, 15 times it."""
-    decoder = Decoder.build(generator, solver, CPU)
+    decoder = Decoder.load(generator, solver, CPU)
     found = decoder.solver.solve(cell, decoder.generator, Noise(range(10, 14)))
     assert certify(cell, found.image).exact == [True] * 4
     figures = Truth(cell, TOY.source).figures(found.image, image, Noise([9] * 4))

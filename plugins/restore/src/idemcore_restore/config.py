@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-
 STARTS = ("estimate", "centre")
 """What is restored first: the cell's estimate of least error, or the decode g(y)."""
 

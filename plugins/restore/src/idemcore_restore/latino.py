@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, InversionSolver, RestorerGenerator, Solution, Step
+from idemcore.protocols import Callback, Constraint, InversionSolver, RestorerGenerator, Solution, Step
 
 from .config import LatinoConfig
 from .start import start_of
@@ -31,7 +31,7 @@ class Latino(InversionSolver[RestorerGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: RestorerGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: RestorerGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`. Each step reports the restored image before its projection."""
         x, error = start_of(cell, self.config.start_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from idemcore.noise import Noise
-from idemcore.protocols import Callback, Cell, InversionSolver, RestorerGenerator, Solution, Step
+from idemcore.protocols import Callback, Constraint, InversionSolver, RestorerGenerator, Solution, Step
 
 from .config import OnceConfig
 from .start import start_of
@@ -19,7 +19,7 @@ class RestoreOnce(InversionSolver[RestorerGenerator]):
 
     @torch.no_grad()
     def solve(
-        self, cell: Cell, generator: RestorerGenerator, noise: Noise, callback: Callback | None = None
+        self, cell: Constraint, generator: RestorerGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`. One step is reported: the restored image before its projection."""
         start, error = start_of(cell, self.config.start_at)
