@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from idemcore.cli.train import line
 from idemcore.hookspecs import RecipeSpec
 from idemcore.plugins.catalogue import Catalogue, Plugin
 
@@ -59,6 +60,25 @@ def test_train_refuses_unknown_settings(idem, tmp_path):
     assert result.exit_code == 2
     assert "train" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_resume_refuses_to_begin_anew(idem, tmp_path):
+    arguments = ("train", "demo", tmp_path / "photos", "--out", tmp_path / "out", "--resume", "--device", "cpu")
+    result = idem(*arguments)
+    assert result.exit_code == 2
+    assert "holds no checkpoint.pt to resume from" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_line_of_progress_fits_a_terminal():
+    record = {"step": 123456, "minutes": 1234.5678, "crops": 98765432, "loss": -7.654321, "gain": 1.2345678}
+    record |= {"score": 1.23456789, "best": 1.23456789, "4:2:0_10": 27.87654321, "grey_10": 29.87654321}
+    assert (
+        line({key: record[key] for key in ("step", "minutes", "loss")}, 60) == "1234.6/60 min  step 123456  loss -7.654"
+    )
+    assert len(line(record, 100000)) <= 80
+    assert len(line(record, 100000, 44)) <= 44
 
 
 @pytest.mark.usefixtures("recipe")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,7 +147,13 @@ def test_it_saves_now_and_then_and_at_the_end(tmp_path: Path) -> None:
     training = Countdown(tmp_path, 1.0, save_minutes=0.25)
     training.run(lambda record: None)
     assert training.saves == 4
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl", "weights.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoint.pt",
+        "curves.png",
+        "log.csv",
+        "log.jsonl",
+        "weights.txt",
+    ]
 
 
 @pytest.mark.usefixtures("clock")
@@ -176,6 +183,70 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(tmp_path: Path) -> N
         wild.run(lambda record: None)
     assert "train.learning_rate" in caught.value.hint
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+class Scored(Countdown):
+    """Validated after each five steps: its score rises to that of step 15, and falls from there."""
+
+    validate_minutes = 4 / 60
+
+    def validate(self) -> dict[str, float]:
+        return {"score": float(-abs(self.step - 15)), "number": self.number}
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_weights_of_the_best_validation_are_kept_whatever_comes_after(tmp_path: Path) -> None:
+    told: list[dict[str, float]] = []
+    path = Scored(tmp_path, 1.0).run(told.append)
+    assert path.read_text() == str(0.5**15)
+    validations = [record for record in told if "score" in record]
+    assert [record["step"] for record in validations] == list(range(5, 61, 5))
+    assert [record["best"] for record in validations][:4] == [-10, -5, 0, 0]
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_resumed_training_knows_the_best_so_far(tmp_path: Path) -> None:
+    Scored(tmp_path, 0.5).run(lambda record: None)
+    again = Scored(tmp_path, 1.0)
+    assert again.run(lambda record: None).read_text() == str(0.5**15)
+    assert (again.best.score, again.best.stale, again.step) == (0.0, 9, 60)
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_stops_when_validations_bring_nothing_for_too_long(tmp_path: Path) -> None:
+    training = Scored(tmp_path, 10.0)
+    training.patience = 3
+    training.run(lambda record: None)
+    assert training.step == 30
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_log_is_a_table_and_a_picture_too(tmp_path: Path) -> None:
+    Scored(tmp_path, 0.5).run(lambda record: None)
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 3')  # cut by a power failure
+    again = Scored(tmp_path, 0.5)
+    again.run(lambda record: None)
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows if row["score"]] == ["5", "10", "15", "20", "25", "30"]
+    assert [float(row["loss"]) > 0 for row in rows if row["loss"]] == [True, True]
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (800, 600)
+
+
+def test_photographs_are_held_out_evenly_and_not_trained_on(tmp_path: Path) -> None:
+    pixels = [save(tmp_path / f"{k:02}.png", 20, 20, seed=k) for k in range(20)]
+    crops = Crops(tmp_path, 16, held_out=0.1)
+    found = [[int(np.flatnonzero([np.array_equal(p, image.permute(1, 2, 0)) for p in pixels])[0]) for image in part]
+             for part in (crops.held_out, crops.images)]  # fmt: skip
+    assert len(found[0]) == 2
+    assert found[0][1] - found[0][0] == 10
+    assert sorted(found[0] + found[1]) == list(range(20))
+
+
+def test_one_or_two_photographs_are_all_trained_on(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 20, 20)
+    assert Crops(tmp_path, 16, held_out=0.5).held_out == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", {"step": 1}, {"state": {}, "step": 1, "elapsed": 0.0}])

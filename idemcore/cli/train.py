@@ -16,8 +16,11 @@ from .options import device_option, json_option
 from .output import print_json, print_record, say
 
 Record = dict[str, float]
+CHECKPOINT = "checkpoint.pt"
 NOTE_SECONDS = 30.0
 """Between the lines of progress where there is no terminal."""
+LINE, BESIDE_BAR = 80, 44
+"""Columns of such a line, and of what stands beside the bar where there is one: a terminal has 80."""
 
 
 @click.command()
@@ -29,6 +32,7 @@ NOTE_SECONDS = 30.0
     "--set", "overrides", multiple=True, metavar="train.KEY=VALUE", help="A setting of the recipe; repeatable."
 )
 @click.option("--config", "config_file", metavar="FILE", help="YAML with a mapping `train:`; --set wins over it.")
+@click.option("--resume", is_flag=True, help="Refuse to begin anew where DIR holds no checkpoint.")
 @device_option
 @json_option
 def train(
@@ -38,12 +42,14 @@ def train(
     minutes: float | None,
     overrides: tuple[str, ...],
     config_file: str | None,
+    resume: bool,
     device: str,
     as_json: bool,
 ) -> None:
     """Train with RECIPE (see `idem recipes list`) on the images of DATA, a folder or a zip file.
 
-    Called again with the same --out, it goes on from the last checkpoint.
+    Called again with the same --out, it goes on from the last checkpoint. `log.csv` and `curves.png` of DIR show how it
+    went; where the recipe holds images out for validation, the weights there are those that did best on them.
     """
     from ..plugins.catalogue import import_target, load_catalogue
     from ..plugins.selection import configure
@@ -55,6 +61,8 @@ def train(
     if not (Path(data).is_dir() or is_zipfile(data)):
         hint = "Name the folder, or the zip file, that holds the images to train on."
         raise UsageError(f"{data} is neither a folder nor a zip file.", hint)
+    if resume and not (Path(out) / CHECKPOINT).exists():
+        raise UsageError(f"{out} holds no {CHECKPOINT} to resume from.", "Leave out --resume to begin one.")
     spec = load_catalogue().resolve("recipe", recipe)
     config = configure(spec, values, "train")
 
@@ -85,25 +93,30 @@ def _shown(name: str, minutes: float) -> Iterator[Callable[[Record], None]]:
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[told]}"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(name, total=minutes, told="")
-            yield lambda record: bar.update(task, completed=record["minutes"], told=_told(record, minutes))
+            yield lambda record: bar.update(task, completed=record["minutes"], told=line(record, minutes, BESIDE_BAR))
         return
     due = time.monotonic()
 
     def note(record: Record) -> None:
         nonlocal due
         if time.monotonic() >= due:
-            say(_told(record, minutes))
+            say(line(record, minutes))
             due = time.monotonic() + NOTE_SECONDS
 
     yield note
 
 
-def _told(record: Record, minutes: float) -> str:
-    others = [f"{key} {value:.5g}" for key, value in record.items() if key != "minutes"]
-    return ", ".join([f"{record['minutes']:.1f} of {minutes:g} minutes", *others])
+def line(record: Record, minutes: float, columns: int = LINE) -> str:
+    """A record on a line of at most so many columns: what comes last in it is left out first."""
+    found = f"{record['minutes']:.1f}/{minutes:g} min"
+    for key, value in record.items():
+        longer = f"{found}  {key} {value:.4g}" if key != "step" else f"{found}  step {value:.0f}"
+        if key != "minutes" and len(longer) <= columns:
+            found = longer
+    return found

@@ -17,12 +17,19 @@ from ..io.image_sets import pictures
 class Crops:
     """Endless random crops of a folder or zip file of photographs, flipped left to right half of the time."""
 
-    def __init__(self, data: Path, largest: int, scales: Sequence[float] = (1.0,)) -> None:
+    def __init__(self, data: Path, largest: int, scales: Sequence[float] = (1.0,), held_out: float = 0.0) -> None:
         """Keeps each photograph at each of `scales` where it is at least `largest` pixels wide and high.
 
-        Raises InputError if none is; a file that cannot be read is left out with a warning.
+        A share `held_out` of the photographs, evenly spaced by name, is kept for validation instead; of one or two
+        photographs none is. Raises InputError if there are none to train on; a file that cannot be read is left out
+        with a warning.
         """
-        self.images = [scaled for image in pictures(data) for scaled in _pyramid(image, largest, scales)]
+        found = list(pictures(data))
+        kept = [k for k in range(len(found)) if len(found) > 2 and _chosen(k, held_out)]
+        self.held_out = [found[k] for k in kept]
+        """Uint8 [3,H,W] each, at full size."""
+        training = [image for k, image in enumerate(found) if k not in kept]
+        self.images = [scaled for image in training for scaled in _pyramid(image, largest, scales)]
         if not self.images:
             raise InputError(
                 f"Every image under {data} is smaller than the largest crop, {largest} pixels.",
@@ -40,6 +47,18 @@ class Crops:
             crop = image[:, top : top + side, left : left + side]
             out[k] = crop.flip(2) if flip < 0.5 else crop
         return out.float() / 255
+
+
+def _chosen(index: int, share: float) -> bool:
+    """For a share of all indices, evenly spaced."""
+    return int((index + 1) * share + 0.5) > int(index * share + 0.5)
+
+
+def middle(image: Tensor, side: int) -> Tensor:
+    """The middle of [3,H,W], at most side x side; sides are multiples of 16 where they can be."""
+    height, width = (max(1, min(side, length // 16 * 16 or length)) for length in image.shape[1:])
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
 
 
 def _pyramid(image: Tensor, largest: int, scales: Sequence[float]) -> Iterator[Tensor]:

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from ..errors import IdemError, InputError
 from ..io.files import atomic_write
 from ..io.signals import held
 from ..runtime import Runtime
+from .curves import LOG, write_curves
 
 LOG_STEPS = 20
+"""Between two lines of the log."""
 
 Progress = Callable[[dict[str, float]], None]
 
@@ -43,12 +46,34 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best weights so far, as validations say."""
+
+    score: float = -math.inf
+    weights: str = ""
+    """Where they are, from the training's folder."""
+    stale: int = 0
+    """Validations since then."""
+
+
 class Training(ABC):
-    """A training in step with `checkpoint.pt` of its folder, where `log.jsonl` grows a line now and then."""
+    """A training in step with `checkpoint.pt` of its folder, where `log.jsonl` grows a line now and then.
+
+    Where a recipe validates, the weights that are written are those of the best validation; else the last ones.
+    """
+
+    validate_minutes = 0.0
+    """Minutes of training between validations; 0: there are none."""
+    patience = 0
+    """Validations in a row without a new best after which the training stops; 0: it never does."""
 
     def __init__(self, out: Path, minutes: float, save_minutes: float) -> None:
         self.out, self.minutes, self.save_minutes = out, minutes, save_minutes
         self.step, self.elapsed = 0, 0.0
+        self.best = Best()
+        self.validated = 0.0
+        """Seconds of training at the last validation."""
 
     @abstractmethod
     def update(self) -> dict[str, float]:
@@ -66,10 +91,19 @@ class Training(ABC):
     def write_weights(self) -> Path:
         """Writes what the training is for, and pictures of it if there are any; returns the weights' path."""
 
+    def validate(self) -> dict[str, float]:
+        """What the weights of now achieve on images that are not trained on: `score`, larger is better, and others."""
+        raise NotImplementedError("set validate_minutes only where there is a validation")
+
     @property
     def progress(self) -> float:
         """0..1 of the time that the schedule has."""
         return self.elapsed / (60 * self.minutes)
+
+    @property
+    def ended(self) -> bool:
+        """The time is up, or validations have brought nothing for too long."""
+        return self.progress >= 1 or 0 < self.patience <= self.best.stale
 
     def resume(self) -> bool:
         """Goes on from the checkpoint, and says whether there is one.
@@ -83,6 +117,7 @@ class Training(ABC):
             saved = torch.load(path, map_location="cpu", weights_only=True)
             self.load(saved["state"])
             self.step, self.elapsed = saved["step"], saved["elapsed"]
+            self.best, self.validated = Best(**saved["best"]), saved["validated"]
         except Exception as error:  # of damaged or foreign content, whatever the parsing of it meets
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise InputError(
@@ -91,11 +126,14 @@ class Training(ABC):
         return True
 
     def save(self) -> Path:
-        """Checkpoint and weights, each written whole or not at all."""
+        """Checkpoint, curves and, unless a validation keeps better ones, weights, each written whole or not at all."""
+        path = self.out / self.best.weights if self.best.weights else self.write_weights()
         buffer = io.BytesIO()
-        torch.save({"state": self.state(), "step": self.step, "elapsed": self.elapsed}, buffer)
+        position = {"step": self.step, "elapsed": self.elapsed, "validated": self.validated}
+        torch.save({"state": self.state(), "best": asdict(self.best), **position}, buffer)
         atomic_write(self.out / "checkpoint.pt", buffer.getvalue())
-        return self.write_weights()
+        write_curves(self.out)
+        return path
 
     def run(self, progress: Progress) -> Path:
         """Resumes, and trains until the time is up; an interrupt is passed on after a last checkpoint.
@@ -106,6 +144,8 @@ class Training(ABC):
         self.resume()
         try:
             self._updates(progress)
+            if self.validate_minutes and self.elapsed > self.validated:
+                self._validate(progress)
         except KeyboardInterrupt:
             self.save()
             raise
@@ -113,24 +153,38 @@ class Training(ABC):
 
     def _updates(self, progress: Progress) -> None:
         saved, averages = self.elapsed, dict[str, float]()
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-            while self.progress < 1:
-                begin = time.monotonic()
-                with held():  # a step is taken whole or not at all
-                    told = self.update()
-                self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
-                if not math.isfinite(told["loss"]):
-                    hint = "Go on from its last checkpoint with a smaller --set train.learning_rate=..."
-                    raise IdemError("The training diverged.", hint)
-                averages = {key: _average(averages.get(key, value), value) for key, value in told.items()}
-                if self.step % LOG_STEPS == 0 or self.progress >= 1:
-                    record = {"step": self.step, "minutes": self.elapsed / 60, **averages}
-                    log.write(json.dumps(record) + "\n")
-                    log.flush()
-                    progress(record)
-                if self.elapsed - saved > self.save_minutes * 60:
-                    self.save()
-                    saved = self.elapsed
+        while not self.ended:
+            begin = time.monotonic()
+            with held():  # a step is taken whole or not at all
+                measured = self.update()
+            self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
+            if not math.isfinite(measured["loss"]):
+                hint = "Go on from its last checkpoint with a smaller --set train.learning_rate=..."
+                raise IdemError("The training diverged.", hint)
+            averages = {key: _average(averages.get(key, value), value) for key, value in measured.items()}
+            if self.step % LOG_STEPS == 0 or self.progress >= 1:
+                self._log(averages, progress)
+            if self.validate_minutes and self.elapsed - self.validated > self.validate_minutes * 60:
+                self._validate(progress)
+            if self.elapsed - saved > self.save_minutes * 60:
+                self.save()
+                saved = self.elapsed
+
+    def _validate(self, progress: Progress) -> None:
+        """The first of equal scores is kept."""
+        measured = self.validate()
+        if measured["score"] > self.best.score:
+            self.best = Best(measured["score"], self.write_weights().relative_to(self.out).as_posix())
+        else:
+            self.best = replace(self.best, stale=self.best.stale + 1)
+        self.validated = self.elapsed
+        self._log({**measured, "best": self.best.score}, progress)
+
+    def _log(self, values: dict[str, float], progress: Progress) -> None:
+        record = {"step": self.step, "minutes": self.elapsed / 60, **values}
+        with (self.out / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+        progress(record)
 
 
 def _average(average: float, value: float) -> float:

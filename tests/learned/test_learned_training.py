@@ -118,7 +118,7 @@ def test_every_quality_is_written_and_loads(make: SimpleNamespace, photos: Path,
     folder = train_codec("small", make.model, photos, tmp_path / "out", config(8), CPU, silent)
     assert folder == tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == {
-        "checkpoint.pt", "log.jsonl", "small-1.safetensors", "small-2.safetensors",
+        "checkpoint.pt", "curves.png", "log.csv", "log.jsonl", "small-1.safetensors", "small-2.safetensors",
     }  # fmt: skip
     library = Library("small", tmp_path, {})
     ids = set()

@@ -17,10 +17,10 @@ from idemcore.errors import InputError, MissingError
 from idemcore.runtime import Runtime
 from idemcore.training.crops import Crops
 from idemcore.training.loop import process_settings
+from idemcore.training.network import learning_rate
 from idemcore_ddpm import photo
 from idemcore_ddpm.config import PhotoConfig, TrainConfig
 from idemcore_ddpm.photo import PhotoGenerator, load_network
-from idemcore_ddpm.recipes import learning_rate
 from idemcore_ddpm.train_photo import PhotoTraining, draw_sigma, train, weights_file
 
 TINY = TrainConfig(

@@ -61,10 +61,15 @@ class TrainConfig:
     seed: int = 0  # of the starting weights, crops and noise
     threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 4.0  # minutes between checkpoints
+    held_out: float = 0.05  # share of the photographs that is kept for validation; those weights are kept that do best
+    validate_minutes: float = 10.0  # minutes of training between validations
+    patience: int = 0  # validations without a new best after which the training stops; 0: it does not
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes < float("inf"):
             raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be at least 0 and below 1, not {self.held_out}")
         if not self.crops or min(self.crops) % 2 ** (len(self.channels) - 1):
             raise ValueError(f"crops must be multiples of {2 ** (len(self.channels) - 1)} pixels, not {self.crops}")
 

@@ -16,11 +16,11 @@ from idemcore.io.image_sets import squares
 from idemcore.io.images import to_bytes, write_png
 from idemcore.networks.residual_unet import zero
 from idemcore.training.loop import Progress, autocast, process_settings
+from idemcore.training.network import NetworkTraining, grid, learning_rate
 
 from .adm import noise_schedule
 from .adm_unet import AdmUNet, AdmUNetConfig, AttentionBlock, ResBlock
 from .config import AdmTrainConfig
-from .recipes import DenoiserTraining, grid, learning_rate
 from .weights import load_network
 
 SAMPLES, COLUMNS, SAMPLE_STEPS = 16, 8, 25
@@ -95,7 +95,7 @@ def zero_residuals(network: AdmUNet) -> None:
     zero(network.out["2"])
 
 
-class AdmTraining(DenoiserTraining):
+class AdmTraining(NetworkTraining):
     """The hybrid loss of Nichol & Dhariwal (ICML 2021, eq. 16), by Adam, with averaged weights.
 
     Unlike theirs, a network predicts v = sqrt(abar_t) noise - sqrt(1 - abar_t) x_0 (Salimans & Ho, ICLR 2022) unless it

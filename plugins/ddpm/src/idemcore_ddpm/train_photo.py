@@ -14,13 +14,17 @@ from idemcore.errors import InputError
 from idemcore.io.files import atomic_write
 from idemcore.io.images import to_bytes, write_png
 from idemcore.networks.residual_unet import SIGMA_DATA, ResidualUNet, denoise
-from idemcore.training.crops import Crops
+from idemcore.noise import Noise
+from idemcore.training.crops import Crops, middle
 from idemcore.training.loop import Progress, autocast, process_settings
+from idemcore.training.network import NetworkTraining, grid, learning_rate, psnr
 
 from .config import TrainConfig
 from .photo import load_network
-from .recipes import DenoiserTraining, grid, learning_rate
 
+VALIDATION_LEVELS = (0.02, 0.05, 0.1)
+"""Standard deviations of noise, [0,1] units, such as warm starts and the steps after them have."""
+VALIDATION_SIDE = 256
 INIT_HINT = "Give --set train.init=bundled, or the path of a weights.safetensors that `idem train ddpm` wrote."
 
 
@@ -52,12 +56,13 @@ def weights_file(state: dict[str, Tensor], config: TrainConfig, note: dict[str, 
     return save(tensors, metadata={**shape, **note})
 
 
-class PhotoTraining(DenoiserTraining):
+class PhotoTraining(NetworkTraining):
     """Denoising of crops at every noise level at once, by Adam, with averaged weights (EDM, Karras et al. 2022)."""
 
     def __init__(self, out: Path, config: TrainConfig, device: torch.device, crops: Crops) -> None:
         super().__init__(out, config.minutes, config.save_minutes, device, config.init)
         self.config, self.crops = config, crops
+        self.validate_minutes, self.patience = config.validate_minutes * bool(crops.held_out), config.patience
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = self._new_network()
@@ -101,6 +106,21 @@ class PhotoTraining(DenoiserTraining):
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
         return weight * error.square().mean(dim=(1, 2, 3))
 
+    def validate(self) -> dict[str, float]:
+        """PSNR, dB, of the middles of photographs that are held out, denoised at VALIDATION_LEVELS."""
+        decibels = {level: list[float]() for level in VALIDATION_LEVELS}
+        with self.averaged() as network:
+            for number, image in enumerate(self.crops.held_out):
+                clean = 2 * middle(image, VALIDATION_SIDE)[None].to(self.device).float() / 255 - 1
+                noise = Noise([number]).like(clean)
+                for level, found in decibels.items():
+                    noisy = (clean + 2 * level * noise).contiguous(memory_format=torch.channels_last)
+                    with autocast(self.device):
+                        denoised = denoise(network, noisy, torch.full((1,), 2 * level, device=self.device))
+                    found.append(psnr(denoised, clean))
+        means = {f"psnr_{level:g}": sum(found) / len(found) for level, found in decibels.items()}
+        return {"score": sum(means.values()) / len(means), **means}
+
     def write_weights(self) -> Path:
         """`weights.safetensors`, which `ddpm-photo` reads, and `samples.png`, a grid of its samples."""
         note = {"crops": f"{self.seen:.0f}", "minutes": f"{self.elapsed / 60:.1f}"}
@@ -119,4 +139,6 @@ def train(data: Path, out: Path, config: TrainConfig, device: torch.device, prog
     checkpoint or `config.init` does not fit; IdemError if the loss diverges.
     """
     with process_settings(config.threads):
-        return PhotoTraining(out, config, device, Crops(data, max(config.crops), config.scales)).run(progress)
+        return PhotoTraining(out, config, device, Crops(data, max(config.crops), config.scales, config.held_out)).run(
+            progress
+        )

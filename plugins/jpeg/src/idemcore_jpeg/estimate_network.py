@@ -118,7 +118,7 @@ class EstimateNetwork(ResidualUNet):
         return decoded * (SIGMA_DATA / norm) ** 2 + residual * (level * SIGMA_DATA / norm)
 
     def start_from(self, prior: dict[str, Tensor]) -> None:
-        """Takes over the weights of a `ResidualUNet` of the same widths, whose head knows only the colours."""
-        head = torch.zeros_like(self.head.weight)
-        head[:, :3] = prior["head.weight"]
+        """Takes over the weights of such a network, or of a `ResidualUNet`, whose head knows only the colours."""
+        head, known = torch.zeros_like(self.head.weight), prior["head.weight"]
+        head[:, : known.shape[1]] = known
         self.load_state_dict({**self.state_dict(), **prior, "head.weight": head})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from idemcore.hookspecs import EncoderSpec, hookimpl
+from idemcore.hookspecs import EncoderSpec, RecipeSpec, hookimpl
 
 
 @hookimpl
@@ -20,5 +20,18 @@ def idem_encoders() -> Sequence[EncoderSpec]:
             offers=frozenset({"measure", "gradient", "position", "excess", "project", "estimate"}),
             suffix=".jpg",
             magic=b"\xff\xd8\xff",
+        )
+    ]
+
+
+@hookimpl
+def idem_recipes() -> Sequence[RecipeSpec]:
+    """The network of the estimate."""
+    return [
+        RecipeSpec(
+            name="jpeg-estimate",
+            target="idemcore_jpeg.train_estimate:train",
+            summary="the network of a JPEG's image of least error, from any folder of photographs",
+            config="idemcore_jpeg.config:EstimateTrainConfig",
         )
     ]

@@ -1,15 +1,17 @@
-"""What the recipes share."""
+"""Recipes of one network: its optimiser, averaged weights and checkpoints."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from idemcore.training.loop import Training
+from .loop import Training
 
 WARM_UP = 500
 """Steps."""
@@ -22,14 +24,19 @@ def learning_rate(peak: float, step: int, progress: float) -> float:
     return peak * min(1.0, (step + 1) / WARM_UP) * min(1.0, max(0.0, (1 - progress) / DECAY))
 
 
+def psnr(found: Tensor, wanted: Tensor) -> float:
+    """dB, of images in [-1,1]; those found are clamped first."""
+    return float(-10 * ((found.clamp(-1, 1) - wanted) / 2).square().mean().log10())
+
+
 def grid(images: Tensor, columns: int = 4) -> Tensor:
     """[B,3,H,W] as one picture [1,3,rows*H,columns*W], row by row."""
     rows = [torch.cat(list(images[i : i + columns]), dim=2) for i in range(0, len(images), columns)]
     return torch.cat(rows, dim=1)[None].cpu()
 
 
-class DenoiserTraining(Training):
-    """A network, Adam and averaged weights: what a training of a denoiser saves, goes on from and starts from."""
+class NetworkTraining(Training):
+    """A network, Adam and averaged weights: what such a training saves, goes on from and starts from."""
 
     network: nn.Module
     ema: dict[str, Tensor]
@@ -68,6 +75,17 @@ class DenoiserTraining(Training):
         """Moves the averaged weights by `share` of the way to those of now."""
         for name, value in self.network.state_dict().items():
             self.ema[name].lerp_(value, share)
+
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The network with the averaged weights for a while, and without gradients."""
+        current = self._copy()
+        self.network.load_state_dict(self.ema)
+        try:
+            with torch.no_grad():
+                yield self.network
+        finally:
+            self.network.load_state_dict(current)
 
     def state(self) -> dict[str, Any]:
         return {
