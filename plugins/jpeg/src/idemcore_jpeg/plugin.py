@@ -33,5 +33,6 @@ def idem_recipes() -> Sequence[RecipeSpec]:
             target="idemcore_jpeg.train_estimate:train",
             summary="the network of a JPEG's image of least error, from any folder of photographs",
             config="idemcore_jpeg.config:EstimateTrainConfig",
+            api=1,
         )
     ]
