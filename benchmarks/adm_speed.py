@@ -26,7 +26,7 @@ from idemcore.weights.checkpoints import write_safetensors
 from idemcore_ddpm.adm import AdmGenerator
 from idemcore_ddpm.adm_unet import AdmUNet, Stage
 from idemcore_ddpm.config import AdmConfig
-from idemcore_ddpm.weights import FFHQ
+from idemcore_ddpm.weights import FFHQ, PUBLISHED
 
 SIGMA = 0.5
 ROWS = [
@@ -48,7 +48,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder, get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         weights = Path(folder) / "random.safetensors"
-        write_safetensors(weights, AdmUNet(FFHQ).state_dict(), {})
+        write_safetensors(weights, AdmUNet(FFHQ).state_dict(), PUBLISHED)
         for row in ROWS:
             task = (str(weights), options.size, options.device, options.repeats, *row)
             rows.append(pool.apply(measured, task))

@@ -31,6 +31,7 @@ SOLVERS: list[tuple[str, dict[str, Any]]] = [
     ("dps", {"steps": 1000}),
     ("dps", {"steps": 1000, "zeta": 0.2}),
     ("mcg", {"steps": 1000}),
+    ("mcg", {"steps": 1000, "projection": "decode"}),
     ("pulse", {}),
     ("ilo", {}),
     ("langevin", {}),

@@ -175,10 +175,10 @@ def bad_files(good: bytes, state: State) -> Iterator[tuple[str, object]]:
     yield "transposed", {**state, "g_a.weight": state["g_a.weight"].T}
     yield "extra", {**state, "g_a.bias": torch.zeros(30)}
     yield "double", {**state, "entropy_bottleneck.biases.0": torch.ones(4)}
-    yield "renamed", {f"net.{key}": value for key, value in state.items()}
+    yield "renamed", {f"head.{key}": value for key, value in state.items()}
     yield "list", list(state.values())
-    yield "a step", {**state, "step": 3}
-    yield "other wrapper", {"model": state}
+    yield "two sets", {"one": state, "other": state}
+    yield "not a number", {key: value * float("nan") for key, value in state.items()}
     yield "nothing", {}
 
 

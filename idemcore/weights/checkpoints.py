@@ -1,8 +1,9 @@
 """Checkpoints: reading weight files without running any of them, checking their layout, and storing them.
 
-    .safetensors, .pt, .pth.tar -> read_state_dict -> modern_names -> check_layout -> write_safetensors, or fill
+    .safetensors, .pt, .pth.tar -> read_weights -> modern_names -> check_layout -> write_safetensors, or fill
 
-Of a PyTorch file only named tensors are unpickled; a file that wants to run code is refused.
+Only named tensors are read from a PyTorch file, whatever is wrapped around them. A file that wants to run code is
+refused.
 """  # fmt: skip
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import zipfile
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,73 +21,104 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import IdemError, InputError, MissingError
+from ..errors import IdemError, IdemWarning, InputError, MissingError
 from ..io.files import replacing
+from .pickled import load_pickled
+from .unwrapping import unwrap
 
 SHOWN = 3
 """Keys of each kind that an error names; it counts the others."""
 
-_WANTS_TO_RUN = re.compile(r"\bGLOBAL (\S+)")
 _OLD_NAME = re.compile(r"entropy_bottleneck\._(matrix|matrices|bias|biases|factor|factors)\.?(\d+)")
 _PLURAL = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
 
 
 def read_safetensors(path: Path, hint: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, on the CPU, and metadata.
+    """Tensors by the file's own names, on the CPU, and metadata.
 
-    Raises MissingError with `hint` if the file is not there, InputError if it cannot be read.
+    Raises MissingError with `hint` if the file is not there, InputError if it cannot be read or a value is not finite.
     """
     _peek(path, hint)
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, "it is damaged or ends too early", hint) from error
+    check_values(tensors, path, hint)
+    return tensors, metadata
+
+
+def read_weights(path: Path, hint: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The state dict of a .safetensors or PyTorch file, and the metadata of the former.
+
+    What training programs wrap around it is taken off, see `unwrapping.unwrap`. If averaged weights are chosen among
+    others, an IdemWarning says so.
+
+    Raises MissingError with `hint` if the file is not there, InputError if it cannot be read, wants to run code, holds
+    something else, or a value is not finite. The tensors are on the CPU and may be mapped from the file: it must stay
+    until they are used.
+    """
+    head = _peek(path, hint)
+    metadata: dict[str, str] = {}
+    if path.suffix == ".safetensors" or head[8:9] == b"{":
+        content, metadata = read_safetensors(path, hint)
+    else:
+        content = load_pickled(path, hint)
+    return unwrapped(content, path, hint), metadata
 
 
 def read_state_dict(path: Path, hint: str = "") -> dict[str, Tensor]:
-    """The state dict of a .safetensors or PyTorch file: flat, or under `state_dict` as in training checkpoints.
+    """The tensors of `read_weights`."""
+    return read_weights(path, hint)[0]
 
-    Raises MissingError with `hint` if the file is not there, InputError if it cannot be read, wants to run code, or
-    holds something else. The tensors are on the CPU and may be mapped from the file: it must stay until they are used.
+
+def unwrapped(content: Any, path: Path, hint: str = "") -> dict[str, Tensor]:
+    """The state dict in what the file at `path` holds, checked, by the network's own names.
+
+    Raises InputError as `read_weights` does. An IdemWarning tells which weights were chosen.
     """
-    head = _peek(path, hint)
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        state: Any = read_safetensors(path, hint)[0]
-    else:
-        content = _unpickled(path, hint)
-        nested = content.get("state_dict") if isinstance(content, dict) else None
-        state = nested if isinstance(nested, dict) else content
-    if not isinstance(state, dict) or not state:
-        raise InputError(f"{path} holds no state dict: no named tensors.", hint)
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+    found = unwrap(content, path, hint)
+    if found.note:
+        warnings.warn(f"{path}: {found.note}", IdemWarning, stacklevel=2)
+    for name, value in found.state.items():
+        if not isinstance(value, Tensor):
             raise InputError(f"{path} holds no state dict: its entry {name!r} is a {type(value).__name__}.", hint)
-    check_dense(state, path, hint)
-    return {name: value.detach() for name, value in state.items()}
+    check_values(found.state, path, hint)
+    return {name: value.detach() for name, value in found.state.items()}
 
 
-def check_dense(state: Mapping[str, Tensor], path: Path, hint: str = "") -> None:
-    """Raises InputError for a tensor that holds less than its shape claims: a few bytes can claim any size."""
+def check_values(state: Mapping[str, Tensor], path: Path | str, hint: str = "") -> None:
+    """Raises InputError naming a tensor that holds less than its shape claims, or a value that is not finite."""
     for name, value in state.items():
         if fault := _unusable(value):
-            raise InputError(f"{path} holds no weights: {name!r} {fault}.", hint)
+            raise InputError(f"{path} holds no usable weights: {name!r} {fault}.", hint)
 
 
 def _unusable(value: Tensor) -> str:
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_nested:
         return "is no dense tensor with values"
-    held = value.untyped_storage().nbytes()
-    return "is larger than what the file holds of it" if value.numel() * value.element_size() > held else ""
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return "is larger than what the file holds of it"
+    found = not_finite(value)
+    return f"has {found} of {value.numel()} values that are NaN or infinite" if found else ""
+
+
+def not_finite(value: Tensor) -> int:
+    """How many values are NaN or infinite."""
+    if not (value.is_floating_point() or value.is_complex()):
+        return 0
+    wide = value.float() if value.element_size() == 1 else value  # PyTorch has no `isfinite` of float8
+    return value.numel() - int(wide.isfinite().sum())
 
 
 def read_pytorch(path: Path, hint: str = "") -> Any:
-    """All that a PyTorch file holds: tensors, as in `read_state_dict`, numbers, text and containers of them.
+    """All that a PyTorch file holds: tensors, as in `read_weights`, numbers, text and containers of them.
 
     Raises MissingError with `hint` if the file is not there, InputError if it cannot be read or wants to run code.
     """
     _peek(path, hint)
-    return _unpickled(path, hint)
+    return load_pickled(path, hint)
 
 
 def _peek(path: Path, hint: str) -> bytes:
@@ -105,28 +137,6 @@ def _peek(path: Path, hint: str) -> bytes:
     return head
 
 
-def _unpickled(path: Path, hint: str) -> Any:
-    try:
-        mapped = True if zipfile.is_zipfile(path) else None
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # the unpickler raises whatever its parsing of damaged bytes meets
-        _forget_sparse_tensors()
-        if wanted := _WANTS_TO_RUN.search(str(error)):
-            message = f"{path} is refused: it wants to run {wanted[1]}, where only named tensors are read."
-            raise InputError(f"{message} Nothing of it was run.", hint) from error
-        raise _unreadable(path, "it is damaged, ends too early or is no checkpoint", hint) from error
-
-
-def _forget_sparse_tensors() -> None:
-    """PyTorch keeps those of a file that it failed to load, and looks at them at the next load, in this thread.
-
-    By then the file that they are mapped from may be shorter, and the process ends with SIGBUS.
-    """
-    kept_by_thread = getattr(torch.serialization, "_serialization_tls", None)
-    for holder, name in ((torch._utils, "_sparse_tensors_to_validate"), (kept_by_thread, "sparse_tensors_to_validate")):
-        getattr(holder, name, []).clear()
-
-
 def _unreadable(path: Path, reason: str, hint: str) -> InputError:
     return InputError(f"The weight file {path} cannot be read: {reason}.", hint)
 
@@ -134,12 +144,10 @@ def _unreadable(path: Path, reason: str, hint: str) -> InputError:
 def modern_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A CompressAI state dict of any version, by the names of version 1.2.7 and later.
 
-    `entropy_bottleneck._matrix0` (or `._matrices.0`) becomes `entropy_bottleneck.matrices.0`, biases and factors alike;
-    a leading `module.` of all keys, the mark of training on several GPUs, goes. A name that would collide stays.
+    `entropy_bottleneck._matrix0` (or `._matrices.0`) becomes `entropy_bottleneck.matrices.0`, biases and factors alike.
+    A name that would collide stays.
     """
-    parallel = all(name.startswith("module.") for name in state)
-    plain = {name.removeprefix("module.") if parallel else name: value for name, value in state.items()}
-    return {name if _modern(name) in plain else _modern(name): value for name, value in plain.items()}
+    return {name if _modern(name) in state else _modern(name): value for name, value in state.items()}
 
 
 def _modern(name: str) -> str:
@@ -194,7 +202,7 @@ def _problem(kind: str, keys: Sequence[str]) -> str:
 def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path, hint: str = "") -> None:
     """Gives a network (on the meta device or not) its weights, frozen, floating-point ones as float32.
 
-    Raises InputError that names the keys that do not fit, see `check_layout`.
+    Raises InputError that names the keys that do not fit, see `check_layout`, or a tensor whose values are not finite.
     """
     expected = network.state_dict()
     integers = {name for name, value in expected.items() if not value.is_floating_point()}
@@ -204,6 +212,7 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path, hint: str 
         name: value.to(expected[name].dtype if name in integers else torch.float32, copy=True)
         for name, value in state.items()
     }
+    check_values(aligned, path, hint)  # again: a float64 may be infinite as float32
     network.load_state_dict(aligned, assign=True)
     network.eval().requires_grad_(False)
 

@@ -33,9 +33,9 @@ Raises InputError if the layout is not the one expected, best through `checkpoin
 """
 
 Reader = Callable[[Path], "dict[str, Tensor]"]
-"""From a published file to what the adapter takes, as `checkpoints.read_state_dict` does where a card names no reader.
+"""From a published file to what the adapter takes; `checkpoints.read_state_dict` where a card names no reader.
 
-Runs nothing that the file holds. Raises InputError if it cannot be read.
+It runs nothing that the file holds, and raises InputError if the file cannot be read.
 """
 
 
@@ -177,11 +177,12 @@ def verify(file: ModelFile) -> State:
 
 def _store(file: ModelFile, adapter: Adapter, path: Path, source: str, where: str) -> Path:
     """Adapts the file at `path`, of this sha256, and puts it into the cache. `where` names it in errors."""
-    from .checkpoints import fingerprint, write_safetensors
+    from .checkpoints import check_values, fingerprint, write_safetensors
 
     target = cache_folder() / f"{file.id}.safetensors"
     try:
         tensors, metadata = adapter(_reader(file)(path))
+        check_values(tensors, where)
     except InputError as error:
         told = error.message if where in error.message else f"{where}: {error.message}"
         raise InputError(told, error.hint or f"'{file.id}' is {_origin(file)}.") from error

@@ -44,6 +44,10 @@ CONFIGS = {
 }
 
 
+KNOWN = {"schedule": "linear", "side": 0, "head_channels": 64, "attention_order": "legacy"}
+"""What a bare state dict cannot say."""
+
+
 def on_meta(config: AdmUNetConfig) -> AdmUNet:
     with torch.device("meta"):
         return AdmUNet(config)
@@ -70,7 +74,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prior(weights: Path, runtime: Runtime) -> AdmGenerator:
-    return AdmGenerator(AdmConfig(str(weights)), runtime)
+    return AdmGenerator(AdmConfig(str(weights), **KNOWN), runtime)
 
 
 def pictures(count: int = 2, height: int = 8, width: int = 12) -> torch.Tensor:
@@ -107,7 +111,7 @@ def test_timestep_embedding_is_cosines_then_sines_of_falling_frequencies() -> No
 
 
 def test_attention_splits_heads_before_queries_keys_and_values() -> None:
-    block = randomised(AttentionBlock(128, head_channels=64))
+    block = randomised(AttentionBlock(128, 2))
     x = torch.randn(2, 128, 2, 3, generator=torch.Generator().manual_seed(1))
     flat = x.reshape(2, 128, 6)
     qkv = block.qkv(F.group_norm(flat, 32, block.norm.weight, block.norm.bias))
@@ -210,14 +214,14 @@ def test_x0_and_variance_follow_the_ddpm_formulae(t: int, prior: AdmGenerator) -
 
 def test_a_network_without_a_learned_variance_gives_none(tmp_path: Path, runtime: Runtime) -> None:
     path = save_small(tmp_path / "three.safetensors", CONFIGS["three outputs"])
-    prior = AdmGenerator(AdmConfig(str(path)), runtime)
+    prior = AdmGenerator(AdmConfig(str(path), **KNOWN), runtime)
     x0, share = prior.denoise_and_variance(pictures(), 0.3)
     assert x0.shape == (2, 3, 8, 12)
     assert share is None
 
 
 def test_both_kinds_of_file_give_one_network(weights: Path, tmp_path: Path, prior: AdmGenerator) -> None:
-    other = AdmGenerator(AdmConfig(str(save_small(tmp_path / "small.safetensors"))), prior.runtime)
+    other = AdmGenerator(AdmConfig(str(save_small(tmp_path / "small.safetensors")), **KNOWN), prior.runtime)
     assert other.denoise(pictures(), 0.3).equal(prior.denoise(pictures(), 0.3))
 
 
@@ -248,7 +252,7 @@ def test_gradients_reach_the_image_and_not_the_weights(prior: AdmGenerator) -> N
 
 
 def test_bfloat16_stays_close_to_float32(weights: Path, prior: AdmGenerator) -> None:
-    half = AdmGenerator(AdmConfig(str(weights)), Runtime(torch.device("cpu"), torch.bfloat16))
+    half = AdmGenerator(AdmConfig(str(weights), **KNOWN), Runtime(torch.device("cpu"), torch.bfloat16))
     assert half.network.input_blocks[1][0].in_layers["2"].weight.dtype == torch.bfloat16
     out = half.denoise(pictures(), 0.3)
     assert out.dtype == torch.float32
@@ -262,7 +266,7 @@ def test_loading_and_running_leave_global_state_alone(weights: Path, runtime: Ru
         return (*flags, torch.is_autocast_enabled("cpu"), torch.get_default_device(), torch.get_rng_state().tolist())
 
     before = state()
-    AdmGenerator(AdmConfig(str(weights)), runtime).denoise(pictures(), 0.1)
+    AdmGenerator(AdmConfig(str(weights), **KNOWN), runtime).denoise(pictures(), 0.1)
     assert state() == before
 
 
@@ -309,7 +313,7 @@ def test_malformed_weights_are_an_error_and_run_nothing(
     path = tmp_path / "bad.pt"
     path.write_bytes(choices[content])
     with pytest.raises(InputError, match=r"bad\.pt (cannot be read|is refused)"):
-        AdmGenerator(AdmConfig(str(path)), runtime)
+        AdmGenerator(AdmConfig(str(path), **KNOWN), runtime)
     assert "executed" not in capsys.readouterr().out
 
 
@@ -330,7 +334,7 @@ def test_weights_of_another_layout_are_named(
     path = tmp_path / "other.pt"
     torch.save({key: value for key, value in state.items() if value is not None}, path)
     with pytest.raises(InputError, match=named):
-        AdmGenerator(AdmConfig(str(path)), runtime)
+        AdmGenerator(AdmConfig(str(path), **KNOWN), runtime)
 
 
 def test_the_plugin_and_its_settings_import_no_torch() -> None:

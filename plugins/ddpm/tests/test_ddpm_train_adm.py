@@ -20,7 +20,7 @@ from idemcore.runtime import Runtime
 from idemcore.training.loop import process_settings
 from idemcore_ddpm.adm import AdmGenerator, noise_schedule
 from idemcore_ddpm.adm_unet import AdmUNet
-from idemcore_ddpm.config import AdmTrainConfig, FacesConfig
+from idemcore_ddpm.config import AdmConfig, AdmTrainConfig, FacesConfig
 from idemcore_ddpm.train_adm import AdmTraining, Diffusion, train
 from idemcore_ddpm.weights import load_network
 
@@ -98,6 +98,8 @@ def test_train_tells_images_and_losses_and_its_weights_say_how_they_came(images:
             "groups": "1",
             "predicts": "v",
             **trained,
+            "head_channels": "64",
+            "attention_order": "legacy",
         }
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
 
@@ -105,7 +107,7 @@ def test_train_tells_images_and_losses_and_its_weights_say_how_they_came(images:
 def test_weights_with_fewer_groups_give_the_network_that_was_trained(images: Tensor, tmp_path: Path) -> None:
     training = AdmTraining(tmp_path, replace(TINY, groups=4), CPU, images)
     updates(training, 2)
-    network, trained = load_network(str(training.save()))
+    network, trained = load_network(AdmConfig(str(training.save())))
     assert trained.groups == network.config.groups == 4
     averaged = training._new_network()
     averaged.load_state_dict(training.ema)
@@ -269,7 +271,7 @@ def test_training_starts_from_given_weights(images: Tensor, tmp_path: Path) -> N
     weights = str(first.write_weights())
     training = AdmTraining(tmp_path, replace(TINY, init=weights), CPU, images)
     assert not training.resume()
-    for name, value in load_network(weights)[0].state_dict().items():
+    for name, value in load_network(AdmConfig(weights))[0].state_dict().items():
         assert torch.equal(training.network.state_dict()[name], value)
         assert torch.equal(training.ema[name], value)
 

@@ -43,7 +43,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_the_published_layout_is_taken_as_it_is(name: str) -> None:
     state = published(name)
-    assert ADAPTERS[name](state) == (state, {})
+    adapted, metadata = ADAPTERS[name](state)
+    assert adapted == state
+    assert weights.Trained.of(metadata).unknown(attends=True) == []
+    assert weights.Trained.of(metadata).side == 256
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -70,7 +73,9 @@ def test_one_prior_is_not_taken_for_the_other() -> None:
 def test_imported_weights_are_found_by_name(small: Path, runtime: Runtime) -> None:
     assert models.import_file(models.find_one("ddpm-ffhq"), small) is None
     by_name = AdmGenerator(FfhqConfig(), runtime)
-    small_file = AdmGenerator(AdmConfig(str(small)), runtime)
+    small_file = AdmGenerator(
+        AdmConfig(str(small), schedule="linear", side=256, head_channels=64, attention_order="legacy"), runtime
+    )
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     assert by_name.denoise(x, 0.3).equal(small_file.denoise(x, 0.3))
     assert models.verify(models.find_one("ddpm-ffhq")) == "here"

@@ -51,6 +51,9 @@ class MeanCell(BoxCell):
     def measure(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2).repeat_interleave(2, -1).repeat_interleave(2, -2)
 
+    def project(self, x: Tensor, margin: float = 0.0) -> Tensor:
+        return x - self.measure(x) + self.centre
+
 
 class GaussianPrior(DiffusionGenerator):
     """Samples independent and N(0.45, 0.2^2): E[x0 | x] is a weighted mean."""

@@ -10,7 +10,7 @@ import torch
 
 from idemcore.noise import Noise
 from idemcore.protocols import Step
-from idemcore_dps.config import CONSTRAINTS, DPSConfig, DSGConfig, MCGConfig
+from idemcore_dps.config import CONSTRAINTS, PROJECTIONS, DPSConfig, DSGConfig, MCGConfig
 from idemcore_dps.dps import DPS
 from idemcore_dps.dsg import DSG
 from idemcore_dps.guidance import on_sphere
@@ -128,21 +128,70 @@ def test_mcg_ends_on_the_measurement_of_a_linear_codec(world: SimpleNamespace) -
         torch.testing.assert_close(cell.measure(image), cell.centre, atol=1e-5, rtol=0)
 
 
-def test_mcg_leaves_the_noise_that_the_next_level_has(world: SimpleNamespace) -> None:
-    """What it puts in place of g(f(x')) is g(y) noised: with an identity for a codec, that is all of x."""
-    cell = world.MeanCell(world.scene(64))
-    cell.measure, cell.centre = lambda x: x, world.scene(64)  # type: ignore[method-assign]
-    prior, seen = world.GaussianPrior(), []
+def mcg_by_hand(world: SimpleNamespace, steps: int, zeta: float, released: bool) -> torch.Tensor:
+    """A linear codec, timestep by timestep, as Chung et al. write it with P, or as Xu et al.'s code with F."""
+    cell, prior, noise = world.MeanCell(world.scene(1)), world.DiscretePrior(), Noise([9])
+    alpha_bars = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    bars = alpha_bars[torch.linspace(0, 999, steps, dtype=torch.float64).round().long()]
+    y = 2 * cell.centre - 1
+    x = noise.like(y)
+    for t in reversed(range(steps)):
+        bar, before = bars[t].item(), bars[t - 1].item() if t else 1.0
+        beta = 1 - bar / before
+        x = x.requires_grad_()
+        x0, v = prior.denoise_and_variance((x / math.sqrt(bar) + 1) / 2, math.sqrt((1 - bar) / bar) / 2)
+        x0 = (2 * x0 - 1).clamp(-1, 1)
+        gradient = torch.autograd.grad(torch.linalg.vector_norm(y - cell.measure(x0)), x)[0]
+        mean = (math.sqrt(before) * beta * x0 + math.sqrt(1 - beta) * (1 - before) * x) / (1 - bar)
+        x, x0 = mean.detach(), x0.detach()
+        if t:
+            tilde = beta * (1 - before) / (1 - bar)
+            x = x + torch.exp((v * math.log(beta) + (1 - v) * math.log(tilde)).detach() / 2) * noise.like(x)
+        if released:
+            x = x - zeta * gradient
+            x = x + math.sqrt(bar) * y + math.sqrt(1 - bar) * noise.like(x) - cell.measure(x)
+        else:
+            y_i = math.sqrt(before) * y + (x - math.sqrt(before) * x0)
+            guided = x - zeta * gradient
+            x = guided - cell.measure(guided) + cell.measure(y_i)
+        x = x.detach()
+    return ((x + 1) / 2).clamp(0, 1)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_mcg_is_the_update_of_its_paper_and_of_the_released_code(world: SimpleNamespace, projection: str) -> None:
+    cell, prior = world.MeanCell(world.scene(1)), world.DiscretePrior()
+    image = MCG(MCGConfig(5, 0.6, projection)).solve(cell, prior, Noise([9])).image
+    expected = mcg_by_hand(world, 5, 0.6, released=projection == "decode")
+    torch.testing.assert_close(image, expected, atol=2e-5, rtol=0)
+
+
+def levels(world: SimpleNamespace, projection: str) -> list[tuple[float, float]]:
+    """Noise of what F does not see in each step's image, and the level that the denoiser expects."""
+    cell, prior, seen = world.MeanCell(world.scene(64)), world.GaussianPrior(), []
 
     def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-        seen.append((float((x.detach() - cell.centre).std()), sigma))
+        unseen = x.detach() - cell.measure(x.detach())
+        seen.append((float(unseen.std()) / math.sqrt(3 / 4), math.hypot(sigma, prior.deviation)))
         return world.GaussianPrior.denoise(prior, x, sigma)
 
     prior.denoise = denoise
-    MCG(MCGConfig(6, zeta=0.0)).solve(cell, prior, Noise(range(64)))
-    assert len(seen) == 6
-    for deviation, sigma in seen[1:]:
-        assert deviation == pytest.approx(sigma, rel=0.03)
+    MCG(MCGConfig(100, 0.0, projection)).solve(cell, prior, Noise(range(64)))
+    return seen
+
+
+def test_mcg_leaves_the_noise_that_the_next_level_has_and_the_released_code_does_not(world: SimpleNamespace) -> None:
+    """Three quarters of the samples of means of 2x2 are not measured; their prior is N(0.45, 0.2^2)."""
+    for deviation, expected in levels(world, "cell"):
+        assert deviation == pytest.approx(expected, rel=0.1)
+    assert max(deviation / expected for deviation, expected in levels(world, "decode")) > 1.4
+
+
+def test_mcg_ends_in_the_cell(world: SimpleNamespace) -> None:
+    cell = world.BoxCell(world.scene())
+    for steps in (3, 30):
+        image = MCG(MCGConfig(steps)).solve(cell, world.GaussianPrior(), Noise([1, 2])).image
+        assert float(cell.excess(image).max()) < 1e-4
 
 
 def test_a_step_on_the_sphere_has_the_length_of_the_noise_and_turns_to_the_gradient(world: SimpleNamespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +85,9 @@ WAYS: dict[str, Callable[[State], object]] = {
     "flat": lambda state: state,
     "in a training checkpoint": lambda state: {"epoch": 3, "state_dict": state, "loss": torch.tensor(1.0)},
     "with old names": old_names,
+    "compiled": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+    "averaged": lambda state: {"model": {k: v + 1 for k, v in state.items()}, "ema": {"module": state}},
+    "with objects": lambda state: {"net": state, "args": Namespace(lr=1e-4)},
     "of several GPUs": lambda state: {f"module.{name}": value for name, value in state.items()},
     "of several GPUs with old names": lambda state: {f"module.{k}": v for k, v in old_names(state).items()},
     "after update()": lambda state: state | {
@@ -158,10 +162,11 @@ WRONG: dict[str, tuple[Callable[[State], object], str]] = {
     "integers": (changed("g_a.0.weight", lambda v: v.long()), r"wrong type g_a\.0\.weight int64"),
     "booleans": (changed("h_a.2.bias", lambda v: v > 0), r"wrong type h_a\.2\.bias bool"),
     "complex": (changed("h_a.2.bias", lambda v: v + 0j), r"wrong type h_a\.2\.bias complex64"),
-    "no tensor": (changed("h_a.2.bias", lambda v: v.tolist()), r"'h_a\.2\.bias' is a list"),
+    "no tensor": (changed("h_a.2.bias", lambda v: v.tolist()), r"missing h_a\.2\.bias"),
     "code": (lambda s: {**s, "hook": Surprise()}, "wants to run .*print"),
     "a list": (lambda s: list(s.values()), "no state dict"),
-    "another wrapper": (lambda s: {"net": s}, "no state dict"),
+    "two networks": (lambda s: {"one": s, "other": s}, "several sets of weights"),
+    "not a number": (changed("h_a.2.bias", lambda v: v * float("nan")), r"'h_a\.2\.bias' has \d+ of \d+ values"),
     "nothing": (lambda s: {}, "no state dict"),
     "another network": (lambda s: {"weight": torch.zeros(3, 3)}, "missing"),
     "half of it": (lambda s: dict(list(s.items())[: len(s) // 2]), "missing"),

@@ -13,7 +13,7 @@ from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 
 from .adm_unet import AdmUNet
-from .config import AdmConfig
+from .config import SCHEDULES, AdmConfig
 from .weights import load_network
 
 
@@ -33,7 +33,7 @@ def noise_schedule(name: str, steps: int) -> Tensor:
         kept = torch.cos((grid + 0.008) / 1.008 * math.pi / 2) ** 2
         betas = 1 - kept[1:] / kept[:-1]
     else:
-        raise UsageError(f"There is no noise schedule {name!r}.", nearest(name, ["linear", "cosine"]))
+        raise UsageError(f"There is no noise schedule {name!r}.", nearest(name, list(SCHEDULES)))
     kept = (1 - betas.clamp(max=0.999)).cumprod(0)
     return ((1 - kept) / kept).sqrt() / 2
 
@@ -56,12 +56,15 @@ class AdmGenerator(DiffusionGenerator):
     warm_start = 7.0  # measured on ddpm-faces64: docs/solvers.md
 
     def __init__(self, config: AdmConfig, runtime: Runtime) -> None:
-        """Raises MissingError if the weights are not there, InputError if they are damaged or not an ADM UNet's."""
+        """Raises MissingError if the weights are not there, InputError if they are damaged or not an ADM UNet's.
+
+        UsageError if the weights need settings that are not given, or do not fit those that are.
+        """
         self.runtime = runtime
-        network, said = load_network(config.weights)
-        self.size = (said.side, said.side) if said.side else None
+        network, said = load_network(config)
+        self.size = (said.side, said.side) if said.side > 0 else None
         self.grey, self.predicts_v = network.config.image_channels == 1, said.predicts == "v"
-        self.sigmas = noise_schedule(config.schedule or said.schedule, config.steps or said.steps)
+        self.sigmas = noise_schedule(said.schedule, said.steps)
         if self.grey:
             self.sigmas = self.sigmas * math.sqrt(3)
             self.warm_start = self.warm_start * math.sqrt(3)

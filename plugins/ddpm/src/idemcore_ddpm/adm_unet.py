@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .layers import Convolution, Normalisation, NormSilu
 
 Resample = Literal["down", "up"]
+AttentionOrder = Literal["legacy", "new"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class AdmUNetConfig:
     middle_attention: bool = True
     learn_sigma: bool = True
     """Twice the image's channels come out: the noise, and where the posterior log-variance lies in its range."""
+    heads: int = 0
+    """Heads of every attention layer; 0: as many as `head_channels` makes of its width."""
     head_channels: int = 64
     """Channels of an attention head; a narrower layer has one head."""
+    attention_order: AttentionOrder = "legacy"
+    """How queries, keys and values lie: `legacy` head by head, `new` all queries, all keys, all values."""
     image_channels: int = 3
     """3, or 1 of grey images."""
     groups: int = 32
@@ -76,19 +81,31 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over all positions, added to its input. Heads are split before q, k and v (the "legacy" order)."""
+    """Self-attention over all positions, added to its input; guided-diffusion has it in two orders of channels.
 
-    def __init__(self, width: int, head_channels: int, groups: int = 32) -> None:
+    legacy   channels are split into heads, then each head's into q, k and v
+    new      channels are split into q, k and v, then each into heads
+    """
+
+    def __init__(self, width: int, heads: int, order: AttentionOrder = "legacy", groups: int = 32) -> None:
+        """Raises ValueError if `width` is no multiple of `heads`."""
         super().__init__()
-        self.heads = max(1, width // head_channels)
+        if width % heads:
+            raise ValueError(f"its attention layers of {width} channels cannot be divided into {heads} heads")
+        self.heads, self.order = heads, order
         self.norm = Normalisation(groups, width)
         self.qkv = nn.Conv1d(width, 3 * width, 1)
         self.proj_out = nn.Conv1d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(2)
+        mixed = self.qkv(self.norm(flat))
+        if self.order == "legacy":
+            parts = mixed.unflatten(1, (self.heads, 3, -1))
+        else:
+            parts = mixed.unflatten(1, (3, self.heads, -1)).transpose(1, 2)
         # Contiguous, so that the kernel is taken that never holds the weights of all pairs of positions.
-        qkv = self.qkv(self.norm(flat)).unflatten(1, (self.heads, 3, -1)).transpose(-1, -2).contiguous()
+        qkv = parts.transpose(-1, -2).contiguous()
         attended = F.scaled_dot_product_attention(*qkv.unbind(2)).transpose(-1, -2).flatten(1, 2)
         out: Tensor = flat + self.proj_out(attended)
         return out.view_as(x)
@@ -143,7 +160,8 @@ class AdmUNet(nn.Module):
         return ResBlock(width, out, 4 * self.config.channels, resample, self.config.groups)
 
     def _attend(self, width: int) -> AttentionBlock:
-        return AttentionBlock(width, self.config.head_channels, self.config.groups)
+        heads = self.config.heads or max(1, width // self.config.head_channels)
+        return AttentionBlock(width, heads, self.config.attention_order, self.config.groups)
 
     def _attention(self, level: int, width: int) -> list[nn.Module]:
         return [self._attend(width)] if 2**level in self.config.attention else []
@@ -195,8 +213,10 @@ class AdmUNet(nn.Module):
         return output
 
 
-def infer_config(shapes: Mapping[str, Sequence[int]], groups: int = 32) -> AdmUNetConfig:
-    """The configuration of the network that a state dict's shapes belong to; they do not tell the `groups`.
+def infer_config(shapes: Mapping[str, Sequence[int]]) -> AdmUNetConfig:
+    """The configuration of the network that a state dict's shapes belong to.
+
+    Shapes say nothing of `groups`, `heads`, `head_channels` and `attention_order`, which are the defaults here.
 
     Raises KeyError with the name that every ADM UNet has and this one lacks, ValueError if its images are neither grey
     nor of three colours.
@@ -218,5 +238,4 @@ def infer_config(shapes: Mapping[str, Sequence[int]], groups: int = 32) -> AdmUN
         middle_attention="middle_block.1.qkv.weight" in shapes,
         learn_sigma=shapes["out.2.weight"][0] == 2 * image_channels,
         image_channels=image_channels,
-        groups=groups,
     )

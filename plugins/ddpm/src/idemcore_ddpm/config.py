@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SCHEDULES = ("linear", "cosine")
+ATTENTION_ORDERS = ("legacy", "new")
+PREDICTIONS = ("v", "noise")
+
+SCHEDULES = ("linear", "cosine")
+ATTENTION_ORDERS = ("legacy", "new")
+
 
 @dataclass
 class PhotoConfig:
@@ -14,11 +21,32 @@ class PhotoConfig:
 
 @dataclass
 class AdmConfig:
-    """Settings of a discrete DDPM with the ADM UNet; the network's shape is read from its weights."""
+    """Settings of a discrete DDPM with the ADM UNet; the network's shape is read from its weights.
+
+    What a checkpoint of another program cannot say has to be given: schedule, side, heads (or their channels), order.
+    """
 
     weights: str = ""  # an id of `idem models`, or the path of a .safetensors or .pt state dict
-    schedule: str = ""  # noise schedule of the training, linear or cosine; empty: as the weights say, else linear
+    schedule: str = ""  # noise schedule of the training, linear or cosine; empty: as the weights say
     steps: int = 0  # noise levels of the training; 0: as the weights say, else 1000
+    side: int = -1  # width and height of the training's images, pixels; 0: any size; -1: as the weights say
+    heads: int = 0  # attention heads (`num_heads`), or give head_channels; 0: as the weights say
+    head_channels: int = 0  # channels of each attention head (`num_head_channels`); 0: as the weights say
+    attention_order: str = ""  # legacy, or new (`use_new_attention_order`); empty: as the weights say
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("", *SCHEDULES):
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
+        if self.attention_order not in ("", *ATTENTION_ORDERS):
+            raise ValueError(
+                f"attention_order must be one of {', '.join(ATTENTION_ORDERS)}, not {self.attention_order!r}"
+            )
+        if self.heads < 0 or self.head_channels < 0 or (self.heads and self.head_channels):
+            raise ValueError("heads and head_channels must be numbers from 0 on, at most one of them above 0")
+        if self.side < -1 or self.steps < 0:
+            raise ValueError(
+                f"side and steps must be numbers of pixels and noise levels, not {self.side} and {self.steps}"
+            )
 
 
 @dataclass

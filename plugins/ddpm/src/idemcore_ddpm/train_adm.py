@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from idemcore.errors import InputError
+from idemcore.errors import InputError, UsageError
 from idemcore.io.files import atomic_write
 from idemcore.io.image_sets import squares
 from idemcore.io.images import to_bytes, write_png
@@ -20,7 +20,7 @@ from idemcore.training.network import NetworkTraining, grid, learning_rate
 
 from .adm import noise_schedule
 from .adm_unet import AdmUNet, AdmUNetConfig, AttentionBlock, ResBlock
-from .config import AdmTrainConfig
+from .config import AdmConfig, AdmTrainConfig
 from .weights import load_network
 
 SAMPLES, COLUMNS, SAMPLE_STEPS = 16, 8, 25
@@ -129,7 +129,13 @@ class AdmTraining(NetworkTraining):
         return AdmUNet(self.shape).to(self.device)
 
     def initial(self, weights: str) -> nn.Module:
-        given = load_network(weights)[0]
+        own = self.config
+        try:
+            given = load_network(AdmConfig(weights, own.schedule, own.steps, own.side))[0]
+        except UsageError as error:
+            raise InputError(
+                error.message, "Give train.init weights of `idem train adm`, or a name of `idem models`."
+            ) from error
         if given.config != self.shape:
             hint = (
                 f"Add --set train.channels={given.config.channels} "
@@ -185,6 +191,7 @@ class AdmTraining(NetworkTraining):
     def write_weights(self) -> Path:
         """`weights.safetensors`, averaged and in float16, which `ddpm-faces64` reads; `samples.png` of them."""
         note = {key: str(getattr(self.config, key)) for key in ("schedule", "steps", "side", "groups", "predicts")}
+        note |= {"head_channels": str(self.shape.head_channels), "attention_order": self.shape.attention_order}
         note |= {"images": f"{self.seen:.0f}", "minutes": f"{self.elapsed / 60:.1f}"}
         tensors = {name: value.to("cpu", torch.float16).contiguous() for name, value in self.ema.items()}
         atomic_write(self.out / "weights.safetensors", save(tensors, metadata=note))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 CONSTRAINTS = ("image", "latent", "cell")
 """What guidance brings to 0: see `guidance.violation`."""
+PROJECTIONS = ("cell", "decode")
+"""How `mcg` projects on the data: see `mcg.MCG`."""
 
 STARTS = ("estimate", "centre")
 """Where a warm start may begin: at the cell's estimate of least error, or at the decode g(y)."""
@@ -38,10 +40,12 @@ class MCGConfig:
 
     steps: int = 1000  # denoiser passes, each also backwards; fewer than the network's timesteps are respaced
     zeta: float = 0.6  # step along the gradient of the unsquared norm, [-1,1] units
+    projection: str = "cell"  # cell (on the codec's cell, as in the MCG paper) or decode (as in Xu et al.'s code)
 
     def __post_init__(self) -> None:
         _within("steps", self.steps, 1)
         _within("zeta", self.zeta, 0.0)
+        _one_of("projection", self.projection, PROJECTIONS)
 
 
 @dataclass

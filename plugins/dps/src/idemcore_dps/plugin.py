@@ -23,6 +23,11 @@ def _needing(always: Capabilities) -> Callable[[Any], Capabilities]:
     return lambda config: always | BY_CONSTRAINT[config.constraint]
 
 
+def _by_projection(config: Any) -> Capabilities:
+    """What `mcg` asks for: its older projection adds what a codec gives to what it moves."""
+    return BACKWARDS | STRAIGHT_THROUGH | {"project" if config.projection == "cell" else "image"}
+
+
 @hookimpl
 def idem_solvers() -> list[SolverSpec]:
     return [
@@ -50,7 +55,8 @@ def idem_solvers() -> list[SolverSpec]:
             target="idemcore_dps.mcg:MCG",
             summary="the step of dps, then data projection: a thousand passes, each backwards too",
             config="idemcore_dps.config:MCGConfig",
-            needs=BACKWARDS | STRAIGHT_THROUGH | {"image"},
+            needs=BACKWARDS | STRAIGHT_THROUGH | {"project"},
+            needs_with=_by_projection,
             descends=True,
         ),
         SolverSpec(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from idemcore.errors import InputError
-from idemcore.weights.checkpoints import check_dense, read_pytorch, read_safetensors
+from idemcore.weights.checkpoints import check_values, read_pytorch, read_safetensors, unwrapped
 
 OLD_PYTORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """First bytes of a PyTorch file before version 1.6, a pickle too."""
@@ -27,20 +27,20 @@ def read_generator(path: Path, hint: str = "") -> dict[str, Tensor]:
     """Named tensors of the averaged generator in a .pkl of stylegan2-ada-pytorch, a .pt of rosinality, a .safetensors.
 
     Of the first, also `conv_clamp` where its modules have one; of the second, also `latent_avg`. Raises MissingError
-    with `hint` if the file is not there, InputError if it cannot be read, wants to run code or holds something else.
+    with `hint` if the file is not there, InputError if it cannot be read, wants to run code, holds something else, or a
+    value is not finite.
     """
     if _is_pickle(path):
-        return _flat(_unpickle(path, hint), path, hint)
-    if path.suffix == ".safetensors":
-        return read_safetensors(path, hint)[0]
-    content = read_pytorch(path, hint)
-    if isinstance(content, dict) and isinstance(content.get("g_ema"), dict):
-        mean = {"latent_avg": content["latent_avg"]} if "latent_avg" in content else {}
-        content = {**content["g_ema"], **mean}
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path} holds no StyleGAN2: neither `G_ema` nor `g_ema`, nor named tensors.", hint)
-    check_dense(content, path, hint)
-    return content
+        tensors = _flat(_unpickle(path, hint), path, hint)
+        check_values(tensors, path, hint)
+        return tensors
+    content = read_safetensors(path, hint)[0] if path.suffix == ".safetensors" else read_pytorch(path, hint)
+    tensors = unwrapped(content, path, hint)
+    # The mean of w lies beside the weights, in a container that was taken off.
+    mean = content.get("latent_avg") if isinstance(content, dict) else None
+    beside = {"latent_avg": mean} if isinstance(mean, Tensor) else {}
+    check_values(beside, path, hint)
+    return tensors | beside
 
 
 def _is_pickle(path: Path) -> bool:
