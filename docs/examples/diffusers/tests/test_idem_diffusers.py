@@ -13,6 +13,7 @@ from idemcore.errors import MissingError, UsageError
 from idemcore.noise import Noise
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
+from idemcore.runtime import Runtime
 from idemcore.testing import Subject, check
 
 diffusers = pytest.importorskip("diffusers", reason="pip install 'idemcore[examples]' brings diffusers")
@@ -38,7 +39,9 @@ def save(tmp_path: Path) -> Any:
 
 
 def prior(folder: Path, **settings: Any) -> Any:
-    return Decoder.load("diffusers", "cell", settings={"generator": {"model": str(folder), **settings}}).generator
+    runtime = Runtime.choose("cpu", "fp32")
+    generator = {"model": str(folder), **settings}
+    return Decoder.load("diffusers", "cell", runtime, {"generator": generator}).generator
 
 
 def test_conformance(save: Any) -> None:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from idemcore.errors import UsageError, nearest
 from idemcore.networks.border import image_by_image, noise_levels, pad_to_multiple
+from idemcore.networks.predictions import cosine_abar, linear_abar, noise_level_of
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 
 from .adm_unet import AdmUNet
 from .config import SCHEDULES, AdmConfig
 from .weights import load_network
-
 
 def noise_schedule(name: str, steps: int) -> Tensor:
     """sigma_t of images in [0,1], float64 [steps], ascending: sqrt((1 - abar_t) / abar_t) / 2, abar_t = prod(1 - beta).
@@ -26,16 +26,9 @@ def noise_schedule(name: str, steps: int) -> Tensor:
         raise UsageError(
             f"A noise schedule has at least 2 steps, not {steps}.", "Use those of the training, often 1000."
         )
-    if name == "linear":
-        betas = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)
-    elif name == "cosine":
-        grid = torch.arange(steps + 1, dtype=torch.float64) / steps
-        kept = torch.cos((grid + 0.008) / 1.008 * math.pi / 2) ** 2
-        betas = 1 - kept[1:] / kept[:-1]
-    else:
+    if name not in SCHEDULES:
         raise UsageError(f"There is no noise schedule {name!r}.", nearest(name, list(SCHEDULES)))
-    kept = (1 - betas.clamp(max=0.999)).cumprod(0)
-    return ((1 - kept) / kept).sqrt() / 2
+    return noise_level_of(linear_abar(steps) if name == "linear" else cosine_abar(steps))
 
 
 class AdmGenerator(DiffusionGenerator):

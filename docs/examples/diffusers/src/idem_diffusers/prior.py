@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DModel
-from torch import Tensor
 
 from idemcore.errors import MissingError, UsageError
-from idemcore.protocols import DiffusionGenerator
+from idemcore.networks.predictions import Prediction, TimestepDenoiser
 from idemcore.runtime import Runtime
 
 from .plugin import DiffusersConfig
 
+PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x"}
+"""From the scheduler's word."""
 
-class DiffusersPrior(DiffusionGenerator):
+
+class DiffusersPrior(TimestepDenoiser):
     """The network sees z = sqrt(abar_t) (2 x0 - 1) + sqrt(1 - abar_t) n, at the timestep t whose level is nearest."""
 
     def __init__(self, config: DiffusersConfig, runtime: Runtime) -> None:
@@ -24,34 +24,14 @@ class DiffusersPrior(DiffusionGenerator):
         network, scheduler = _load(UNet2DModel, "unet", config), _load(DDPMScheduler, "scheduler", config)
         if network.config.in_channels != 3 or network.config.num_class_embeds:
             raise UsageError(f"{config.model} is not an unconditional network of RGB images.", "Choose another one.")
-        self.network = network.to(runtime.device, runtime.dtype).eval().requires_grad_(False)
-        self.multiple = 2 ** (len(network.config.block_out_channels) - 1)
-        self.predicts: str = scheduler.config.prediction_type
-        abar: Tensor = scheduler.alphas_cumprod.double()
-        self.levels = ((1 - abar) / abar).sqrt() / 2
-        self.sigmas, self.sigma_min, self.sigma_max = self.levels, float(self.levels[0]), float(self.levels[-1])
-
-    def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        level = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").expand(len(x))
-        t = (level[:, None].log() - self.levels.log()).abs().argmin(dim=1)
-        # The input is scaled for the level as it is; only the network takes it for that of the timestep.
-        signal = (1 / (1 + 4 * level.square())).sqrt().to(x)[:, None, None, None]
-        noise = (1 - signal.square()).sqrt()
-        z = signal * (2 * x - 1)
-        found = self._run(z, t.to(x.device))
-        x0 = {
-            "epsilon": lambda: (z - noise * found) / signal,
-            "sample": lambda: found,
-            "v_prediction": lambda: signal * z - noise * found,
-        }[self.predicts]()
-        return (x0 + 1) / 2
-
-    def _run(self, z: Tensor, t: Tensor) -> Tensor:
-        """The network, image by image: on a CPU, convolutions round differently with the size of the batch."""
-        height, width = z.shape[-2:]
-        grown = F.pad(z, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        inputs = zip(grown.to(self.network.dtype).split(1), t.split(1), strict=True)
-        return torch.cat([self.network(*one).sample for one in inputs])[..., :height, :width].float()
+        unet = network.to(runtime.device, runtime.dtype).eval().requires_grad_(False)
+        super().__init__(
+            lambda z, t: unet(z, t).sample,
+            scheduler.alphas_cumprod,
+            PREDICTIONS[scheduler.config.prediction_type],
+            multiple=2 ** (len(network.config.block_out_channels) - 1),
+            dtype=runtime.dtype,
+        )
 
 
 def _load(part: Any, kind: str, config: DiffusersConfig) -> Any:
