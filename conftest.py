@@ -11,4 +11,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell has its background jobs ignore the first, `nohup` the second; so would what tests start and then interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import Any
 import torch
 
 from .errors import MissingError, UsageError
+
+ACCELERATORS = {"cuda": "CUDA", "mps": "MPS (Apple)", "xpu": "XPU (Intel)"}
+"""Kinds of devices beside the CPU, as PyTorch calls them, and what to call them in a message."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Runtime:
 
     @classmethod
     def choose(cls, device: str = "auto", precision: str = "auto", tile: int | None = None) -> Runtime:
-        """`device`: auto, cpu, cuda or cuda:N; `precision`: auto, fp32 or bf16 (auto: bf16 where the hardware has it).
+        """`device`: auto (cuda or else cpu), cpu, cuda, mps (Apple) or xpu (Intel); cuda:1 is the second of several.
+
+        `precision`: auto, fp32 or bf16 (auto: bf16 where the hardware is known to be faster with it).
 
         Raises MissingError if the device is not there, UsageError for another word.
         """
@@ -34,8 +39,15 @@ class Runtime:
 
 def wait(device: torch.device) -> None:
     """Until `device` has done what it was given: before a clock is read."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type in ACCELERATORS:
+        getattr(torch, device.type).synchronize(device)
+
+
+def finest(device: torch.device) -> torch.dtype:
+    """Float64, or float32 on a device that has none: Apple's. For sums and logarithms of what a network gave."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 @contextmanager
@@ -50,9 +62,11 @@ def full_float32() -> Iterator[None]:
         _set(cudnn, "deterministic", True),
         _without_tf32(cudnn, "conv"),
         _without_tf32(matmul),
-        torch.autocast("cuda", enabled=False),
-        torch.autocast("cpu", enabled=False),
+        ExitStack() as stack,
     ):
+        for kind in ("cpu", *ACCELERATORS):
+            if torch.amp.is_autocast_available(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
@@ -76,17 +90,26 @@ def _set(place: Any, name: str, value: Any) -> Iterator[None]:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if _count("cuda") else "cpu")
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise UsageError(f"--device {name!r} is not a device.", "Use auto, cpu, cuda or cuda:N.")
-    if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind not in ("cpu", *ACCELERATORS) or (index and not index.isdigit()) or (kind == "cpu" and index):
+        raise UsageError(f"--device {name!r} is not a device.", "Use auto, cpu, cuda, cuda:N, mps or xpu.")
+    if kind in ACCELERATORS and int(index or 0) >= (found := _count(kind)):
+        seen = f"{found} {ACCELERATORS[kind]} devices"
+        check = ", or check the driver with `nvidia-smi`" if kind == "cuda" else ""
         raise MissingError(
-            f"--device {name} was asked for, but PyTorch {torch.__version__} sees {found} CUDA devices.",
-            "Use --device cpu, or check the driver with `nvidia-smi`.",
+            f"--device {name} was asked for, but PyTorch {torch.__version__} sees {seen}.",
+            f"Use --device cpu{check}.",
         )
     return torch.device(name)
+
+
+def _count(kind: str) -> int:
+    """Devices of an accelerator that PyTorch sees."""
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    module = getattr(torch, kind, None)  # older versions have no torch.xpu
+    return int(module.device_count()) if module and module.is_available() else 0
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -100,7 +123,9 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
 def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bf16_dot()
+    if device.type in ACCELERATORS:
+        return False
+    return _cpu_has_bf16_dot() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @cache

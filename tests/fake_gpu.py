@@ -1,6 +1,6 @@
-"""A device `cuda` of its own kind, for machines without one: tensors on it compute on the CPU, but do not mix.
+"""A device of its own kind, for machines without one: tensors on it compute on the CPU, but do not mix.
 
-    with fake_gpu(monkeypatch):
+    with fake_gpu(monkeypatch):           # or fake_gpu(monkeypatch, "mps"), which has no float64
         x = torch.rand(3).to("cuda")     # x.device is cuda:0
         x + torch.rand(3)                # RuntimeError, as on a GPU
         x.numpy()                        # an error, likewise
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-GPU = torch.device("cuda", 0)
+PRETENDED = {"kind": "cuda"}
 TAKE_CPU_INDEXES = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::copy_")
 
 
@@ -31,6 +31,8 @@ class OnGpu(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> OnGpu:
+        if PRETENDED["kind"] == "mps" and held.dtype in (torch.float64, torch.complex128):
+            raise TypeError(f"Cannot convert a MPS Tensor to {held.dtype} dtype as MPS does not support it")
         made = Tensor._make_wrapper_subclass(cls, held.shape, held.stride(), held.storage_offset(), dtype=held.dtype)
         made.held = held
         return made
@@ -38,7 +40,7 @@ class OnGpu(Tensor):
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         """As Python code sees it; PyTorch itself must not look for a driver."""
-        return GPU
+        return torch.device(PRETENDED["kind"], 0)
 
     def __repr__(self) -> str:  # type: ignore[override]
         return f"OnGpu({self.held})"
@@ -51,7 +53,8 @@ class OnGpu(Tensor):
         strangers = [t for t in tensors if not isinstance(t, OnGpu) and t.ndim]
         backwards = torch._C._current_graph_task_id() != -1  # where autograd fills gaps with zeros of its own
         if strangers and not backwards and name not in TAKE_CPU_INDEXES:
-            raise RuntimeError(f"Expected all tensors to be on the same device, but found cuda:0 and cpu, in {name}")
+            found = f"{PRETENDED['kind']}:0 and cpu"
+            raise RuntimeError(f"Expected all tensors to be on the same device, but found {found}, in {name}")
         found = func(*_opened(args), **_opened(kwargs))
         if name == "aten::copy_":
             return args[0]
@@ -98,7 +101,7 @@ class _Leave(torch.autograd.Function):
 
 
 class FakeGpu(TorchFunctionMode):
-    """Within it, what is asked to be on `cuda` is an `OnGpu`."""
+    """Within it, what is asked to be on the pretended device is an `OnGpu`."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -122,13 +125,12 @@ class FakeGpu(TorchFunctionMode):
         rest = [part for a in rest for part in ((a.device, a.dtype) if isinstance(a, Tensor) else (a,))]
         devices = [a for a in [*rest, kwargs.pop("device", None)] if isinstance(a, (str, torch.device))]
         rest = [a for a in rest if not isinstance(a, (str, torch.device)) and a is not None]
-        if devices and _on_gpu(devices[0]):
-            x = _arrive(x)
-        elif devices:
+        if devices and not _on_gpu(devices[0]):
             x = _leave(x)
         dtype = kwargs.pop("dtype", None) or next((a for a in rest if isinstance(a, torch.dtype)), x.dtype)
         layout = {k: v for k, v in kwargs.items() if k == "memory_format" and v is not None}
-        return x.to(dtype, **layout)
+        x = x.to(dtype, **layout)  # before it arrives, as PyTorch does: the device may not have the type it came in
+        return _arrive(x) if devices and _on_gpu(devices[0]) else x
 
 
 def _leave(tree: Any) -> Any:
@@ -140,17 +142,21 @@ def _arrive(x: Any) -> Any:
 
 
 def _on_gpu(device: Any) -> bool:
-    return device is not None and torch.device(device).type == "cuda"
+    return device is not None and torch.device(device).type == PRETENDED["kind"]
 
 
 @contextmanager
-def fake_gpu(monkeypatch: Any) -> Iterator[None]:
-    """`FakeGpu`, and a torch that says that there is one."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
-    for name in ("synchronize", "reset_peak_memory_stats", "memory_allocated", "max_memory_allocated"):
-        monkeypatch.setattr(torch.cuda, name, lambda device=None: 0)
+def fake_gpu(monkeypatch: Any, kind: str = "cuda") -> Iterator[None]:
+    """`FakeGpu`, and a torch that says that there is one: `cuda`, `mps` or `xpu`."""
+    monkeypatch.setattr(torch.backends.mps if kind == "mps" else getattr(torch, kind), "is_available", lambda: True)
+    monkeypatch.setitem(PRETENDED, "kind", kind)
+    module = getattr(torch, kind)
+    monkeypatch.setattr(module, "device_count", lambda: 1)
+    if kind == "cuda":
+        monkeypatch.setattr(module, "is_bf16_supported", lambda including_emulation=True: False)
+    counters = ("reset_peak_memory_stats", "memory_allocated", "max_memory_allocated") if kind != "mps" else ()
+    for name in ("synchronize", *counters):
+        monkeypatch.setattr(module, name, lambda device=None: 0)
     run_backward = torch.autograd._engine_run_backward  # type: ignore[attr-defined]
 
     def run_backward_within(*args: Any, **kwargs: Any) -> Any:

@@ -283,3 +283,12 @@ def test_each_failed_image_is_named_once(idem, photo, tmp_path, monkeypatch):
     monkeypatch.setattr("idemcore_toy.encoder.ToyEncoder.encode", broken)
     result = idem("run", photo, tmp_path / "empty.png", *TOY, "--out", tmp_path / "out")
     assert result.stderr.startswith(f"error: {photo}: RuntimeError")
+
+
+def test_a_name_that_the_terminal_cannot_show_stops_nothing(photo: Path, tmp_path: Path) -> None:
+    named = photo.rename(tmp_path / "s\u00fc\u6d77.png")
+    command = (sys.executable, "-m", "idemcore.cli", "run", named, *TOY, "--out", tmp_path / "out")
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"s\xfc\\u6d77.png" in done.stdout

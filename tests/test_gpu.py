@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from fake_gpu import OnGpu, fake_gpu
 from PIL import Image
 
-GPU = ("--device", "cuda", "--precision", "fp32")
+PRECISION = ("--precision", "fp32")
+GPU = ("--device", "cuda", *PRECISION)
 CPU = ("--device", "cpu", "--precision", "fp32")
 QUICK = {"toy": ("toy", "toy", "cell"), "jpeg": ("jpeg", "toy", "cell"), "elic": ("elic", "toy", "dps")}
 NETWORKS = {
@@ -20,6 +23,7 @@ NETWORKS = {
     "faces": ("elic", "ddpm-faces64", "cell"),
     "stylegan": ("hyperprior", "stylegan2-faces64", "pulse"),
     "adapter": ("toy", "ddpm-faces64", "ilo"),
+    "langevin": ("toy", "stylegan2-faces64", "langevin"),
 }
 """Each operation passes through Python, of which networks have thousands."""
 
@@ -53,18 +57,25 @@ def test_the_pretended_gpu_tells_what_a_real_one_does():
         assert float(image.grad[0, 0, 0, 0]) == pytest.approx(float(network.weight))
 
 
-@pytest.mark.parametrize("parts", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS)])
-def test_run_and_decode_on_a_gpu_give_what_the_cpu_gives(parts, face, idem, tmp_path, monkeypatch):
+def each_device_and(quick: Iterable[str], slow: Iterable[str]) -> list[Any]:
+    """`(device, name)` of CUDA and of Apple's MPS, which has no float64; one of Intel's XPU, which is as CUDA."""
+    found = [(device, name) for device in ("cuda", "mps") for name in quick] + [("xpu", next(iter(quick)))]
+    return [*found, *(pytest.param(d, n, marks=pytest.mark.slow) for d in ("cuda", "mps") for n in slow)]
+
+
+@pytest.mark.parametrize(("device", "parts"), each_device_and(QUICK, NETWORKS))
+def test_run_and_decode_on_a_gpu_give_what_the_cpu_gives(device, parts, face, idem, tmp_path, monkeypatch):
+    on_it = ("--device", device, *PRECISION)
     choice = chosen(*{**QUICK, **NETWORKS}[parts])
     made = idem("run", face, *choice, *CPU, "--out", tmp_path / "cpu")
     assert made.exit_code == 0, made.output
-    with fake_gpu(monkeypatch):
-        made = idem("run", face, *choice, *GPU, "--out", tmp_path / "gpu", "--samples", 2, "--trace", "--save-steps")
+    with fake_gpu(monkeypatch, device):
+        made = idem("run", face, *choice, *on_it, "--out", tmp_path / "gpu", "--samples", 2, "--trace", "--save-steps")
         assert made.exit_code == 0, made.output
         stream = next(path for path in (tmp_path / "gpu" / "face").iterdir() if path.suffix in (".idem", ".jpg"))
-        decoded = idem("decode", stream, *choice[2:], *GPU, "-o", tmp_path / "decoded.png")
+        decoded = idem("decode", stream, *choice[2:], *on_it, "-o", tmp_path / "decoded.png")
         assert decoded.exit_code == 0, decoded.output
-        verified = idem("verify", tmp_path / "decoded.png", stream, "--device", "cuda")
+        verified = idem("verify", tmp_path / "decoded.png", stream, "--device", device)
         assert verified.exit_code == 0, verified.output
     cpu, gpu = (json.loads((tmp_path / where / "face" / "report.json").read_text()) for where in ("cpu", "gpu"))
     assert cpu["exact"] is gpu["exact"] is True
@@ -74,18 +85,31 @@ def test_run_and_decode_on_a_gpu_give_what_the_cpu_gives(parts, face, idem, tmp_
     assert idem("verify", tmp_path / "decoded.png", stream, "--device", "cpu").exit_code == 0
 
 
-def test_eval_on_a_gpu_gives_what_the_cpu_gives(face, idem, tmp_path, monkeypatch):
+def test_the_pretended_apple_has_no_float64():
+    with pytest.MonkeyPatch.context() as patch, fake_gpu(patch, "mps"):
+        x = torch.ones(3, dtype=torch.float64).to("mps", torch.float32)
+        assert x.device == torch.device("mps", 0)
+        for make in (x.double, lambda: torch.ones(3, dtype=torch.float64).to("mps"),
+                     lambda: torch.zeros(3, dtype=torch.float64, device="mps")):  # fmt: skip
+            with pytest.raises(TypeError, match="float64"):
+                make()
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_eval_on_a_gpu_gives_what_the_cpu_gives(device, face, idem, tmp_path, monkeypatch):
     place = tmp_path / "faces"
     place.mkdir()
     for angle in (0, 90, 180):
         Image.open(face).rotate(angle).save(place / f"{angle}.png")
-    names = "bpp,psnr,fd,kd,swd,occupancy,recompression-psnr,solver-exact,exact,diversity,peak-memory"
+    names = (
+        "bpp,psnr,psnr-b,ssim,spectrum,fd,kd,swd,occupancy,recompression-psnr,solver-exact,exact,diversity,peak-memory"
+    )
     asked = ("eval", place, *chosen("jpeg", "toy", "cell"), "--seeds", 2, "--metrics", names, "--json")
     made = idem(*asked, *CPU)
     assert made.exit_code == 0, made.output
     alone = json.loads(made.stdout)["results"]
-    with fake_gpu(monkeypatch):
-        made = idem(*asked, *GPU, "--batch", 4)
+    with fake_gpu(monkeypatch, device):
+        made = idem(*asked, "--device", device, *PRECISION, "--batch", 4)
     assert made.exit_code == 0, made.output
     found = json.loads(made.stdout)["results"]
     assert found.keys() == alone.keys()
@@ -94,12 +118,11 @@ def test_eval_on_a_gpu_gives_what_the_cpu_gives(face, idem, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "generator",
-    ["toy", "stylegan2-faces64", *(pytest.param(n, marks=pytest.mark.slow) for n in ("ddpm-photo", "ddpm-faces64"))],
+    ("device", "generator"), each_device_and(["toy", "stylegan2-faces64"], ["ddpm-photo", "ddpm-faces64"])
 )
-def test_samples_are_drawn_on_a_gpu(generator, idem, tmp_path, monkeypatch):
-    with fake_gpu(monkeypatch):
-        made = idem("sample", "--generator", generator, "-n", 2, "-o", tmp_path / "grid.png", "--device", "cuda")
+def test_samples_are_drawn_on_a_gpu(device, generator, idem, tmp_path, monkeypatch):
+    with fake_gpu(monkeypatch, device):
+        made = idem("sample", "--generator", generator, "-n", 2, "-o", tmp_path / "grid.png", "--device", device)
     assert made.exit_code == 0, made.output
     assert Image.open(tmp_path / "grid.png").size[0] > 16
 

@@ -313,7 +313,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
 
 def test_writing_where_nothing_can_be_written_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="mkdir -p"):
+    with pytest.raises(UsageError, match="make it first"):
         files.atomic_write(tmp_path / "none" / "a.png", b"")
     with pytest.raises(UsageError, match="Is a directory"):
         files.atomic_write(tmp_path, b"")

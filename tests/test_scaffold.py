@@ -81,7 +81,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, idem) -> None:  # ty
 
 
 def test_a_folder_without_a_parent_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="mkdir -p"):
+    with pytest.raises(UsageError, match="Make that folder first"):
         write_plugin(names_of("q-codec"), "encoder", tmp_path / "no" / "q-codec")
 
 

@@ -141,9 +141,13 @@ def _settings() -> Iterator[Check]:
 def _device(runtime: Runtime) -> Iterator[Check]:
     import torch
 
-    if runtime.device.type == "cuda":
-        facts = torch.cuda.get_device_properties(runtime.device)
-        name = f"{facts.name}, {facts.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
+    kind = runtime.device.type
+    if kind in ("cuda", "xpu"):
+        facts = getattr(torch, kind).get_device_properties(runtime.device)
+        version_of = f", CUDA {torch.version.cuda}" if kind == "cuda" else ""
+        name = f"{facts.name}, {facts.total_memory / 1e9:.0f} GB{version_of}"
+    elif kind == "mps":
+        name = f"the GPU of this {platform.machine()} machine"
     else:
         name = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     yield "device", "ok", f"{runtime.device}, {name}"

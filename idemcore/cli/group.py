@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -58,6 +59,7 @@ class LazyGroup(click.Group):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
+        _print_anything()
         try:
             with stoppable(), _notes():
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
@@ -71,6 +73,13 @@ class LazyGroup(click.Group):
             code = tell(error)
         _let_go_of_stdout()
         sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _print_anything() -> None:
+    """A terminal or pipe that lacks a letter, as on Windows, shows its number instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _let_go_of_stdout() -> None:

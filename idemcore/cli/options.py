@@ -44,7 +44,7 @@ settings_options = together(
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=20; repeatable."),
     click.option("--config", "config_file", metavar="FILE", help="YAML with the same keys; --set wins over it."),
 )
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
 runtime_options = together(
     device_option,
     click.option("--precision", default="auto", show_default=True, help="Of networks: auto, fp32 or bf16."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -175,10 +174,11 @@ def _asked(study: str, experiment: str, only: Sequence[str]) -> bool:
 def _workers(device: str, engine: str) -> list[str]:
     """A process a core where small images are solved on a CPU, unless the user says otherwise."""
     from ..runtime import Runtime
+    from ..sweep.local import usable_cores
 
     if engine != "local" or Runtime.choose(device).device.type != "cpu":
         return []
-    return [f"engine.workers={min(len(os.sched_getaffinity(0)), MOST_WORKERS)}"]
+    return [f"engine.workers={min(usable_cores(), MOST_WORKERS)}"]
 
 
 def _shipped() -> list[str]:

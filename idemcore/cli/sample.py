@@ -95,7 +95,7 @@ def _check_outputs(output: str | None, columns: int | None, separate: str | None
     if output:
         check_suffix(output, ".png")
         if not (folder := Path(output).parent).is_dir():
-            raise UsageError(f"Cannot write {output}: there is no folder {folder}.", f"Type: mkdir -p {folder}")
+            raise UsageError(f"Cannot write {output}: there is no folder {folder}.", "Make the folder first.")
     if separate:
         from ..pipeline.run_image import check_replaceable
 

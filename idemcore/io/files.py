@@ -108,7 +108,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _failed(verb: str, path: Path, error: OSError) -> IdemError:
     message = f"Cannot {verb} {path}: {error.strerror or error}."
     if error.errno == errno.ENOENT and verb == "write" and not path.parent.exists():
-        return UsageError(message, f"The folder {path.parent} does not exist; make it with `mkdir -p {path.parent}`.")
+        return UsageError(message, f"The folder {path.parent} does not exist; make it first.")
     return (UsageError if error.errno in PATH_ERRORS else IdemError)(message)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..runtime import finest
 from .model import LatentModel
 
 TAPS = slice(2, 4)
@@ -42,7 +43,8 @@ def start_from_klt(model: LatentModel, crops: Tensor, trade_off: float) -> None:
 
 def principal_components(x: Tensor, most: int) -> Tensor:
     """[K,C,2,2] orthonormal, largest variance first, K = min(most, 4 C), of the 2x2 blocks of x [B,C,H,W]."""
-    blocks = nn.functional.unfold(x, 2, stride=2).transpose(1, 2).flatten(0, 1).double()
+    blocks = nn.functional.unfold(x, 2, stride=2).transpose(1, 2).flatten(0, 1)
+    blocks = blocks.to(finest(blocks.device))
     _, vectors = torch.linalg.eigh(blocks.T @ blocks / len(blocks))
     return vectors.flip(1).T[:most].reshape(-1, x.shape[1], 2, 2).float()
 

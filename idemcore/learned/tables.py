@@ -9,6 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from ..runtime import finest
+
 PRECISION = 16
 """Bits of a frequency: each table sums to 2**16."""
 SCALE_MIN, SCALE_MAX, SCALES = 0.11, 256.0, 64
@@ -53,8 +55,9 @@ def scale_table() -> Tensor:
 def scale_indexes(scales: Tensor) -> Tensor:
     """Index of the table scale nearest to each of `scales`, as a ratio: the least bits that the table can give."""
     table = scale_table()
-    between = (table[:-1] * table[1:]).sqrt().to(scales.device)
-    return torch.searchsorted(between, scales.double().contiguous())
+    exact = finest(scales.device)
+    between = (table[:-1] * table[1:]).sqrt().to(scales.device, exact)
+    return torch.searchsorted(between, scales.to(exact).contiguous())
 
 
 def on_grid(means: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ PSNR_LIMIT = 100.0
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """dB between byte images [B,3,H,W], one by one: float64 [B] on the CPU, at most `PSNR_LIMIT`."""
-    error = (a.double() - b.double()).square().mean((1, 2, 3)).cpu()
+    error = (a.cpu().double() - b.cpu().double()).square().mean((1, 2, 3))
     return (10 * torch.log10(255**2 / error)).clamp(max=PSNR_LIMIT)
 
 
@@ -48,8 +48,9 @@ class PsnrB(ImageMetric):
     def measure(self, case: Case) -> Tensor:
         if case.original is None or min(case.reconstruction.shape[-2:]) <= BLOCK:
             return undefined(case)
-        error = (case.original.double() - case.reconstruction.double()).square().mean((1, 2, 3))
-        return (10 * torch.log10(255**2 / (error + blockiness(luma(case.reconstruction))))).clamp(max=PSNR_LIMIT).cpu()
+        original, reconstruction = case.original.cpu(), case.reconstruction.cpu()
+        error = (original.double() - reconstruction.double()).square().mean((1, 2, 3))
+        return (10 * torch.log10(255**2 / (error + blockiness(luma(reconstruction))))).clamp(max=PSNR_LIMIT)
 
 
 def luma(byte_image: Tensor) -> Tensor:

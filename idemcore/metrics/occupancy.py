@@ -28,8 +28,8 @@ class Occupancy(ImageMetric):
     def measure(self, case: Case) -> Tensor:
         if case.positions is None:
             return undefined(case)
-        found, true = (positions.double().sort(1).values for positions in case.positions)
-        return (found - true).abs().mean(1).cpu()
+        found, true = (positions.cpu().double().sort(1).values for positions in case.positions)
+        return (found - true).abs().mean(1)
 
 
 def histograms(case: Case) -> list[dict[str, Any] | None]:

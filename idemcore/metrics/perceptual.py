@@ -51,7 +51,7 @@ class Ssim(ImageMetric):
             return undefined(case)
         a, b = (image.to(self.device, torch.float32) for image in (case.reconstruction, case.original))
         found: Tensor = self.function(a, b, data_range=255, size_average=False)
-        return found.double().cpu()
+        return found.cpu().double()
 
 
 class MsSsim(ImageMetric):
@@ -71,7 +71,7 @@ class MsSsim(ImageMetric):
             return undefined(case)
         a, b = (image.to(self.device, torch.float32) for image in (case.reconstruction, case.original))
         found: Tensor = self.function(a, b, data_range=255, size_average=False)
-        return found.double().cpu()
+        return found.cpu().double()
 
 
 class _ByNetwork(ImageMetric):

@@ -30,14 +30,14 @@ class Fact(_Plain):
 
     def measure(self, case: Case) -> Tensor:
         value: Any = getattr(case, self.fact)
-        return undefined(case) if value is None else value.double().cpu() * self.scale
+        return undefined(case) if value is None else value.cpu().double() * self.scale
 
 
 class FileRate(_Plain):
     """Bits of the whole file a pixel."""
 
     def measure(self, case: Case) -> Tensor:
-        return undefined(case) if case.file_bits is None else case.file_bits.double().cpu() / case.pixels
+        return undefined(case) if case.file_bits is None else case.file_bits.cpu().double() / case.pixels
 
 
 class PayloadRate(_Plain):
@@ -62,7 +62,7 @@ class SolverExact(_Plain):
     def measure(self, case: Case) -> Tensor:
         if case.cell is None or case.solution is None:
             return undefined(case)
-        return case.cell.contains(to_bytes(case.solution)).double().cpu()
+        return case.cell.contains(to_bytes(case.solution)).cpu().double()
 
 
 class DifferingSymbols(Fact):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,35 +19,40 @@ from ..runtime import wait
 class PeakMemory:
     """Most memory in use since this was made, above what was in use then.
 
-    On a GPU what PyTorch allocated there; else the resident memory of the process. Linux can begin its maximum anew;
-    elsewhere it is that of the whole life of the process, so that a solver below what loading took shows 0.
+    On a GPU, what PyTorch allocated there; on a CPU, and on Apple's GPU, whose memory is the machine's, the resident
+    memory of the process. Linux can reset its maximum; elsewhere it is that of the whole life of the process, so that
+    a solver that needs less than loading did shows 0.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         gc.collect()
-        if device.type == "cuda":
+        self.counter = getattr(torch, device.type) if device.type in ("cuda", "xpu") else None
+        if self.counter:
             wait(device)
-            torch.cuda.reset_peak_memory_stats(device)
+            self.counter.reset_peak_memory_stats(device)
         else:
             _return_freed()
             _forget_peak()
-        self.before = self._read("VmRSS", torch.cuda.memory_allocated)
+        self.before = int(self.counter.memory_allocated(device)) if self.counter else _resident("VmRSS")
 
     def above(self) -> int:
         """Bytes."""
-        return max(0, self._read("VmHWM", torch.cuda.max_memory_allocated) - self.before)
-
-    def _read(self, field: str, of_gpu: Callable[[torch.device], int]) -> int:
-        return of_gpu(self.device) if self.device.type == "cuda" else _resident(field)
+        peak = int(self.counter.max_memory_allocated(self.device)) if self.counter else _resident("VmHWM")
+        return max(0, peak - self.before)
 
 
 def _resident(field: str) -> int:
     """Bytes of VmRSS, now, or VmHWM, at most."""
     status = Path("/proc/self/status")
     if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
         return 1024 * int(lines[field].split()[0])
+    if os.name == "nt":
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return int(memory.rss if field == "VmRSS" else memory.peak_wset)
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -55,12 +61,12 @@ def _resident(field: str) -> int:
 def _forget_peak() -> None:
     """Sets VmHWM to VmRSS: see `man 5 proc_pid_clear_refs`."""
     if Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _return_freed() -> None:
     """What the C library keeps of freed memory would hide that much of the next peak."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim:
         trim(0)
 

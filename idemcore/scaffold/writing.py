@@ -33,7 +33,7 @@ def write_plugin(names: Names, kind: str, folder: Path) -> list[Path]:
     if os.path.lexists(folder):
         raise UsageError(f"{folder} exists already.", "Choose another folder with --out, or remove it.")
     if not folder.parent.is_dir():
-        raise UsageError(f"The folder {folder.parent} does not exist.", f"Make it with `mkdir -p {folder.parent}`.")
+        raise UsageError(f"The folder {folder.parent} does not exist.", "Make that folder first.")
     files = rendered(names, kind)
     temporary = folder.parent / f".idem-{secrets.token_hex(8)}.tmp"
     try:

@@ -17,6 +17,9 @@ from ..protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
 from .config import LocalConfig
 from .engine import Attempts
 
+KILLED = getattr(signal, "SIGKILL", 9)
+"""What Linux sends when memory runs out; Windows has no such signal."""
+
 
 class LocalEngine(Engine):
     """With one worker it is a loop; with several, processes of their own."""
@@ -62,7 +65,7 @@ class LocalEngine(Engine):
 
     def _environment(self, number: int) -> dict[str, str]:
         """Of process `number`. Threads are counted before PyTorch is loaded, which reads them once."""
-        threads = self.config.threads or max(1, len(os.sched_getaffinity(0)) // self.config.workers)
+        threads = self.config.threads or max(1, usable_cores() // self.config.workers)
         settings = (
             {"OMP_NUM_THREADS": str(threads)} if self.config.threads or "OMP_NUM_THREADS" not in os.environ else {}
         )
@@ -71,6 +74,11 @@ class LocalEngine(Engine):
             names = visible if visible != [""] else [str(index) for index in range(self.config.gpus)]
             settings["CUDA_VISIBLE_DEVICES"] = names[number % min(self.config.gpus, len(names))]
         return settings
+
+
+def usable_cores() -> int:
+    """Of this process, where the system says so (Linux); elsewhere of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Process:
@@ -109,9 +117,7 @@ class _Process:
         self._process.join()
         code = self._process.exitcode or 0
         killed = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"The worker process {killed}" + (
-            ", most likely for lack of memory." if code == -signal.SIGKILL else "."
-        )
+        return f"The worker process {killed}" + (", most likely for lack of memory." if code == -KILLED else ".")
 
     def stop(self) -> None:
         """At once: what it is doing is not wanted any more."""

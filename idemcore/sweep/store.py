@@ -80,7 +80,7 @@ class Store:
         What a killed writer left of a line is cut off first. Raises ValueError for nan, which JSON cannot hold.
         """
         line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        with open(self.path(ROWS), "a+b") as file, _locked(file):
+        with _locked(self.path(".rows.lock")), open(self.path(ROWS), "a+b") as file:
             _cut_torn_line(file)
             file.write(line)
             file.flush()
@@ -117,7 +117,7 @@ class Store:
         Raises UsageError for a folder that holds something else, or while another sweep writes.
         """
         _make(self.root)
-        with open(self.path(".lock"), "a+b") as file, _locked(file, wait=False):
+        with _locked(self.path(".lock"), wait=False):
             self.path(IMAGES).mkdir(exist_ok=True)
             known: dict[str, Any] = self.meta() if self.path(META).exists() else {"format": FORMAT, "sweeps": []}
             if definition not in known["sweeps"]:
@@ -159,15 +159,17 @@ def _cut_torn_line(file: IO[bytes]) -> None:
 
 
 @contextmanager
-def _locked(file: IO[bytes], wait: bool = True) -> Iterator[None]:
-    """Released when the file is closed, or its process is killed. Raises UsageError if it must not wait."""
-    import fcntl  # not on Windows, where stores can be read
+def _locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """By a lock file, which counts for nothing once its process has ended. Raises UsageError if it must not wait."""
+    from filelock import FileLock, Timeout
 
+    lock = FileLock(path, timeout=-1 if wait else 0)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        where = Path(file.name).parent
-        raise UsageError(
-            f"Another sweep is writing to {where}.", "Wait for its end, or choose another --store."
-        ) from None
-    yield
+        lock.acquire()
+    except Timeout:
+        message = f"Another sweep is writing to {path.parent}."
+        raise UsageError(message, "Wait for its end, or choose another --store.") from None
+    try:
+        yield
+    finally:
+        lock.release()

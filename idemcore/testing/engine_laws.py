@@ -119,6 +119,10 @@ def killed_workers(trial: EngineTrial) -> None:
 
 def _lives(pid: int) -> bool:
     """Is there a process of this number, that has not ended?"""
+    if os.name == "nt":  # where os.kill would end it
+        import psutil
+
+        return bool(psutil.pid_exists(pid))
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -74,9 +74,9 @@ def libraries(folder: Path) -> Path:
 @pytest.fixture
 def run(installed: Path, tmp_path: Path) -> Run:
     """`run("idem", "decode", ...)` in an empty folder that is not in the clone, with the environment's programs."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "IDEM", "VIRTUAL_ENV"))}
 
     def call(program: str, *words: object) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "IDEM", "VIRTUAL_ENV"))}
         command = [str(installed.parent / program), *map(str, words)]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 

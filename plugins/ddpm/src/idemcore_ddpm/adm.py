@@ -11,7 +11,7 @@ from idemcore.errors import UsageError, nearest
 from idemcore.networks.border import image_by_image, noise_levels, pad_to_multiple
 from idemcore.networks.predictions import cosine_abar, linear_abar, noise_level_of
 from idemcore.protocols import DiffusionGenerator
-from idemcore.runtime import Runtime
+from idemcore.runtime import Runtime, finest
 
 from .adm_unet import AdmUNet
 from .config import SCHEDULES, AdmConfig
@@ -76,8 +76,9 @@ class AdmGenerator(DiffusionGenerator):
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """The t of each noise level [B]: exact on the training's levels, interpolated in log sigma between them."""
-        known = self.sigmas.log().to(sigma.device)
-        wanted = sigma.double().log().clamp(known[0], known[-1])
+        exact = finest(sigma.device)
+        known = self.sigmas.log().to(sigma.device, exact)
+        wanted = sigma.to(exact).log().clamp(known[0], known[-1])
         upper = torch.searchsorted(known, wanted).clamp(1, len(known) - 1)
         t = upper - (known[upper] - wanted) / (known[upper] - known[upper - 1])
         # A level that came as float32 misses its own timestep by about 1e-5.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from idemcore.noise import Noise
 from idemcore.protocols import Callback, Constraint, InversionSolver, LatentGenerator, Solution
+from idemcore.runtime import finest
 
 from .config import LangevinConfig
 from .search import Look, Search, where
@@ -101,15 +102,16 @@ def propose(at: Point, length: Tensor, deviation: Tensor, noise: Noise) -> Tenso
 
 
 def rho(a: Point, b: Point, length: Tensor, deviation: Tensor) -> Tensor:
-    """rho(z, v) [B], float64: -log(p(z) q(z, v)), less what rho(v, z) has too."""
+    """rho(z, v) [B]: -log(p(z) q(z, v)), less what rho(v, z) has too."""
     slope = a.slope(deviation)
     prior = dot(b.z - a.z, slope) / 2 + length / 4 * (dot(a.z + b.z, slope) + dot(slope, slope))
     return a.look.energy / deviation.square() + prior
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """[B], float64."""
-    return (a.double() * b.double()).flatten(1).sum(dim=1)
+    """[B], as exact as the device can."""
+    exact = finest(a.device)
+    return (a.to(exact) * b.to(exact)).flatten(1).sum(dim=1)
 
 
 def wide(value: Tensor, like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from idemcore.noise import Noise
 from idemcore.protocols import Callback, Constraint, Solution, Step
+from idemcore.runtime import finest
 
 from .config import SearchConfig
 from .geometry import State
@@ -22,7 +23,7 @@ class Look:
     image: Tensor
     """[B,3,H,W] in [0,1]."""
     energy: Tensor
-    """[B], float64: E = 1/2 sum_k d_k^2, d the distances to the cell in the unit of the constraint."""
+    """[B], as exact as the device can: E = 1/2 sum_k d_k^2, d the distances to the cell in the constraint's unit."""
     residual: Tensor
     """[B], float32: the root mean square of d."""
     state: State
@@ -95,7 +96,7 @@ class Search:
             made = make(*leaves)
             image = made + (made.clamp(0, 1) - made).detach()
             distances = self.measure.distances(image)
-            energy = distances.double().square().sum(dim=1) / 2
+            energy = distances.to(finest(distances.device)).square().sum(dim=1) / 2
             gradients = torch.autograd.grad(energy.sum(), leaves, materialize_grads=True)
         self.passes += 1
         residual = (2 * energy.detach() / distances.shape[1]).sqrt().float()

@@ -73,7 +73,7 @@ class MixtureSource:
 
     def posterior(self, lower: Tensor, upper: Tensor) -> BoxPosterior:
         """p(x | lower <= x <= upper) of every pixel, for edges [B,3,H,W]; computed on the CPU."""
-        return BoxPosterior(self, lower.double().cpu(), upper.double().cpu())
+        return BoxPosterior(self, lower.cpu().double(), upper.cpu().double())
 
     def _planes(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Means and variances [K,3,1,1] in the type of an image."""
@@ -147,7 +147,7 @@ class BoxPosterior:
         """
         low, high = self._edges
         total = truncated.log_mass(low, high)
-        places = (torch.maximum(low + (t + 0.5) * (high - low), low) for t in positions.double().cpu())
+        places = (torch.maximum(low + (t + 0.5) * (high - low), low) for t in positions.cpu().double())
         parts = [(truncated.log_mass(low, place) - total).exp() for place in places]
         return torch.stack([(self.shares[:, :, None] * part).sum(dim=1) for part in parts])
 

@@ -77,7 +77,7 @@ class Truth:
         bias = self._overall((mean - self.mean).square().sum(dim=1)) / self.distortion
         covariance, wanted = self._within(found, mean), self._overall(self.covariance)
         error = (found - pixels(original)).square().sum(dim=1).mean() / self.distortion
-        position = self.cell.position(image).flatten().double().cpu()
+        position = self.cell.position(image).flatten().cpu().double()
         return Figures(
             bias=float(bias.sqrt()),
             spread=float(covariance.trace() / wanted.trace()),
@@ -126,4 +126,4 @@ class Truth:
 
 def pixels(image: Tensor) -> Tensor:
     """[B,3,H,W] -> [BHW,3] float64 on the CPU."""
-    return image.detach().double().cpu().movedim(1, -1).reshape(-1, 3)
+    return image.detach().cpu().double().movedim(1, -1).reshape(-1, 3)
