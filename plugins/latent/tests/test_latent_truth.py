@@ -109,7 +109,7 @@ def test_proposals_leave_the_prior_as_it_is_and_rho_is_the_balance(world: Simple
     draws = [torch.randn(3, 5, generator=rng, dtype=torch.float64) for _ in range(4)]
     energies = torch.rand(2, 3, generator=rng, dtype=torch.float64)
     h, s = torch.tensor([0.1, 0.7, 1.9]).double(), torch.tensor([0.5, 1.0, 2.0]).double()
-    a, b = (Point(z, Look(z, e, e, (g,))) for z, g, e in zip(draws[:2], draws[2:], energies, strict=True))
+    a, b = (Point(z, Look(z, e, e, (z,), (g,))) for z, g, e in zip(draws[:2], draws[2:], energies, strict=True))
 
     def log_density(at: Point, to: Point) -> Tensor:
         wide = [v[:, None] for v in (h, s)]
@@ -118,7 +118,7 @@ def test_proposals_leave_the_prior_as_it_is_and_rho_is_the_balance(world: Simple
         return q + Normal(0, 1).log_prob(at.z).sum(dim=1) - at.look.energy / s**2
 
     torch.testing.assert_close(rho(a, b, h, s) - rho(b, a, h, s), log_density(b, a) - log_density(a, b))
-    flat = Point(torch.randn(4, 20_000, generator=rng), Look(*[torch.zeros(4)] * 3, (torch.zeros(4, 20_000),)))
+    flat = Point(torch.randn(4, 20_000, generator=rng), Look(*[torch.zeros(4)] * 3, (), (torch.zeros(4, 20_000),)))
     moved = propose(flat, torch.tensor([0.05, 0.5, 1.0, 2.0]), torch.ones(4), Noise(range(4)))
     torch.testing.assert_close(moved.square().mean(dim=1), torch.ones(4), atol=0.04, rtol=0)
 

@@ -15,6 +15,7 @@ from idemcore.io.files import atomic_write
 from idemcore.io.image_sets import squares
 from idemcore.io.images import to_bytes, write_png
 from idemcore.networks.residual_unet import zero
+from idemcore.runtime import finest
 from idemcore.training.loop import Progress, autocast, process_settings
 from idemcore.training.network import NetworkTraining, grid, learning_rate
 
@@ -180,7 +181,7 @@ class AdmTraining(NetworkTraining):
         return F.mse_loss(predicted, target), bound.mean()
 
     def _timesteps(self, count: int) -> Tensor:
-        start = torch.rand((), generator=self.rng, device=self.device, dtype=torch.float64)
+        start = torch.rand((), generator=self.rng, device=self.device, dtype=finest(self.device))
         places = (start + torch.arange(count, device=self.device)) / count
         return (self.diffusion.steps * places).long().clamp(max=self.diffusion.steps - 1)
 

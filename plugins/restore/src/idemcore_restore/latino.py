@@ -7,6 +7,7 @@ from torch import Tensor
 
 from idemcore.noise import Noise
 from idemcore.protocols import Callback, Constraint, InversionSolver, RestorerGenerator, Solution, Step
+from idemcore.runtime import finest
 
 from .config import LatinoConfig
 from .start import start_of
@@ -47,6 +48,7 @@ class Latino(InversionSolver[RestorerGenerator]):
     def _levels(self, error: Tensor) -> Tensor:
         """[steps,B] levels, largest first, even in sigma^(1/rho) (Karras et al. 2022, eq. 5)."""
         low, root = self.config.sigma_min, 1 / self.config.rho
-        high = (self.config.start * error.double()).clamp(min=low)
-        ramp = torch.linspace(0, 1, self.config.steps, dtype=torch.float64, device=error.device)[:, None]
+        exact = finest(error.device)
+        high = (self.config.start * error.to(exact)).clamp(min=low)
+        ramp = torch.linspace(0, 1, self.config.steps, dtype=exact, device=error.device)[:, None]
         return ((high**root + ramp * (low**root - high**root)) ** self.config.rho).float()
