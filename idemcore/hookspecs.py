@@ -99,6 +99,9 @@ class SolverSpec(Spec):
     """With its default settings."""
     needs_with: Callable[[Any], Capabilities] | None = None
     """From its config to what it needs with these settings, where that depends on them; must be light."""
+    starts_at: Callable[[Any], str] | None = None
+    """From its config to the name of the generator that restores g(y) before it starts, or "" where none does; what is
+    restored takes the place of the cell's `estimate`. Must be light."""
     descends: bool = False
     """Promises that the residual it tells is no larger at the last step than at the first."""
 

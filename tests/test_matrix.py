@@ -111,8 +111,7 @@ def test_a_combination_runs_or_is_refused(
     adapter = adapter_for(specs[1], specs[2])  # type: ignore[arg-type]
     settings = few_steps(solver, adapter.name if adapter else None)
     small = {"weights": str(weights[generator])} if generator in weights else {}
-    prior = choose(catalogue, "generator", generator, small)
-    decoder = Decoder.load(prior, solver, CPU, settings)
+    decoder = Decoder.load(generator, solver, CPU, {**settings, "generator": small})
     bitstream, told = bitstreams[codec], []
     result = decoder.reconstruct(bitstream, callback=told.append)
     assert result.image.shape == (1, 3, SIDE, SIDE)

@@ -62,12 +62,14 @@ def bench(
 
     catalogue = load_catalogue()
     names = _listed(solvers) if solvers else _fitting(catalogue, codec, generator)
-    values = parse_overrides(overrides, ("codec", "generator", "adapter", *names))
+    values = parse_overrides(overrides, ("codec", "generator", "adapter", "restorer", *names))
     if quality is not None:
         values["codec"] = {"quality": quality, **values.get("codec", {})}
     plans = {name: _plan(catalogue, codec, generator, name, steps, values) for name in names}
     if "adapter" in values and not any(plan.adapter for plan in plans.values()):
         raise UsageError("--set adapter... has no effect: no adapter is used.", "`idem generators info` shows where.")
+    if "restorer" in values and not any(plan.restorer for plan in plans.values()):
+        raise UsageError("--set restorer... has no effect: none is used.", "Add --set SOLVER.start_at=NAME.")
     reference = REFERENCE if REFERENCE in names else names[0]
 
     from ..observe.bench import Job, measure_alone
@@ -110,13 +112,13 @@ def _fitting(catalogue: Catalogue, codec: str, generator: str) -> list[str]:
 def _plan(
     catalogue: Catalogue, codec: str, generator: str, solver: str, steps: int | None, values: Values
 ) -> Selection:
-    """What one solver's run takes; settings of an adapter go to those that have one.
+    """What one solver's run takes; settings of an adapter or restorer go to those that have one.
 
     Raises UsageError, also for three that cannot work together.
     """
     from ..adapters.specs import adapter_for
     from ..plugins.catalogue import import_target
-    from ..plugins.selection import choose_all, combine
+    from ..plugins.selection import choose_all, combine, restorer_name
     from ..plugins.settings import describe
 
     spec = catalogue.resolve("solver", solver)
@@ -125,7 +127,10 @@ def _plan(
     names = {"codec": codec, "generator": generator, "solver": solver}
     parts = choose_all(catalogue, names, {**values, "solver": own})
     adapter = adapter_for(parts["generator"].spec, parts["solver"].spec)
-    return combine(**parts, adapter=values.get("adapter") if adapter else None, catalogue=catalogue)
+    used = {"adapter": adapter, "restorer": restorer_name(parts["solver"])}
+    return combine(
+        **parts, settings={scope: values.get(scope, {}) for scope in used if used[scope]}, catalogue=catalogue
+    )
 
 
 def ratio(value: float, of: float) -> float | None:

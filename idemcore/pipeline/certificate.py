@@ -36,6 +36,7 @@ def certificate(
         "generator": configured(decoder.parts.prior if decoder else None),
         "solver": configured(decoder.parts.solver if decoder else None),
         "adapter": configured(decoder.parts.adapter if decoder else None),
+        "restorer": configured(decoder.parts.restorer if decoder else None),
     }
 
 

@@ -55,6 +55,10 @@ class Decoded:
         write_together({**files, beside(output, CERTIFICATE): json_bytes(self.certificate)})
 
 
+DRAWING = ("generator", "solver", "adapter", "restorer")
+"""The parts of a certificate that are not the file's."""
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How files are decoded. Codecs, prior and solver are built at first use, once."""
@@ -80,8 +84,8 @@ class Decoding:
     def asked(self) -> dict[str, Any]:
         """The part of a certificate that the file has no say in, as JSON has it."""
         if self.plain:
-            return {"generator": None, "solver": None, "adapter": None}
-        content = {kind: configured(self.parts.used.get(kind)) for kind in ("generator", "solver", "adapter")}
+            return dict.fromkeys(DRAWING)
+        content = {kind: configured(self.parts.used.get(kind)) for kind in DRAWING}
         return dict(json.loads(json.dumps({**content, **self._details}, default=str)))
 
     @property

@@ -25,6 +25,7 @@ from ..protocols import Callback, Cell, Generator, InversionSolver, LatentGenera
 from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
 from .codec import Bitstream
+from .restored_start import StartingAtRestored
 from .tiles import fitted
 
 
@@ -71,7 +72,7 @@ class Decoder:
     generator: Generator | None
     """None where the solver needs nothing of it: its weights are not loaded."""
     solver: InversionSolver[Any]
-    """Wrapped by the adapter, if there is one."""
+    """Wrapped by the adapter, and by the restorer that it starts at, if there are."""
     tile: int | None = None
     """See `Runtime.tile`."""
 
@@ -87,6 +88,8 @@ class Decoder:
         solver = parts.solver.build()
         if parts.adapter:
             solver = import_target(parts.adapter.spec.target)(solver, parts.adapter.config)
+        if parts.restorer:
+            solver = StartingAtRestored(solver, load(parts.restorer, runtime), runtime.tile)
         return cls(parts, generator, solver, runtime.tile)
 
     @classmethod

@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar, cast
 from ..adapters.specs import AdapterSpec, adapter_for
 from ..errors import UnsupportedCombination, UsageError
 from ..hookspecs import CAPABILITIES, Capability, EncoderSpec, GeneratorSpec, SolverSpec, Spec
-from .catalogue import Catalogue, NotInstalled, import_target
+from .catalogue import Catalogue, NotInstalled, import_target, load_catalogue
 from .settings import build_config
 
 DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER = "jpeg", "ddpm-photo", "cell"
 
 SpecT = TypeVar("SpecT", bound=Spec)
 Settings = Mapping[str, Mapping[str, Any]]
-"""Overrides by scope: `{"codec": {"quality": 10}, "solver": {"steps": 8}}`; the scope `adapter` too."""
+"""Overrides by scope: `{"codec": {"quality": 10}, "solver": {"steps": 8}}`; the scopes `adapter` and `restorer` too."""
 
 
 @dataclass
@@ -46,7 +46,9 @@ class DecoderParts:
     generator: Part[GeneratorSpec]
     solver: Part[SolverSpec]
     adapter: Part[AdapterSpec] | None
-    """What lets a solver of one family run on a generator of the other."""
+    """What lets a solver of one family run on a generator of another."""
+    restorer: Part[GeneratorSpec] | None
+    """The generator whose restoration of g(y) takes the place of the cell's estimate."""
 
     @property
     def uses_prior(self) -> bool:
@@ -61,7 +63,7 @@ class DecoderParts:
     @property
     def used(self) -> dict[str, Part[Any]]:
         """By kind, the parts that a result depends on."""
-        named = {"generator": self.prior, "solver": self.solver, "adapter": self.adapter}
+        named = {"generator": self.prior, "solver": self.solver, "adapter": self.adapter, "restorer": self.restorer}
         return {kind: part for kind, part in named.items() if part}
 
     @property
@@ -72,6 +74,12 @@ class DecoderParts:
     def check(self, codec: EncoderSpec, catalogue: Catalogue | None = None) -> None:
         """Raises UnsupportedCombination for a codec whose cells the solver cannot work with."""
         check_combination(codec, self.generator.spec, self.solver.spec, catalogue)
+        if self.restorer and "project" not in codec.offers:
+            raise UnsupportedCombination(
+                f"Solver '{self.solver.spec.name}' cannot start at what '{self.restorer.spec.name}' restores: codec "
+                f"'{codec.name}' does not offer 'project' ({CAPABILITIES['project']}).",
+                "Leave solver.start_at out.",
+            )
 
 
 @dataclass(frozen=True)
@@ -139,19 +147,24 @@ def select(
     """Raises UsageError for an unknown name or key, UnsupportedCombination if the three cannot work together."""
     settings = settings or {}
     parts = choose_all(catalogue, {"codec": codec, "generator": generator, "solver": solver}, settings)
-    return combine(parts["codec"], parts["generator"], parts["solver"], settings.get("adapter"), catalogue)
+    return combine(parts["codec"], parts["generator"], parts["solver"], settings, catalogue)
 
 
 def combine(
     codec: Part[EncoderSpec],
     generator: Part[GeneratorSpec],
     solver: Part[SolverSpec],
-    adapter: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
     catalogue: Catalogue | None = None,
 ) -> Selection:
-    """`select` of parts that are chosen already; `adapter` holds the settings of what stands between them."""
+    """`select` of parts that are chosen already; `settings` are those of what comes beside them."""
+    settings = settings or {}
     check_combination(codec.spec, generator.spec, solver.spec, catalogue)
-    return Selection(generator, solver, choose_adapter(generator.spec, solver.spec, adapter), codec)
+    adapter = choose_adapter(generator.spec, solver.spec, settings.get("adapter"))
+    restorer = choose_restorer(solver, adapter, settings.get("restorer"), catalogue)
+    found = Selection(generator, solver, adapter, restorer, codec)
+    super(Selection, found).check(codec.spec, catalogue)
+    return found
 
 
 def select_decoder(
@@ -168,7 +181,8 @@ def select_decoder(
     check_installed(catalogue, names if catalogue.specs("codec") else {**names, "codec": DEFAULT_CODEC})
     parts = choose_all(catalogue, names, settings)
     adapter = choose_adapter(parts["generator"].spec, parts["solver"].spec, settings.get("adapter"))
-    return DecoderParts(parts["generator"], parts["solver"], adapter)
+    restorer = choose_restorer(parts["solver"], adapter, settings.get("restorer"), catalogue)
+    return DecoderParts(parts["generator"], parts["solver"], adapter, restorer)
 
 
 def choose_adapter(
@@ -188,6 +202,46 @@ def choose_adapter(
             f"Leave it out; `idem generators info {generator.name}` shows where an adapter is used.",
         )
     return None
+
+
+def choose_restorer(
+    solver: Part[SolverSpec],
+    adapter: Part[AdapterSpec] | None,
+    values: Mapping[str, Any] | None = None,
+    catalogue: Catalogue | None = None,
+) -> Part[GeneratorSpec] | None:
+    """The generator that restores g(y) before the solver starts, with its settings; None if there is none.
+
+    Raises UsageError for a name that is none, for a generator that cannot restore, where `adapter` has the solver move
+    latents, and for settings without effect.
+    """
+    name = restorer_name(solver)
+    if not name and values:
+        raise UsageError(
+            f"restorer.{next(iter(values))} has no effect: solver '{solver.spec.name}' starts at no restored image.",
+            "Leave it out, or name a restorer: --set solver.start_at=NAME.",
+        )
+    if not name:
+        return None
+    if adapter and "image" in adapter.spec.withdraws:
+        raise UsageError(
+            f"solver.start_at={name} has no effect: by '{adapter.spec.name}' the solver starts at a latent.",
+            "Leave it out, or choose another --generator.",
+        )
+    catalogue = catalogue or load_catalogue()
+    found = choose(catalogue, "generator", name)
+    found = replace(found, config=configure(found.spec, values or {}, "restorer"))
+    if not {"restorer", "diffusion"} & found.spec.offers:
+        raise UsageError(
+            f"solver.start_at={name}: generator '{name}' restores no images.",
+            "Name one that offers `restorer` or `diffusion`; `idem generators info NAME` says which do.",
+        )
+    return found
+
+
+def restorer_name(solver: Part[SolverSpec]) -> str:
+    """The generator that the solver starts at, with its settings; "" if there is none."""
+    return solver.spec.starts_at(solver.config) if solver.spec.starts_at else ""
 
 
 def missing_capabilities(codec: EncoderSpec, generator: GeneratorSpec, solver: SolverSpec) -> list[Capability]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ..errors import IdemError, UsageError, nearest
 from ..io.safe_yaml import TooMuch, compose, read_text, too_much
 
-SCOPES = ("codec", "generator", "solver", "adapter")
+SCOPES = ("codec", "generator", "solver", "adapter", "restorer")
 REQUIRED = "???"
 """Default of a field that has none, as OmegaConf writes it."""
 

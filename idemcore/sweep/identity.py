@@ -26,7 +26,9 @@ from ..plugins.selection import (
     check_installed,
     choose,
     choose_adapter,
+    choose_restorer,
     combine,
+    restorer_name,
 )
 from ..plugins.settings import SCOPES, describe
 from ..weights.digest import digest, weights_sha256
@@ -47,7 +49,7 @@ class Configuration:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """For a row: `codec`, `generator`, `solver`, `adapter` (name and settings, or None), `versions`, `weights`.
+        """For a row: the part of each scope (name and settings, or None), `versions`, `weights`.
 
         Raises MissingError for weights that are not here.
         """
@@ -65,7 +67,7 @@ class Configuration:
     @cached_property
     def key(self) -> str:
         """The same for equal configurations; those that share a generator, then a codec, stand together in order."""
-        kinds = ("generator", "codec", "solver", "adapter", "weights", "tradeoff")
+        kinds = ("generator", "codec", "solver", "adapter", "restorer", "weights", "tradeoff")
         return json.dumps([self.facts[kind] for kind in kinds], sort_keys=True)
 
     @cached_property
@@ -114,8 +116,10 @@ def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tupl
         parts[kind] = choose(catalogue, kind, name, values)
     codec, generator, solver = (parts[kind] for kind in NAMES)
     adapter = adapter_for(generator.spec, solver.spec)
-    values = _settings(point, "adapter", adapter, used) if adapter else {}
-    selection = combine(codec, generator, solver, values, catalogue)
+    restorer = restorer_name(solver)
+    beside = {"adapter": adapter, "restorer": catalogue.resolve("generator", restorer) if restorer else None}
+    settings = {scope: _settings(point, scope, spec, used) for scope, spec in beside.items() if spec}
+    selection = combine(codec, generator, solver, settings, catalogue)
     if not selection.uses_prior:  # the solver finds the plain decode, of which there are no shades
         return Configuration(selection, precision), used
     return Configuration(selection, precision, _tradeoff(point, used)), used
@@ -176,6 +180,8 @@ def _refuse_unknown(catalogue: Catalogue, points: Sequence[Point], key: str) -> 
         raise UsageError(f"{key} has no effect: no solver of the sweep draws from a prior.", "Leave it out.")
     if scope == "adapter":
         choose_adapter(parts["generator"].spec, parts["solver"].spec, {name: point[key]})
+    elif scope == "restorer":
+        choose_restorer(parts["solver"], None, {name: point[key]}, catalogue)
     else:
         choose(catalogue, scope, str(point.get(scope, DEFAULTS[scope])), {name: point[key]})
 

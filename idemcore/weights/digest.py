@@ -27,11 +27,11 @@ def digest(value: Any) -> str:
 
 
 def weights_sha256(part: Part[Any]) -> str:
-    """Of the files that the part's setting `weights` means, in hex; "" for a part without weights.
+    """Of the files that the part's setting `weights` or `model` means, in hex; "" for a part without weights.
 
     Raises MissingError for weights that are not here.
     """
-    weights = getattr(part.config, "weights", "")
+    weights = getattr(part.config, "weights", "") or getattr(part.config, "model", "")
     if not weights:
         return ""
     paths = _weight_files(part.spec, str(weights), getattr(part.config, "quality", None))
@@ -42,9 +42,9 @@ def _weight_files(spec: Spec, weights: str, quality: int | None) -> list[Path]:
     """Those of a path, of a model card's name or id, or of what a plugin calls them, such as `bundled`."""
     path = Path(weights)
     if path.is_file():
-        return [path]
+        return sorted({path, *path.parent.glob(f"{path.stem}.bin")})
     if path.is_dir():
-        files = sorted(path.glob("*.safetensors"))
+        files = sorted(path.rglob("*.safetensors"))
         return [file for file in files if file.stem.endswith(f"-{quality}")] or files
     cards = [file for name in spec.weights for file in find(name)]
     named = [file for file in cards if weights in (file.id, file.card)]

@@ -132,7 +132,7 @@ def tiny(world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_decoder_puts_the_adapter_in_and_the_certificate_names_it(world: SimpleNamespace, tiny, photo) -> None:
     bitstream = Codec.load("toy", world.CPU, quality=2).encode(read_image(photo))
     toy, pulse = choose(load_catalogue(), "generator", "toy"), Part(PULSE, "idemcore-toy", FlowConfig())
-    decoder = Decoder.build(combine(bitstream.codec.part, toy, pulse, {"steps": 4}), world.CPU)
+    decoder = Decoder.build(combine(bitstream.codec.part, toy, pulse, {"adapter": {"steps": 4}}), world.CPU)
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert result.nfe == 12 * 4 * 2 + 4

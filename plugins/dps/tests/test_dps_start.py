@@ -66,6 +66,6 @@ def test_cell_starts_at_the_estimate_and_back_projection_as_published_unless_ask
 
 
 @pytest.mark.parametrize("config", [CellConfig, BackprojConfig])
-def test_another_start_is_refused(config: Any) -> None:
-    with pytest.raises(ValueError, match="start_at must be one of estimate, centre, not 'mean'"):
-        config(start_at="mean")
+def test_a_start_without_a_name_is_refused(config: Any) -> None:
+    with pytest.raises(ValueError, match="start_at must be one of estimate, centre, or the name of a restorer"):
+        config(start_at="")

@@ -129,7 +129,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (OnceConfig, {"level": -1.0}, "level"),
     (OnceConfig, {"level": float("nan")}, "level"),
     (OnceConfig, {"margin": 0.6}, "margin"),
-    (OnceConfig, {"start_at": "nowhere"}, "start_at"),
+    (OnceConfig, {"start_at": " "}, "start_at"),
     (LatinoConfig, {"start_at": ""}, "start_at"),
     (LatinoConfig, {"steps": 0}, "steps"),
     (LatinoConfig, {"start": -1.0}, "start"),

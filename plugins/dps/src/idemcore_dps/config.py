@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 CONSTRAINTS = ("image", "latent", "cell")
 """What guidance brings to 0: see `guidance.violation`."""
@@ -11,7 +12,12 @@ PROJECTIONS = ("cell", "decode")
 """How `mcg` projects on the data: see `mcg.MCG`."""
 
 STARTS = ("estimate", "centre")
-"""Where a warm start may begin: at the cell's estimate of least error, or at the decode g(y)."""
+"""Where a start may be: at the cell's estimate of least error, or at the decode g(y); another is a restorer's name."""
+
+
+def restorer_of(config: Any) -> str:
+    """The generator that restores g(y) before the solver starts, by its `start_at`; "" if none does."""
+    return "" if config.start_at in STARTS else str(config.start_at)
 
 
 @dataclass
@@ -110,12 +116,14 @@ class BackprojConfig:
     start: int = 300  # timestep of DDPM's 1000 to whose level the start is noised
     eta: float = 1.0  # share of fresh noise: 0 is deterministic
     eta_b: float = 0.4  # share of the back-projected estimate, the rest being the denoiser's own
-    start_at: str = "centre"  # what is noised first: centre, g(y), as published, or estimate, of least error
+    start_at: str = (
+        "centre"  # what is noised first: centre, g(y), as published, estimate (of least error), or a restorer's name
+    )
 
     def __post_init__(self) -> None:
         _within("steps", self.steps, 1)
         _within("start", self.start, 1, 1000)
-        _one_of("start_at", self.start_at, STARTS)
+        _named("start_at", self.start_at)
         _within("eta", self.eta, 0.0, 1.0)
         _within("eta_b", self.eta_b, 0.0, 1.0)
 
@@ -125,7 +133,9 @@ class CellConfig:
     """Project and renoise."""
 
     steps: int = 12  # denoiser passes
-    start_at: str = "estimate"  # what is noised first: estimate (of least error) or centre, the codec's decode g(y)
+    start_at: str = (
+        "estimate"  # what is noised first: estimate (of least error), centre (the decode g(y)), or a restorer's name
+    )
     start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
@@ -136,7 +146,7 @@ class CellConfig:
 
     def __post_init__(self) -> None:
         _within("steps", self.steps, 1)
-        _one_of("start_at", self.start_at, STARTS)
+        _named("start_at", self.start_at)
         _within("start", self.start, 0.0)
         _within("rho", self.rho, 1.0)
         _within("eta", self.eta, 0.0, 1.0)
@@ -145,6 +155,11 @@ class CellConfig:
         _within("margin", self.margin, 0.0, 0.5)
         if not self.sigma_min > 0:
             raise ValueError(f"sigma_min must be above 0, not {self.sigma_min}")
+
+
+def _named(key: str, value: str) -> None:
+    if not value.strip():
+        raise ValueError(f"{key} must be one of {', '.join(STARTS)}, or the name of a restorer, not {value!r}")
 
 
 def _within(key: str, value: float, least: float, most: float = math.inf) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from idemcore.hookspecs import Capabilities, SolverSpec, hookimpl
 
+from .config import restorer_of
+
 FORWARDS: Capabilities = frozenset({"diffusion"})
 BACKWARDS: Capabilities = FORWARDS | {"diffusion-gradient"}
 BY_CONSTRAINT: Mapping[str, Capabilities] = {
@@ -37,6 +39,7 @@ def idem_solvers() -> list[SolverSpec]:
             target="idemcore_dps.cell:ProjectAndRenoise",
             summary="project on the quantisation cell and renoise: a dozen passes, none backwards (the default)",
             config="idemcore_dps.config:CellConfig",
+            starts_at=restorer_of,
             needs=FORWARDS | {"project"},
             descends=True,
         ),
@@ -94,6 +97,7 @@ def idem_solvers() -> list[SolverSpec]:
             target="idemcore_dps.backproj:BackProjection",
             summary="x0 - g(f(x0)) + g(y), for codecs without a gradient: twenty passes, none backwards",
             config="idemcore_dps.config:BackprojConfig",
+            starts_at=restorer_of,
             needs=FORWARDS | {"measure", "image"},
             descends=True,
         ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from idemcore.hookspecs import Capabilities, SolverSpec, hookimpl
 
+from .config import restorer_of
+
 NEEDS: Capabilities = frozenset({"restorer", "project"})
 
 
@@ -17,6 +19,7 @@ def idem_solvers() -> list[SolverSpec]:
             summary="restore the plain decode, then project it on the cell: one pass, and any restorer is exact",
             config="idemcore_restore.config:OnceConfig",
             needs=NEEDS,
+            starts_at=restorer_of,
         ),
         SolverSpec(
             name="latino",
@@ -25,6 +28,7 @@ def idem_solvers() -> list[SolverSpec]:
             summary="restore, project, renoise, again at less noise (LATINO): a few passes, none backwards",
             config="idemcore_restore.config:LatinoConfig",
             needs=NEEDS,
+            starts_at=restorer_of,
             descends=True,
         ),
     ]
