@@ -32,6 +32,6 @@ def bands(box: Box) -> list[Band]:
         top, bottom = first * tall, min((first + most) * tall, layout.height)
         if bottom - top not in layouts:
             layouts[bottom - top] = Layout(bottom - top, layout.width, layout.sampling, box.symbols.device)
-        part = Box(layouts[bottom - top], box.symbols[:, first : first + most], box.tables)
+        part = box.part(layouts[bottom - top], slice(None), slice(first, first + most))
         found.append(Band(slice(top, bottom), part))
     return found

@@ -4,6 +4,8 @@ With c = DCT(C x) the coefficients of an image x (C: RGB to YCbCr, averaged as s
 
     cell = {x in [0,1] : |c / q - s| < 1/2}
 
+Of a damaged file, only bounds of some s may be known: then c / q lies between them, half a step more on either side.
+
 Clipping c into the box and adding the pseudo-inverse of the change is the orthogonal projection in YCbCr; alternated
 with clamping RGB it finds a point of both sets (Zakhor 1992, "Iterative procedures for reduction of blocking effects").
 """
@@ -36,12 +38,12 @@ class Walls:
 
     @classmethod
     def inside(
-        cls, symbols: Tensor, steps: Tensor, valid: Tensor, margin: Tensor | float, overshoot: float = 0.0
+        cls, low: Tensor, high: Tensor, steps: Tensor, valid: Tensor, margin: Tensor | float, overshoot: float = 0.0
     ) -> Walls:
         """Those of the cell, moved inwards by `margin` and by an `overshoot` that is forgiven, in quantiser steps."""
         half = (0.5 - torch.as_tensor(margin, device=steps.device)).clamp(min=0.0)
         target = (half - overshoot).clamp(min=0.0)
-        return cls((symbols - target) * steps, (symbols + target) * steps, (half - target + SLACK) * steps, valid)
+        return cls((low - target) * steps, (high + target) * steps, (half - target + SLACK) * steps, valid)
 
     def __getitem__(self, tiles: Tensor) -> Walls:
         return Walls(self.low[tiles], self.high[tiles], self.forgiven[tiles], self.valid[tiles])
@@ -54,10 +56,16 @@ class Walls:
 
 
 class Box:
-    """Symbols int32 [B,M,N,K,64] and tables int32 [B,1,1,K,64] of B images of one layout."""
+    """Symbols int32 [B,M,N,K,64] and tables int32 [B,1,1,K,64] of B images of one layout.
 
-    def __init__(self, layout: Layout, symbols: Tensor, tables: Tensor) -> None:
+    `low` and `high` [B,M,N,K,64] bound the symbols of damaged files; else they are the symbols themselves.
+    """
+
+    def __init__(
+        self, layout: Layout, symbols: Tensor, tables: Tensor, low: Tensor | None = None, high: Tensor | None = None
+    ) -> None:
         self.layout, self.symbols, self.tables = layout, symbols, tables
+        self.low, self.high = symbols if low is None else low, symbols if high is None else high
         self.steps = tables.float()
         colours = layout.colours
         self.forward, self.inverse = colours.forward.to(symbols.device), colours.inverse.to(symbols.device)
@@ -69,15 +77,27 @@ class Box:
 
     def position(self, image: Tensor) -> Tensor:
         """[B,M,N,K,64] in quantiser steps: -1/2..1/2 inside the cell; 0 for blocks that do not exist."""
-        return (self.coefficients(image) / self.steps - self.symbols) * self.layout.valid[..., None]
+        found = self.coefficients(image) / self.steps
+        nearest = self.symbols if self.whole else found.detach().clamp(self.low, self.high)
+        return (found - nearest) * self.layout.valid[..., None]
+
+    @property
+    def whole(self) -> bool:
+        """Every symbol is known."""
+        return self.low is self.symbols
+
+    def part(self, layout: Layout, images: slice, rows: slice) -> Box:
+        """The box of some images of the batch and some MCU rows, which `layout` is of."""
+        bounds = () if self.whole else (self.low[images, rows], self.high[images, rows])
+        return Box(layout, self.symbols[images, rows], self.tables[images], *bounds)
 
     def image(self, b: int) -> Box:
         """The box of one image of the batch."""
-        return Box(self.layout, self.symbols[b : b + 1], self.tables[b : b + 1])
+        return self.part(self.layout, slice(b, b + 1), slice(None))
 
     def project(self, image: Tensor, margin: float, rounds: int) -> Tensor:
         """Alternates at most `rounds` times, in the MCUs that miss; `margin` is in quantiser steps."""
-        walls = Walls.inside(self.symbols, self.steps, self.layout.valid[..., None], margin, overshoot=SLACK)
+        walls = Walls.inside(self.low, self.high, self.steps, self.layout.valid[..., None], margin, overshoot=SLACK)
         return self.layout.image(self._alternate(self.layout.tiles(image * 255.0), walls, rounds)) / 255.0
 
     def project_tiles(
@@ -88,7 +108,7 @@ class Box:
         Alternating converges slowly where much of a tile is clipped, so this goes on for the tiles that need it.
         """
         valid = self.layout.valid[at[1:]][..., None]
-        walls = Walls.inside(self.symbols[at], self.steps[at[0], 0, 0], valid, margin)
+        walls = Walls.inside(self.low[at], self.high[at], self.steps[at[0], 0, 0], valid, margin)
         return self._alternate(tiles, walls, rounds, where)
 
     def is_empty(self, tiles: Tensor, where: TileMap, at: tuple[Tensor, ...], rounds: int) -> Tensor:
@@ -99,7 +119,8 @@ class Box:
         margin, left = torch.zeros((), device=tiles.device), []
         for _ in range(2):
             tiles = self.project_tiles(tiles, where, at, margin, rounds)
-            position = self._analyse(tiles, where) / self.steps[at[0], 0, 0] - self.symbols[at]
+            found = self._analyse(tiles, where) / self.steps[at[0], 0, 0]
+            position = found - found.clamp(self.low[at], self.high[at])
             left.append((position.abs() - 0.5).mul(self.layout.valid[at[1:]][..., None]).flatten(1).max(1).values)
         return (left[1] > EMPTY) & (left[1] > RESTING * left[0])
 

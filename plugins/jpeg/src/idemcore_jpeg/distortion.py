@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .box import Box
+from .knowledge import REACH
 
 CHROMA_SHARE = 0.05
 """Largest chroma variance, as a share of luma's at the same frequency, where no symbol tells: photographs have less."""
@@ -29,6 +31,23 @@ def expected_rms(box: Box) -> Tensor:
         luma_variance = variance if number == 0 and box.layout.sampling.colours == "YCbCr" else luma_variance
     rms: Tensor = total.sqrt() / 255
     return rms
+
+
+def salvaged_rms(box: Box, centre: Tensor) -> Tensor:
+    """The same of damaged files, never below what the image says of their gaps: a solver that starts at such a level
+    makes up what is missing instead of leaving it smooth.
+
+    Where details are missing, that is half of what the means of neighbouring blocks differ; where blocks are missing,
+    the standard deviation of the image.
+    """
+    grey, floor = centre.mean(1, keepdim=True), expected_rms(box)
+    means = F.avg_pool2d(grey, 8, ceil_mode=True)
+    steps = torch.cat([means.diff(dim=2).flatten(1), means.diff(dim=3).flatten(1)], 1)
+    details = steps.square().sum(1).div(max(1, steps.shape[1])).sqrt() / 2
+    missing = ((box.high - box.low) * box.steps > REACH) & box.layout.valid[..., None]
+    for lacking, level in ((missing, details), (missing[..., 0], grey.flatten(1).std(1, correction=0))):
+        floor = torch.where(lacking.flatten(1).any(1), torch.maximum(floor, level), floor)
+    return floor
 
 
 def _errors(box: Box, blocks: slice, luma_variance: Tensor | None) -> tuple[Tensor, Tensor]:

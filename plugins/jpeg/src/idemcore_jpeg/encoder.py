@@ -39,25 +39,15 @@ class JpegEncoder(Encoder):
 
     def decode(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> Tensor:
         """libjpeg's decode, [B,3,H,W]. `size`, if given, must be that of the files."""
-        for data in streams:
-            found = parse(data)
-            if size is not None and size != (found.height, found.width):
-                raise BitstreamError(f"The JPEG is {found.width}x{found.height}, not {size[1]}x{size[0]} pixels.")
-            read_coefficients(found)  # libjpeg decodes damaged data without a word
-        return torch.cat([decode_image(data) for data in streams]).to(self.device)
+        readings = [Reading.of(data, self.config.salvage) for data in streams]
+        for layout in (reading.layout for reading in readings):
+            if size is not None and size != (layout.height, layout.width):
+                raise BitstreamError(f"The JPEG is {layout.width}x{layout.height}, not {size[1]}x{size[0]} pixels.")
+        return torch.cat([reading.decoded() for reading in readings]).to(self.device)
 
     def describe(self, stream: bytes) -> dict[str, str | int | float]:
         """Coding, quality (if the file has libjpeg's standard tables), subsampling, and what makes an image exact."""
-        found, metadata = parse(stream), self.metadata(stream)
-        return {
-            "coding": "progressive" if found.frame == PROGRESSIVE else "baseline",
-            "quality": quality_of(found) or "not libjpeg's tables",
-            "subsampling": found.subsampling,
-            **({"colours": "RGB"} if found.sampling.colours == "RGB" else {}),
-            **({"orientation": metadata.orientation} if metadata.orientation > 1 else {}),
-            "compared": "bytes" if written_here(found) else "coefficients and tables",
-            **({} if writable(found) else {"encoder": "integer model of libjpeg"}),
-        }
+        return self._facts(stream, None)
 
     def metadata(self, stream: bytes) -> Metadata:
         """EXIF and colour profile; a profile that lacks a part is left out."""

@@ -1,4 +1,4 @@
-"""Huffman-coded coefficients of a JPEG file (ITU-T T.81, annexes F and G), read strictly: damage is an error."""
+"""Huffman-coded coefficients of a JPEG file (ITU-T T.81, annexes F and G), read strictly or as far as they go."""
 
 from __future__ import annotations
 
@@ -11,41 +11,76 @@ import numpy.typing as npt
 
 from idemcore.errors import BitstreamError
 
-from .stream import PROGRESSIVE, ZIGZAG, Scan, Stream
+from .knowledge import Knowledge
+from .stream import FETCH, PROGRESSIVE, ZIGZAG, Scan, Stream
 
-DAMAGED = "Fetch the file again, or repair it with an image editor and encode it anew."
+SALVAGE = "`idem decode --salvage` keeps what is there and fills in the rest; or fetch the file again."
 SLACK = 4096
 """Zero bytes after the data: more than the longest MCU, so that an overrun is noticed before it leaves the array."""
 NATURAL = [int(i) for i in ZIGZAG]
+LEAST_SHARE = 1000
+"""A file that holds fewer bits than one for so many blocks has nothing to salvage."""
 
 
-def read_coefficients(stream: Stream) -> list[npt.NDArray[np.int16]]:
-    """Quantised coefficients of each component, int16 [rows of blocks, columns of blocks, 64] in natural order."""
-    tall, wide = max(c.v for c in stream.components), max(c.h for c in stream.components)
-    rows, columns = math.ceil(stream.height / (8 * tall)), math.ceil(stream.width / (8 * wide))
-    if len(stream.components) == 1:
-        rows, columns = math.ceil(stream.height / 8), math.ceil(stream.width / 8)
-    if 8 * sum(len(piece) for scan in stream.scans for piece in scan.data) < rows * columns:
-        raise BitstreamError("The JPEG file is truncated or damaged: too few data for its size.", DAMAGED)
-    factors = [(1, 1)] if len(stream.components) == 1 else [(c.v, c.h) for c in stream.components]
-    planes = [array("h", bytes(128 * rows * v * columns * h)) for v, h in factors]
+MOST_LOST = 5
+"""Restart intervals lost between two markers: their numbers from 0 to 7 tell no more from those that came before."""
+
+
+def damaged(why: str) -> BitstreamError:
+    """What ends a scan."""
+    return BitstreamError(f"The JPEG file is damaged: {why}.", SALVAGE)
+
+
+def truncated(why: str) -> BitstreamError:
+    """What is not there."""
+    return BitstreamError(f"The JPEG file is truncated or damaged: {why}.", SALVAGE)
+
+
+def read_coefficients(stream: Stream, salvage: bool = False) -> Knowledge:
+    """Quantised coefficients of each component, and which of their bits the file holds.
+
+    Raises BitstreamError where a scan is cut or damaged. With `salvage`, such a scan is read as far as it goes, and
+    from the next restart marker on.
+    """
+    frame = Frame(stream)
+    bits = 8 * sum(len(scan.coded) for scan in stream.scans)
+    if bits * (LEAST_SHARE if salvage else 1) < frame.rows * frame.columns:
+        raise truncated("too few data for its size")
+    known = Knowledge.of(stream, frame.factors, frame.rows, frame.columns)
     for scan in stream.scans:
-        _Scanner(stream, scan, planes, rows, columns, factors, (tall, wide)).run()
-    return [
-        np.frombuffer(plane, np.int16).reshape(rows * v, columns * h, 64)
-        for plane, (v, h) in zip(planes, factors, strict=True)
-    ]
+        _Scanner(stream, scan, frame, known, salvage).run()
+    if not salvage and not stream.ended and not known.complete:
+        raise truncated("scans are missing after its last one")
+    return known.checked(stream, salvage)
+
+
+class Frame:
+    """How many blocks of each component there are."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.largest = max(c.v for c in stream.components), max(c.h for c in stream.components)
+        single = len(stream.components) == 1
+        tall, wide = (1, 1) if single else self.largest
+        self.factors = [(1, 1)] if single else [(c.v, c.h) for c in stream.components]
+        """Rows and columns of blocks that an MCU has of each component."""
+        self.rows, self.columns = math.ceil(stream.height / (8 * tall)), math.ceil(stream.width / (8 * wide))
+        """Of MCUs."""
+        self.own_grids = [
+            (math.ceil(stream.height * v / (8 * tall)), math.ceil(stream.width * h / (8 * wide)))
+            for v, h in self.factors
+        ]
+        """Rows and columns of blocks that a scan of one component has: those that hold pixels, no padding of the MCU."""
 
 
 def huffman_lookup(table: bytes | None) -> list[int]:
     """[65536] from the next 16 bits to (code length << 8 | symbol); 0 where no code matches."""
     if table is None:
-        raise BitstreamError("The JPEG file uses a Huffman table that it does not hold.", DAMAGED)
+        raise BitstreamError("The JPEG file uses a Huffman table that it does not hold.", FETCH)
     lengths = np.repeat(np.arange(1, 17), np.frombuffer(table, np.uint8, 16))
     values = np.frombuffer(table, np.uint8, len(lengths), 16).astype(np.int64)
     entries = np.repeat(lengths << 8 | values, 1 << (16 - lengths))
     if len(entries) > 65536:
-        raise BitstreamError("The JPEG file's Huffman tables are damaged.", DAMAGED)
+        raise BitstreamError("The JPEG file's Huffman tables are damaged.", FETCH)
     lookup: list[int] = np.concatenate([entries, np.zeros(65536 - len(entries), np.int64)]).tolist()
     return lookup
 
@@ -53,30 +88,42 @@ def huffman_lookup(table: bytes | None) -> list[int]:
 class _Scanner:
     """Reads one scan into the planes of coefficients."""
 
-    def __init__(
-        self, stream: Stream, scan: Scan, planes: list[array[int]], rows: int, columns: int,
-        factors: list[tuple[int, int]], largest: tuple[int, int],
-    ) -> None:  # fmt: skip
-        self.stream, self.scan, self.planes = stream, scan, planes
-        self.rows, self.columns, self.factors, self.largest = rows, columns, factors, largest
-        progressive = stream.frame == PROGRESSIVE
+    def __init__(self, stream: Stream, scan: Scan, frame: Frame, known: Knowledge, salvage: bool) -> None:
+        self.stream, self.scan, self.frame, self.known, self.salvage = stream, scan, frame, known, salvage
+        self.planes = known.buffers
+        self.position = self.skip = 0
+        self.bits: array[int] = array("Q")
+        self.previous: list[int] = []
+        self.busy: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        """Units of an AC refinement that have coefficients to refine."""
+        self.ready: npt.NDArray[np.bool_] | None = None
+        """Units [...] of which that is known which an AC refinement builds on; None for all of them."""
+        self.single = len(scan.components) == 1
+        self.grid = frame.own_grids[scan.components[0]] if self.single else (frame.rows, frame.columns)
+        """Rows and columns of units: MCUs, or the blocks of a scan's only component."""
+
+    def prepare(self) -> None:
+        """Raises BitstreamError for a scan that cannot be read at all."""
+        progressive, scan = self.stream.frame == PROGRESSIVE, self.scan
         self.check(progressive)
         dc_needed = scan.start == 0 and scan.high == 0
         self.dc = [huffman_lookup(t) if dc_needed else [] for t in scan.dc_tables]
         self.ac = [huffman_lookup(t) if scan.end else [] for t in scan.ac_tables]
         self.block = self.choose(progressive)
-        self.position = self.skip = 0
-        self.bits: array[int] = array("Q")
-        self.previous: list[int] = []
+        if scan.start and scan.high:
+            self.ready, in_use = self.known.refinable(scan, self.grid)
+            self.busy = np.flatnonzero(in_use if self.ready is None else in_use | ~self.ready)
 
     def check(self, progressive: bool) -> None:
+        """Raises BitstreamError for parameters that T.81 does not allow."""
         s = self.scan
         whole = (s.start, s.end, s.high, s.low) == (0, 63, 0, 0)
         part = s.start <= s.end < 64 and (s.start > 0 or s.end == 0) and s.low < 14 and s.high in (0, s.low + 1)
-        if not (part and (s.start == 0 or len(s.components) == 1) if progressive else whole):
-            raise BitstreamError("The JPEG file has a damaged scan header.", DAMAGED)
+        if not (part and (s.start == 0 or self.single) if progressive else whole):
+            raise damaged("the header of a scan")
 
     def choose(self, progressive: bool) -> Callable[[int, array[int], int], None]:
+        """What reads a block."""
         if not progressive:
             return self.sequential
         if self.scan.start == 0:
@@ -84,23 +131,91 @@ class _Scanner:
         return self.ac_refine if self.scan.high else self.ac_first
 
     def run(self) -> None:
-        units, block = self.units(), self.block
-        total = self.unit_count()
-        interval = self.scan.restart or total
-        if len(self.scan.data) != math.ceil(total / interval):
-            raise BitstreamError("The JPEG file's restart markers are damaged.", DAMAGED)
-        for piece in self.scan.data:
-            self.load(piece)
-            end = 8 * len(piece)
-            for _ in range(min(interval, total)):
-                for component, offset in next(units):
-                    block(component, self.planes[self.scan.components[component]], offset)
-                if self.position > end:
-                    raise BitstreamError("The JPEG file is truncated or damaged: its data ends too soon.", DAMAGED)
-            total -= interval
-            unread = piece[-(-self.position // 8) :]
-            if self.skip or unread.strip(unread[:1]):  # some cameras fill up with 00 or FF
-                raise BitstreamError("The JPEG file is damaged: data is left over after its last block.", DAMAGED)
+        """Reads all intervals, and notes which units are known thereafter."""
+        total = self.grid[0] * self.grid[1]
+        read = np.zeros(total, bool)
+        try:
+            self.prepare()
+            for first, last, piece in self.intervals(total):
+                self.interval(first, last, piece, read)
+        except BitstreamError:
+            if not self.salvage:
+                raise
+        self.known.learn(self.scan, read.reshape(self.grid))
+
+    def intervals(self, total: int) -> Iterator[tuple[int, int, bytes]]:
+        """First unit, the one after the last, and the data of each; raises BitstreamError where one is missing."""
+        each = self.scan.restart or total
+        count = math.ceil(total / each)
+        pieces = self.scan.intervals(count)
+        if len(pieces) > count:
+            self.known.note("it has more restart intervals than blocks for them: a scan goes on after its last row")
+        if len(pieces) < count and not self.salvage:
+            raise truncated("restart intervals are missing")
+        orderly = all(number == (place - 1) % 8 for place, (number, _) in enumerate(pieces))
+        if not orderly and len(pieces) >= count:
+            self.known.note("its restart markers are numbered wrongly")
+            self.known.as_libjpeg = False
+        place = 0
+        for number, piece in pieces[:count]:
+            if not orderly and len(pieces) < count:
+                ahead = (number - place + 1) % 8
+                if ahead > MOST_LOST:
+                    continue  # one that came before
+                place += ahead
+            if place < count:
+                yield place * each, min((place + 1) * each, total), piece
+            place += 1
+
+    def interval(self, first: int, last: int, piece: bytes, read: npt.NDArray[np.bool_]) -> None:
+        """Reads units first..last-1 and marks them in `read`."""
+        self.load(piece)
+        try:
+            for unit in self.ac_units(first, last, len(piece)) if self.scan.start else self.units(first, last, piece):
+                read[unit] = True
+        except BitstreamError:
+            if not self.salvage:
+                raise
+            return
+        unread = piece[-(-self.position // 8) :]
+        if self.skip or unread.strip(unread[:1]):  # some cameras fill up with 00 or FF
+            self.known.note("it has data left over after the last block of a scan: it was taller once, or is damaged")
+
+    def units(self, first: int, last: int, piece: bytes) -> Iterator[int]:
+        """Reads unit by unit, and gives the number of each when it is read."""
+        block, end, blocks = self.block, 8 * len(piece), self.blocks(first, last)
+        for unit in range(first, last):
+            for component, offset in next(blocks):
+                block(component, self.planes[self.scan.components[component]], offset)
+            if self.position > end:
+                raise truncated("its data ends too soon")
+            yield unit
+
+    def ac_units(self, first: int, last: int, length: int) -> Iterator[int | slice]:
+        """The same for AC coefficients of a progressive file, where runs of units may have nothing to read."""
+        plane, unit, end = self.planes[self.scan.components[0]], first, 8 * length
+        columns = self.grid[1]
+        stride = self.frame.columns * self.frame.factors[self.scan.components[0]][1]
+        while unit < last:
+            if self.ready is not None and not self.ready[unit]:
+                raise damaged("a scan refines what is missing")
+            self.block(0, plane, 64 * (unit // columns * stride + unit % columns))
+            if self.position > end:
+                raise truncated("its data ends too soon")
+            yield unit
+            unit += 1
+            if self.skip:
+                to = min(unit + self.skip, last, self.next_busy(unit))
+                yield slice(unit, to)
+                self.skip -= to - unit
+                unit = to
+
+    def next_busy(self, unit: int) -> int:
+        """The first unit from this on that a run of blocks without new coefficients must stop at."""
+        if not self.scan.high:
+            return self.grid[0] * self.grid[1]
+        at = int(np.searchsorted(self.busy, unit))
+        return int(self.busy[at]) if at < len(self.busy) else self.grid[0] * self.grid[1]
 
     def load(self, piece: bytes) -> None:
         """Windows of 64 bits that begin at every byte: any code and its value lie in one."""
@@ -113,42 +228,28 @@ class _Scanner:
         self.position = self.skip = 0
         self.previous = [0] * len(self.scan.components)
 
-    def block_grid(self) -> tuple[int, int]:
-        """Blocks of a scan's only component: those that hold pixels, no padding of the MCU."""
-        v, h = self.factors[self.scan.components[0]]
-        tall, wide = self.largest if len(self.factors) > 1 else (v, h)
-        return math.ceil(self.stream.height * v / (8 * tall)), math.ceil(self.stream.width * h / (8 * wide))
-
-    def unit_count(self) -> int:
-        if len(self.scan.components) == 1:
-            rows, columns = self.block_grid()
-            return rows * columns
-        return self.rows * self.columns
-
-    def units(self) -> Iterator[list[tuple[int, int]]]:
-        """For each MCU, (number in the scan, offset in the plane) of its blocks (annex A.2)."""
-        if len(self.scan.components) == 1:
-            rows, columns = self.block_grid()
-            stride = self.columns * self.factors[self.scan.components[0]][1]
-            return ([(0, 64 * (r * stride + c))] for r in range(rows) for c in range(columns))
-        return self.interleaved()
-
-    def interleaved(self) -> Iterator[list[tuple[int, int]]]:
-        shapes = [self.factors[c] for c in self.scan.components]
-        for row in range(self.rows):
-            for column in range(self.columns):
-                yield [
-                    (i, 64 * ((row * v + y) * self.columns * h + column * h + x))
-                    for i, (v, h) in enumerate(shapes)
-                    for y in range(v)
-                    for x in range(h)
-                ]
+    def blocks(self, first: int, last: int) -> Iterator[list[tuple[int, int]]]:
+        """For each unit, (number in the scan, offset in the plane) of its blocks (annex A.2)."""
+        columns = self.grid[1]
+        if self.single:
+            stride = self.frame.columns * self.frame.factors[self.scan.components[0]][1]
+            return ([(0, 64 * (n // columns * stride + n % columns))] for n in range(first, last))
+        shapes = [self.frame.factors[c] for c in self.scan.components]
+        return (
+            [
+                (i, 64 * ((n // columns * v + y) * columns * h + n % columns * h + x))
+                for i, (v, h) in enumerate(shapes)
+                for y in range(v)
+                for x in range(h)
+            ]
+            for n in range(first, last)
+        )
 
     def symbol(self, lookup: list[int]) -> int:
         position = self.position
         entry = lookup[self.bits[position >> 3] >> (48 - (position & 7)) & 0xFFFF]
         if not entry:
-            raise BitstreamError("The JPEG file is damaged: a code that its tables do not have.", DAMAGED)
+            raise damaged("a code that its tables do not have")
         self.position = position + (entry >> 8)
         return entry & 255
 
@@ -164,10 +265,10 @@ class _Scanner:
     def dc_value(self, component: int) -> int:
         size = self.symbol(self.dc[component])
         if size > 15:
-            raise BitstreamError("The JPEG file is damaged: a DC difference out of range.", DAMAGED)
+            raise damaged("a DC difference out of range")
         value = self.previous[component] + (self.signed(size) if size else 0)
         if not -32768 <= value << self.scan.low <= 32767:
-            raise BitstreamError("The JPEG file is damaged: a DC coefficient out of range.", DAMAGED)
+            raise damaged("a DC coefficient out of range")
         self.previous[component] = value
         return value
 
@@ -185,11 +286,11 @@ class _Scanner:
                     k += 16
                     continue
                 if entry & 255 or not entry:
-                    raise BitstreamError("The JPEG file is damaged: a code that its tables do not have.", DAMAGED)
+                    raise damaged("a code that its tables do not have")
                 break
             k += entry >> 4 & 15
             if k > 63:
-                raise BitstreamError("The JPEG file is damaged: a block of more than 64 coefficients.", DAMAGED)
+                raise damaged("a block of more than 64 coefficients")
             value = window >> (64 - shift - length - size) & ((1 << size) - 1)
             position += length + size
             plane[offset + NATURAL[k]] = value if value >> (size - 1) else value - (1 << size) + 1
@@ -204,9 +305,6 @@ class _Scanner:
             plane[offset] |= 1 << self.scan.low
 
     def ac_first(self, component: int, plane: array[int], offset: int) -> None:
-        if self.skip:
-            self.skip -= 1
-            return
         k = self.scan.start
         while k <= self.scan.end:
             symbol = self.symbol(self.ac[component])
@@ -221,7 +319,7 @@ class _Scanner:
 
     def put(self, plane: array[int], offset: int, k: int, value: int) -> None:
         if k > self.scan.end or not -32768 <= value <= 32767:
-            raise BitstreamError("The JPEG file is damaged: a coefficient out of range.", DAMAGED)
+            raise damaged("a coefficient out of range")
         plane[offset + NATURAL[k]] = value
 
     def ac_refine(self, component: int, plane: array[int], offset: int) -> None:

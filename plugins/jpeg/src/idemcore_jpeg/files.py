@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import operator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -72,15 +72,13 @@ def _pillow_options(stream: Stream) -> dict[str, object] | None:
     return {**kind, "qtables": tables[:short].tolist(), "optimize": optimize}
 
 
-def written_here(stream: Stream) -> bool:
-    """Whether the file has the segments this encoder writes, so that the same coefficients give the same bytes."""
-    usual = stream.frame == BASELINE and len(stream.scans) == 1 and not stream.trailing
-    again = encode_like(stream, torch.zeros(3, stream.height, stream.width, dtype=torch.uint8)) if usual else None
-    if again is None:
-        return False
-    found = parse(again)
-    tables = ([body[:1] for _, body in one.huffman] for one in (found, stream))
-    return found.header == stream.header and operator.eq(*tables)
+def frame_of(stream: Stream) -> Stream | None:
+    """A file of this encoder that has all segments of another but those that depend on the image; None if none has."""
+    usual = stream.frame == BASELINE and len(stream.scans) == 1 and not stream.trailing and stream.ended
+    blank = encode_like(stream, torch.zeros(3, stream.height, stream.width, dtype=torch.uint8)) if usual else None
+    if blank is None or (found := parse(blank)).header != stream.header:
+        return None
+    return replace(found, segments=[*found.header, *stream.huffman])
 
 
 def quality_of(stream: Stream) -> int:

@@ -9,21 +9,26 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
 LONGEST = 16
+NEVER = 256
+"""A symbol beyond those that are coded."""
 CHUNK = 1 << 18
 """Codes made into bits at a time: bounds memory to tens of megabytes."""
 
 
 def fitted_table(counts: Integers) -> bytes:
-    """From how often each symbol [256] occurs to a table as DHT holds it: 16 numbers of codes, then the symbols."""
+    """From how often each symbol [256] occurs to a table as DHT holds it: 16 numbers of codes, then the symbols.
+
+    The very table that libjpeg makes (jchuff.c): whether equal coefficients give equal bytes depends on it.
+    """
     used = [int(symbol) for symbol in np.flatnonzero(counts)]
-    depths = _depths([*(int(counts[symbol]) for symbol in used), 0])
-    numbers = [0] * (max(depths) + 1)
-    for depth in depths:
+    depths = _depths({**{symbol: int(counts[symbol]) for symbol in used}, NEVER: 1})
+    numbers = [0] * (max(depths.values()) + 1)
+    for depth in depths.values():
         numbers[depth] += 1
     lengths = _at_most_16(numbers)
     # The symbol that never occurs takes the last code, which would be all ones.
     lengths[max(length for length, number in enumerate(lengths) if number)] -= 1
-    ordered = sorted(used, key=lambda symbol: (-counts[symbol], symbol))
+    ordered = sorted(used, key=lambda symbol: (depths[symbol], symbol))
     return bytes(lengths[1:]) + bytes(ordered)
 
 
@@ -52,16 +57,16 @@ def _bits(values: Integers, lengths: Integers) -> npt.NDArray[np.uint8]:
     return (np.repeat(values, lengths) >> shift & 1).astype(np.uint8)
 
 
-def _depths(weights: list[int]) -> list[int]:
-    """Depth of each leaf in a Huffman tree, 1 at least."""
-    heap = [(weight, number, [number]) for number, weight in enumerate(weights)]
+def _depths(weights: dict[int, int]) -> dict[int, int]:
+    """Depth of each symbol in a Huffman tree, 1 at least; of equal weights, the larger symbol goes first."""
+    heap = [(weight, -symbol, [symbol]) for symbol, weight in weights.items()]
     heapq.heapify(heap)
-    depths = [0] * len(weights) if len(weights) > 1 else [1]
+    depths = dict.fromkeys(weights, 0 if len(weights) > 1 else 1)
     while len(heap) > 1:
-        (one, _, left), (other, number, right) = heapq.heappop(heap), heapq.heappop(heap)
+        (one, name, left), (other, _, right) = heapq.heappop(heap), heapq.heappop(heap)
         for leaf in left + right:
             depths[leaf] += 1
-        heapq.heappush(heap, (one + other, number, left + right))
+        heapq.heappush(heap, (one + other, name, left + right))
     return depths
 
 

@@ -149,6 +149,7 @@ class BestTiles:
 
 def _intervals(box: Box, at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Bounds [T,K,64] on unscaled coefficients of the listed tiles; blocks that do not exist are free."""
-    low, high = bounds(box.symbols[at], box.tables.expand_as(box.symbols)[at])
+    tables = box.tables.expand_as(box.symbols)[at]
+    low, high = bounds(box.low[at], tables)[0], bounds(box.high[at], tables)[1]
     absent = ~box.layout.valid[at[1:]][..., None]
     return low.masked_fill(absent, -(1 << 20)), high.masked_fill(absent, 1 << 20)

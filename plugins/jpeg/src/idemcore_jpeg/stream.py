@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,22 +11,23 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from idemcore.errors import BitstreamError, InputError
+from idemcore.errors import BitstreamError, IdemError, InputError
 from idemcore.io.limits import RAISE, too_large
 
 from .sampling import Sampling
+from .standard import AC_TABLES, DC_TABLES
 
 ZIGZAG = np.array(
     sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8))), dtype=np.int64
 )
 """Natural (row by row) position of each coefficient in the order of the file."""
 
-SOI, EOI, SOS, DQT, DHT, DRI, COM, APP0, APP1, APP2, APP14, APP15 = (
-    0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF,
+SOI, EOI, SOS, DQT, DNL, DHT, DRI, COM, APP0, APP1, APP2, APP14, APP15 = (
+    0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xC4, 0xDD, 0xFE, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF,
 )  # fmt: skip
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
-WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xD9)}
-"""Stuffing, TEM, restarts and SOI: no payload, and no meaning between segments."""
+FETCH = "Fetch the file again."
+RE_ENCODE = "If you trust it, write it anew with `jpegtran -copy all OLD.jpg > NEW.jpg`."
 HUFFMAN_HINT = "`jpegtran -copy all OLD.jpg > NEW.jpg` makes it Huffman-coded without any loss."
 EIGHT_BIT_HINT = "Convert it to an 8-bit RGB image first, e.g. `magick OLD.jpg -colorspace sRGB -depth 8 NEW.png`."
 OTHER_FRAMES = {
@@ -35,8 +37,22 @@ OTHER_FRAMES = {
     0xCB: ("lossless and arithmetic-coded", EIGHT_BIT_HINT),
     0xF7: ("of the kind JPEG-LS", EIGHT_BIT_HINT),
 }
-_MARKER, _RESTART = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]"), re.compile(rb"\xff[\xd0-\xd7]")
+_MARKER, _RESTART = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]"), re.compile(rb"\xff([\xd0-\xd7])")
 """What ends entropy-coded data, and what divides it; FF 00 is a byte of data."""
+_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+"""Where a segment may begin; FF FF is fill. Stuffing, TEM and restarts have no meaning between segments."""
+MOST_SEGMENTS = 1 << 16
+MOST_SCANS = 1000
+"""T.81 allows one scan for each bit of each coefficient; the programs of libjpeg write 100 at most."""
+FREE_WORK, REPEATS, BLOCKS_A_BYTE = 1 << 20, 32, 64
+"""Blocks that the scans of a file may go over: so many, so many times those of the image, and so many a byte.
+
+The encoders of progressive files go over each block of a component 3 to 8 times.
+"""
+
+
+class ScanBomb(InputError):
+    """A file that may be meant to keep a decoder busy."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,21 @@ class Scan:
     low: int
     restart: int
     """MCUs between restart markers, or 0."""
-    data: list[bytes]
-    """Entropy-coded bytes between restart markers, without byte stuffing."""
+    coded: bytes
+    """Entropy-coded bytes as they lie in the file, restart markers and byte stuffing included."""
+
+    def intervals(self, most: int) -> list[tuple[int, bytes]]:
+        """Entropy-coded bytes between restart markers, without byte stuffing, and the number 0..7 of the marker before.
+
+        At most `most`, and one with all the rest.
+        """
+        pieces = _RESTART.split(self.coded, most)
+        numbers = [7, *(marker[0] & 7 for marker in pieces[1::2])]
+        # FF before a marker is fill.
+        return [
+            (number, piece.rstrip(b"\xff").replace(b"\xff\x00", b"\xff"))
+            for number, piece in zip(numbers, pieces[::2], strict=True)
+        ]
 
 
 @dataclass
@@ -80,7 +109,11 @@ class Stream:
     segments: list[tuple[int, bytes]] = field(default_factory=list)
     """Marker and payload of what comes before the first scan."""
     trailing: bytes = b""
-    """What follows the end-of-image marker."""
+    """What follows the end-of-image marker or, where that is missing, the last scan."""
+    ended: bool = False
+    """The end-of-image marker is there."""
+    readable: bytes = b""
+    """The file as libjpeg takes it: with a height in its frame header, and an end-of-image marker."""
 
     @property
     def header(self) -> list[tuple[int, bytes]]:
@@ -119,7 +152,7 @@ class Stream:
 
     def component_tables(self) -> npt.NDArray[np.int32]:
         """Int32 [C,64]: the quantisation table of each component."""
-        tables = [self.latched.get(number) for number in range(len(self.components))]
+        tables = [self.latched.get(n, self.tables.get(c.table)) for n, c in enumerate(self.components)]
         for component, table in zip(self.components, tables, strict=True):
             if table is None:
                 lacking = f"quantisation table {component.table}, which it does not hold."
@@ -128,57 +161,132 @@ class Stream:
 
 
 def parse(data: bytes) -> Stream:
-    """Reads a whole file. Raises BitstreamError if damaged or cut, InputError for a kind of JPEG idem does not take."""
-    stream, dc, ac = Stream(), dict[int, bytes](), dict[int, bytes]()
-    restart, ended = 0, False
-    for marker, body, coded in _segments(data):
+    """Reads the segments of a file. Raises BitstreamError if they are damaged, InputError for a kind of JPEG that idem
+    does not take.
+
+    Whether the scans are whole shows when `entropy.read_coefficients` reads them.
+    """
+    return _Parser(data).run()
+
+
+@dataclass(frozen=True)
+class _Segment:
+    start: int
+    """Where its FF is."""
+    marker: int
+    body: bytes
+    coded: bytes
+    """What follows up to the next marker, of a scan."""
+    end: int
+
+
+class _Parser:
+    """Follows the segments of one file, with the tables in force."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.stream = data, Stream()
+        self.dc, self.ac = dict[int, bytes](), dict[int, bytes]()
+        self.restart = self.end = self.frame_at = self.work = 0
+
+    def run(self) -> Stream:
+        stream = self.stream
+        try:
+            for segment in _segments(self.data):
+                if not self.take(segment):
+                    break
+                self.end = segment.end
+        except ScanBomb:
+            raise
+        except IdemError:
+            # What follows a scan cannot undo it; whether anything is missing shows when coefficients are read.
+            if not stream.scans or stream.height == 0:
+                raise
+        if not stream.scans:
+            raise BitstreamError("The JPEG file is truncated: it ends before its first scan.", FETCH)
+        if not stream.height:
+            raise BitstreamError("The JPEG file gives no height, neither in its frame header nor after its scan.", FETCH)
+        stream.trailing = self.data[self.end :]
+        stream.readable = self.readable()
+        _check_components(stream)
+        return stream
+
+    def take(self, segment: _Segment) -> bool:
+        """Notes what a segment says; false if the image ends before it."""
+        stream, marker, body = self.stream, segment.marker, segment.body
+        if marker == EOI and stream.scans:
+            stream.ended, self.end = True, segment.end
+            return False
+        if marker == SOI and stream.scans:
+            return False  # another image's
         if not stream.scans:
             stream.segments.append((marker, body))
         if marker == DQT:
             stream.tables.update(_quantisation_tables(body))
         elif marker == DHT:
-            _huffman_tables(body, dc, ac)
+            _huffman_tables(body, self.dc, self.ac)
         elif marker == DRI:
-            restart = int.from_bytes(body[:2], "big")
+            self.restart = int.from_bytes(body[:2], "big")
         elif marker in (BASELINE, EXTENDED, PROGRESSIVE):
             _frame(stream, marker, body)
+            self.frame_at = segment.start
         elif marker in OTHER_FRAMES:
             kind, hint = OTHER_FRAMES[marker]
             raise InputError(f"The JPEG is {kind}, which idem does not read.", hint)
+        elif marker == DNL and not stream.height:
+            _set_height(stream, int.from_bytes(body[:2], "big"))
         elif marker == SOS:
-            stream.scans.append(_scan(stream, body, coded, dc, ac, restart))
-        elif marker == EOI:
-            ended, stream.trailing = True, coded
-    if not ended or not stream.scans:
-        raise BitstreamError("The JPEG file is truncated: its end-of-image marker is missing.", "Fetch the file again.")
-    _check_components(stream)
-    return stream
+            self.scan(segment)
+        return True
+
+    def scan(self, segment: _Segment) -> None:
+        """Raises ScanBomb for scans that go over the image again and again, and say next to nothing."""
+        stream = self.stream
+        if not stream.scans and stream.frame != PROGRESSIVE:
+            self.supply_tables()
+        scan = _scan(stream, segment.body, segment.coded, self.dc, self.ac, self.restart)
+        stream.scans.append(scan)
+        blocks = math.ceil(stream.height / 8) * math.ceil(stream.width / 8)
+        self.work += blocks * len(scan.components)
+        if len(stream.scans) > MOST_SCANS or self.work > max(
+            FREE_WORK, REPEATS * blocks + BLOCKS_A_BYTE * len(self.data)
+        ):
+            message = f"The JPEG file has {len(stream.scans)} scans or more over {blocks:,} blocks in few bytes: it may"
+            raise ScanBomb(f"{message} be meant to keep a decoder busy.", RE_ENCODE)
+
+    def supply_tables(self) -> None:
+        """As libjpeg-turbo does (jstdhuff.c): what no segment has defined by the first scan is that of annex K.3."""
+        for tables, standard in ((self.dc, DC_TABLES), (self.ac, AC_TABLES)):
+            for number in standard.keys() - tables.keys():
+                tables[number] = standard[number]
+
+    def readable(self) -> bytes:
+        """See `Stream.readable`."""
+        data, at = self.data, self.frame_at + 5
+        if data[at : at + 2] == b"\0\0":
+            data = data[:at] + self.stream.height.to_bytes(2, "big") + data[at + 2 :]
+        return data if self.stream.ended else data[: self.end] + bytes([0xFF, EOI])
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """(marker, payload, what follows up to the next marker) of each segment; all that follows EOI is its own.
-
-    As libjpeg does, it passes over bytes between segments that belong to none.
-    """
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """Each segment up to EOI. As libjpeg does, it passes over bytes between segments that belong to none."""
     if data[:2] != b"\xff\xd8":
         raise BitstreamError("Not a JPEG file: it does not begin with FF D8.")
     position = 2
-    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
-        marker = data[position + 1]
-        if marker == 0xFF or marker in WITHOUT_LENGTH:
-            position += 1 if marker == 0xFF else 2
-            continue
-        if marker == EOI:
-            yield marker, b"", data[position + 2 :]
+    for _ in range(MOST_SEGMENTS):
+        if not (found := _SEGMENT.search(data, position)):
             return
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        body = data[position + 4 : position + 2 + length]
-        if length < 2 or len(body) != length - 2:
-            raise BitstreamError(f"The JPEG file is cut or damaged in the segment at byte {position}.")
-        position += 2 + length
-        end = _coded_end(data, position) if marker == SOS else position
-        yield marker, body, data[position:end]
-        position = end
+        start, position = found.start(), found.end()
+        marker, body, coded = data[start + 1], b"", b""
+        if marker not in (SOI, EOI):
+            length = int.from_bytes(data[position : position + 2], "big")
+            body, position = data[position + 2 : position + length], position + length
+            if length < 2 or len(body) != length - 2:
+                raise BitstreamError(f"The JPEG file is cut or damaged in the segment at byte {start}.", FETCH)
+        if marker == SOS:
+            end = _coded_end(data, position)
+            coded, position = data[position:end], end
+        yield _Segment(start, marker, body, coded, position)
+    raise BitstreamError(f"The JPEG file has more than {MOST_SEGMENTS:,} segments.", FETCH)
 
 
 def _coded_end(data: bytes, position: int) -> int:
@@ -217,19 +325,22 @@ def _frame(stream: Stream, marker: int, body: bytes) -> None:
     if body[0] != 8:
         raise InputError(f"The JPEG has {body[0]}-bit samples; idem takes 8-bit ones.", EIGHT_BIT_HINT)
     stream.frame = marker
-    stream.height, stream.width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-    if not stream.height and stream.width:
-        raise InputError("The JPEG gives its height after its first scan (DNL marker), which idem does not read.",
-                         "`jpegtran -copy all OLD.jpg > NEW.jpg` may put it in its place.")  # fmt: skip
+    stream.width = int.from_bytes(body[3:5], "big")
     if not stream.width:
         raise BitstreamError("The JPEG file's frame header gives no image size.")
-    if fault := too_large(stream.height, stream.width):
-        raise BitstreamError(f"The JPEG claims too much: {fault}.", RAISE)
+    _set_height(stream, int.from_bytes(body[1:3], "big"))
     stream.components = [
         Component(i, hv & 15, hv >> 4, table) for i, hv, table in zip(*(body[j::3] for j in (6, 7, 8)), strict=True)
     ]
     if any(not (1 <= c.v <= 4 and 1 <= c.h <= 4) for c in stream.components):
         raise BitstreamError("The JPEG file's frame header has sampling factors out of range.")
+
+
+def _set_height(stream: Stream, height: int) -> None:
+    """0 in a frame header means that a DNL segment after the first scan says it."""
+    if fault := too_large(height, stream.width):
+        raise BitstreamError(f"The JPEG claims too much: {fault}.", RAISE)
+    stream.height = height
 
 
 def _check_components(stream: Stream) -> None:
@@ -263,10 +374,5 @@ def _scan(stream: Stream, body: bytes, coded: bytes, dc: dict[int, bytes], ac: d
         tuple(numbers[i] for i in members[::2]),
         tuple(dc.get(t >> 4) for t in members[1::2]),
         tuple(ac.get(t & 15) for t in members[1::2]),
-        start, end, approximation >> 4, approximation & 15, restart, _split(coded),
+        start, end, approximation >> 4, approximation & 15, restart, coded,
     )  # fmt: skip
-
-
-def _split(coded: bytes) -> list[bytes]:
-    """Cuts at restart markers and undoes byte stuffing; FF before a marker is fill."""
-    return [piece.rstrip(b"\xff").replace(b"\xff\x00", b"\xff") for piece in _RESTART.split(coded)]

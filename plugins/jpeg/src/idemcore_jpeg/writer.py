@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .huffman import Integers, codes, fitted_table, join_bits
 from .layout import Layout
+from .standard import AC_TABLES, DC_TABLES
 from .stream import APP0, APP2, APP15, BASELINE, COM, DHT, DQT, EOI, EXTENDED, SOI, SOS, ZIGZAG, Stream
 
 MOST_BLOCKS = 10
@@ -35,6 +36,15 @@ def write(stream: Stream, symbols: npt.NDArray[np.int32], layout: Layout) -> byt
     for members, blocks, owners in _scans(symbols, layout):
         out += _scan(stream, members, blocks, owners)
     return b"".join([*out, bytes([0xFF, EOI])])
+
+
+def own_file(found: Stream, symbols: npt.NDArray[np.int32], layout: Layout) -> bytes:
+    """What libjpeg writes of these coefficients with the segments of `found`, a sequential file of its own."""
+    ((members, blocks, owners),) = _scans(symbols, layout)
+    standard = all(body[1:] in (*DC_TABLES.values(), *AC_TABLES.values()) for _, body in found.huffman)
+    head = [_segment(marker, body) for marker, body in found.header if marker != SOS]
+    scan = _scan(found, members, blocks, owners, standard)
+    return b"".join([bytes([0xFF, SOI]), *head, *scan, bytes([0xFF, EOI])])
 
 
 def _kept(marker: int, body: bytes) -> bool:
@@ -95,14 +105,22 @@ class _Tokens:
     """Bits of `extra`."""
 
 
-def _scan(stream: Stream, members: list[int], blocks: Integers, owners: Integers) -> Iterable[bytes]:
-    tokens = _tokens(blocks, owners)
-    chosen = [(kind, min(number, 1)) for number in members for kind in (DC, AC)]
-    counts = np.bincount(tokens.table * 256 + tokens.symbol, minlength=4 * 256).reshape(4, 256)
-    tables = {2 * number + kind: fitted_table(counts[2 * number + kind]) for kind, number in chosen}
+def _scan(
+    stream: Stream, members: list[int], blocks: Integers, owners: Integers, standard: bool = False
+) -> Iterable[bytes]:
+    """`standard`: with the tables of annex K.3, else with tables fitted to the blocks."""
+    # As libjpeg does: chroma has Huffman tables of its own, the components of RGB share one pair.
+    most = 0 if stream.sampling.colours == "RGB" else 1
+    tokens = _tokens(blocks, owners, most)
+    chosen = [(kind, min(number, most)) for number in members for kind in (DC, AC)]
+    if standard:
+        tables = {2 * number + kind: (DC_TABLES, AC_TABLES)[kind][number] for kind, number in chosen}
+    else:
+        counts = np.bincount(tokens.table * 256 + tokens.symbol, minlength=4 * 256).reshape(4, 256)
+        tables = {2 * number + kind: fitted_table(counts[2 * number + kind]) for kind, number in chosen}
     for which, table in tables.items():
         yield _segment(DHT, bytes([(which & 1) << 4 | which >> 1]) + table)
-    header = [bytes([stream.components[number].identifier, min(number, 1) * 0x11]) for number in members]
+    header = [bytes([stream.components[number].identifier, min(number, most) * 0x11]) for number in members]
     yield _segment(SOS, bytes([len(members), *itertools.chain(*header), 0, 63, 0]))
     yield _coded(tokens, tables).replace(b"\xff", b"\xff\x00")
 
@@ -115,9 +133,9 @@ def _coded(tokens: _Tokens, tables: dict[int, bytes]) -> bytes:
     return join_bits(values, length[tokens.table, tokens.symbol] + tokens.size)
 
 
-def _tokens(blocks: Integers, owners: Integers) -> _Tokens:
-    """Of blocks [B,64] in zigzag order."""
-    tables = 2 * np.minimum(owners, 1)
+def _tokens(blocks: Integers, owners: Integers, most: int) -> _Tokens:
+    """Of blocks [B,64] in zigzag order; `most` is the last table's number."""
+    tables = 2 * np.minimum(owners, most)
     difference = np.zeros(len(blocks), np.int64)
     for number in np.unique(owners):
         difference[owners == number] = np.diff(blocks[owners == number, 0], prepend=0)
