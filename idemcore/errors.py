@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTEGRITY, EXIT_MISSING, EXIT_CELLS, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 
@@ -20,6 +24,25 @@ class IdemError(Exception):
 
 class IdemWarning(UserWarning):
     """What a user should know of a result that is made nevertheless; the command line prints it as a note."""
+
+
+@contextmanager
+def named(subject: str) -> Iterator[list[str]]:
+    """Gives the notes (`IdemWarning`) of the block, and when it ends, passes them on with the name of their subject."""
+    notes: list[str] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", IdemWarning)
+            try:
+                yield notes
+            finally:
+                notes += dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, IdemWarning))
+    finally:
+        for one in caught:
+            if not issubclass(one.category, IdemWarning):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno, source=one.source)
+        for note in notes:
+            warnings.warn(IdemWarning(note if subject in note else f"{subject}: {note}"), stacklevel=4)
 
 
 class InputError(IdemError):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from idemcore.errors import IdemError, InputError, UsageError
+from idemcore.errors import IdemError, IdemWarning, InputError, UsageError
 from idemcore.io import files
 from idemcore.io.images import parse_background, read_bytes, read_image, to_bytes, to_float, write_png
 
@@ -122,15 +122,17 @@ def test_a_grey_profile_is_converted_to_srgb(save: Save) -> None:
     grey = SRGB.replace(b"mntrRGB ", b"mntrGRAY").replace(b"rTRC", b"kTRC")
     picture = PICTURE.convert("L")
     assert (read_bytes(save(picture, "a.png", icc_profile=grey)).int() - tensor(picture).int()).abs().max() <= 1
-    with pytest.raises(InputError, match="colour profile"):
-        read_image(save(PICTURE, "b.png", icc_profile=grey))
+    with pytest.warns(IdemWarning, match="b.png has a colour profile that is for GRAY colours, not for RGB"):
+        assert torch.equal(read_bytes(save(PICTURE, "b.png", icc_profile=grey)), tensor(PICTURE))
 
 
 @pytest.mark.parametrize("profile", [b"garbage", SRGB[:200], SRGB[:40] + bytes(200)])
-def test_a_broken_profile_is_an_input_error_with_a_hint(save: Save, profile: bytes) -> None:
-    with pytest.raises(InputError, match="colour profile that cannot be used") as error:
-        read_image(save(PICTURE, "a.png", icc_profile=profile))
-    assert "-strip" in error.value.hint
+def test_colours_with_a_broken_profile_are_taken_as_srgb_with_a_note(save: Save, profile: bytes) -> None:
+    for name in ("a.png", "a.jpg"):
+        path = save(PICTURE, name, icc_profile=profile)
+        with pytest.warns(IdemWarning, match=rf"{name} has a colour profile that is damaged .*taken as sRGB"):
+            found = read_bytes(path)
+        assert torch.equal(found, tensor(Image.open(path)))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

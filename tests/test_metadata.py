@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
 
+from idemcore.errors import IdemWarning
 from idemcore.io.exif import Metadata, turn, turn_back
 from idemcore.io.images import decode_bytes, png_bytes
 
@@ -61,13 +62,14 @@ def test_png_as_stored_is_neither_turned_nor_converted(pixels) -> None:
 
 
 def test_grey_profile_makes_a_grey_png_and_is_left_out_of_one_in_colours(pixels) -> None:
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[16:20] = b"GRAY"
-    metadata = Metadata(icc=bytes(profile))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"mntrRGB ", b"mntrGRAY").replace(b"rTRC", b"kTRC")
+    metadata = Metadata(icc=profile)
     grey = pixels[:, :1].expand(-1, 3, -1, -1)
     found = Image.open(io.BytesIO(png_bytes(grey, metadata)))
-    assert (found.mode, found.info["icc_profile"]) == ("L", bytes(profile))
+    assert (found.mode, found.info["icc_profile"]) == ("L", profile)
     assert torch.equal(decode_bytes(png_bytes(grey, metadata), "x.png", as_stored=True), grey)
-    coloured = Image.open(io.BytesIO(png_bytes(pixels, metadata)))
+    with pytest.warns(IdemWarning, match="its colour profile, which is for GRAY colours, not for RGB"):
+        coloured = Image.open(io.BytesIO(png_bytes(pixels, metadata)))
     assert coloured.mode == "RGB"
     assert "icc_profile" not in coloured.info

@@ -14,6 +14,7 @@ from .options import (
     json_option,
     prior_options,
     runtime_options,
+    salvage_option,
     settings_options,
     tile_option,
     tradeoff_option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--as-stored", is_flag=True, help="Do not turn the pixels upright: the PNG says how, as the JPEG does (EXIF)."
 )
+@salvage_option
 @prior_options
 @click.option("--mse", is_flag=True, help="The codec's own decode g(y), without a prior.")
 @tradeoff_option
@@ -50,6 +52,7 @@ def decode(
     output: str | None,
     jpeg: str | None,
     as_stored: bool,
+    salvage: bool,
     generator: str,
     solver: str,
     seed: int,
@@ -73,6 +76,10 @@ def decode(
     its name. A file that fails does not stop the others, and one that was decoded before with the same settings is
     left out, so that an interrupted call goes on where it was. --write-jpeg then names a folder too.
 
+    A JPEG that is cut or damaged is refused, unless --salvage is given: then the picture keeps what is there and is
+    certified on that, the prior fills in the rest, and the certificate counts both. What follows the picture in a JPEG,
+    such as the video of a motion photo, is copied by --write-jpeg.
+
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """
     from ..plugins.catalogue import load_catalogue
@@ -94,7 +101,8 @@ def decode(
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision, tile)
-    decoding = Decoding(parts, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored)
+    special = ("salvage",) if salvage else ()
+    decoding = Decoding(parts, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored, special)
     place, rewritten = (Path(name) if name else None for name in (output, jpeg))
     if whole_folder and place:
         from .folder import decode_folder
@@ -149,7 +157,9 @@ def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
     """What --require-exact says."""
     count, reason = decoded.result.differing_symbols, decoded.certificate.get("reason")
     message = f"{output} does not re-encode to {file}: {count} symbols differ."
-    return NotExact(message, reason or "Try another --seed.")
+    plain = decoded.certificate["solver"] is None
+    hint = "A plain decode seldom re-encodes to its file: leave out --mse, or use --tradeoff 0 instead."
+    return NotExact(message, hint if plain else reason or "Try another --seed.")
 
 
 def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:

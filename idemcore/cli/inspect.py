@@ -9,7 +9,7 @@ import click
 
 from ..errors import InputError
 from ..io.files import parse_json
-from .options import json_option
+from .options import json_option, salvage_option
 from .output import moved, print_json, print_record, yes
 
 Facts = dict[str, Any]
@@ -17,13 +17,14 @@ Facts = dict[str, Any]
 
 @click.command()
 @click.argument("file")
+@salvage_option
 @json_option
-def inspect(file: str, as_json: bool) -> None:
+def inspect(file: str, salvage: bool, as_json: bool) -> None:
     """Describe FILE, a bitstream (.jpg, .idem) or a certificate (.json)."""
     from ..io.files import read_file
 
     data = read_file(Path(file))
-    facts, text = described(data, file) if data[:1] == b"{" else told(_bitstream(data, file))
+    facts, text = described(data, file) if data[:1] == b"{" else told(_bitstream(data, file, salvage))
     if as_json:
         print_json(facts)
     else:
@@ -44,11 +45,12 @@ def told(facts: Facts) -> tuple[Facts, dict[str, str]]:
     return facts, {key.replace("_", " "): _text(key, value) for key, value in facts.items()}
 
 
-def _bitstream(data: bytes, file: str) -> Facts:
+def _bitstream(data: bytes, file: str, salvage: bool) -> Facts:
     from ..pipeline.codec import open_bitstream
     from ..runtime import Runtime
 
-    opened = open_bitstream(data, file, Runtime.choose("cpu", "fp32"))
+    special = ("salvage",) if salvage else ()
+    opened = open_bitstream(data, file, Runtime.choose("cpu", "fp32"), special=special)
     height, width = opened.size
     return {
         "kind": "bitstream",

@@ -63,6 +63,11 @@ tile_option = click.option(
 background_option = click.option("--background", metavar="COLOUR", help="Laid under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 exact_option = click.option("--require-exact", is_flag=True, help="Exit 3 if a result does not re-encode to its bytes.")
+salvage_option = click.option(
+    "--salvage",
+    is_flag=True,
+    help="Read a damaged JPEG as far as it goes; what is missing is left to the prior.",
+)
 output_option = click.option("-o", "--output", required=True, metavar="FILE", help="File to write.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import NotExact
-from .options import background_option, json_option, runtime_options
+from .options import background_option, json_option, runtime_options, salvage_option
 from .output import print_json, print_record, yes
 
 if TYPE_CHECKING:
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 @click.argument("image")
 @click.argument("bitstream")
 @background_option
+@salvage_option
 @runtime_options
 @json_option
-def verify(image: str, bitstream: str, background: str | None, device: str, precision: str, as_json: bool) -> None:
+def verify(
+    image: str, bitstream: str, background: str | None, salvage: bool, device: str, precision: str, as_json: bool
+) -> None:
     """Exit 0 if IMAGE re-encodes to BITSTREAM, 3 if not.
 
     A file that idem wrote must give the very same bytes; a JPEG of another program the same quantised coefficients,
@@ -37,7 +40,8 @@ def verify(image: str, bitstream: str, background: str | None, device: str, prec
     from ..pipeline.codec import open_bitstream
     from ..runtime import Runtime
 
-    opened = open_bitstream(read_file(Path(bitstream)), bitstream, Runtime.choose(device, precision))
+    runtime, special = Runtime.choose(device, precision), ("salvage",) if salvage else ()
+    opened = open_bitstream(read_file(Path(bitstream)), bitstream, runtime, special=special)
     colour = parse_background(background) if background else None
     exact, differing, why = False, None, ""
     for pixels in _readings(image, opened, colour):

@@ -20,6 +20,8 @@ class Metadata:
     """A TIFF structure, as PNG's eXIf chunk has it."""
     icc: bytes = b""
     """The colour profile."""
+    density: tuple[int, int, bool] = (0, 0, False)
+    """Samples a metre, horizontally and vertically, and true; or the aspect of samples and false; zeros if unknown."""
 
     @property
     def orientation(self) -> int:
@@ -31,16 +33,13 @@ class Metadata:
     @property
     def upright(self) -> Metadata:
         """The same, of a picture that `turn` has turned."""
+        x, y, metric = self.density
+        density = (y, x, metric) if self.orientation > 4 else self.density
         at = _orientation_at(self.exif)
         if not at:
             return self
         one = struct.pack(_order(self.exif) + "H", 1)
-        return replace(self, exif=self.exif[:at] + one + self.exif[at + 2 :])
-
-    @property
-    def grey_profile(self) -> bool:
-        """The profile describes a single channel."""
-        return self.icc[16:20] == b"GRAY"
+        return replace(self, exif=self.exif[:at] + one + self.exif[at + 2 :], density=density)
 
 
 def turn(image: Tensor, orientation: int) -> Tensor:

@@ -74,17 +74,27 @@ def atomic_write(path: Path, data: bytes) -> None:
             return
     except OSError as error:
         raise _failed("write", path, error) from error
-    with replacing(path) as temporary, open(temporary, "xb") as file:
-        file.write(data)
+    with replacing(path) as temporary:
+        _write_checked(temporary, data, path)
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """As `atomic_write`, of several files: none takes its place before all are on the disk, and then all do."""
     with ExitStack() as stack:
         for path, data in contents.items():
-            stack.enter_context(replacing(path)).write_bytes(data)
+            _write_checked(stack.enter_context(replacing(path)), data, path)
         with held():
             stack.close()
+
+
+def _write_checked(temporary: Path, data: bytes, path: Path) -> None:
+    """Writes a new file and reads it back; raises IdemError if the disk does not hold what it was given."""
+    with open(temporary, "xb") as file:
+        file.write(data)
+    with open(temporary, "rb") as file:
+        same = all(file.read(_CHUNK) == data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
+        if not same or file.read(1):
+            raise IdemError(f"Cannot write {path}: the disk gives back other bytes.", "Check the disk, or use another.")
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -11,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from ..errors import IdemError, InputError, UsageError
+from ..errors import IdemError, IdemWarning, InputError, UsageError
+from . import jpeg_metadata
+from .colour_profiles import fault_in_png, is_grey, to_srgb
 from .exif import Metadata
 from .files import atomic_write, read_file
 from .limits import RAISE, max_pixels, too_large
+from .signatures import READ_AS_IMAGES, format_of, is_web_page
 
 Colour = tuple[int, int, int]
 
@@ -32,22 +37,10 @@ _OTHER_MODES = {
     "I": "32-bit integer samples",
     "F": "32-bit float samples",
 }
-_SIGNATURES = (
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftyphev", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypmsf1", "HEIC"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (4, b"JXL ", "JPEG XL"),
-    (4, b"jP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"8BPS", "Photoshop"),
-    (0, b"%PDF", "PDF"),
-    (0, b"v/1\x01", "OpenEXR"),
-    (0, b"\x1dem", ".idem bitstream"),
-)
-_STARTS = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+PNG_HEADER = 33
+"""Bytes of a PNG's signature and its first chunk, IHDR."""
+LARGEST_CHUNK = 2**26
+"""Bytes of a profile or text in a PNG; Pillow's own limit is lower than some profiles of printers."""
 _FETCH = "Check the file, or fetch it again."
 _CONVERT = "Convert it to an 8-bit RGB PNG first, e.g. `magick FILE -colorspace sRGB -depth 8 out.png`."
 
@@ -79,29 +72,28 @@ def decode_bytes(
         with pillow_limit():
             image = _open(data, path)
             image.load()
-            if as_stored:
-                image.info.pop("icc_profile", None)
-            else:
-                image = ImageOps.exif_transpose(image)
+            stored, image = image, image if as_stored else ImageOps.exif_transpose(image)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large: more than {max_pixels():,} pixels.", RAISE) from error
     except IdemError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their parsing meets
         raise InputError(f"{path} is damaged or cut short: {error}.", _FETCH) from error
-    return _tensor(_in_srgb(image, path, background))
+    icc = b"" if as_stored else _profile(stored, data, path)
+    return _tensor(_in_srgb(image, path, background, icc))
 
 
 @contextmanager
 def pillow_limit() -> Iterator[None]:
     """Pillow refuses more pixels than `limits.max_pixels()`, and warns of nothing: what matters is an error."""
-    theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels() // 2  # it refuses twice as many
+    theirs = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = max_pixels() // 2, LARGEST_CHUNK  # it takes twice as many
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        Image.MAX_IMAGE_PIXELS = theirs
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = theirs
 
 
 def to_bytes(image: Tensor) -> Tensor:
@@ -125,22 +117,39 @@ def write_png(byte_image: Tensor, path: str | PathLike[str]) -> None:
 
 
 def png_bytes(byte_image: Tensor, metadata: Metadata | None = None) -> bytes:
-    """The content of an RGB PNG of uint8 [1,3,H,W] or [3,H,W], with EXIF and colour profile as chunks eXIf and iCCP.
+    """The content of an RGB PNG of uint8 [1,3,H,W] or [3,H,W], with its metadata as chunks eXIf, iCCP and pHYs.
 
-    A profile of a single channel makes it a grey PNG, as PNG demands; it is left out where the image has colours.
+    A profile of a single channel makes it a grey PNG, as PNG demands. A profile that readers would refuse, or that is
+    for other colours, is left out with a warning. What is given is read back first; raises IdemError if it differs.
     """
     if byte_image.dtype != torch.uint8 or byte_image.shape[:-2] not in ((3,), (1, 3)):
         raise ValueError(f"expected uint8 [3,H,W] or [1,3,H,W], not {byte_image.dtype} {list(byte_image.shape)}")
     pixels = byte_image.reshape(byte_image.shape[-3:]).permute(1, 2, 0).contiguous().cpu().numpy()
     buffer, image, chunks = io.BytesIO(), Image.fromarray(pixels), dict[str, bytes]()
     metadata = metadata or Metadata()
-    colourless = metadata.grey_profile and bool((pixels == pixels[..., :1]).all())
-    if metadata.icc and (colourless or not metadata.grey_profile):
+    if is_grey(metadata.icc) and bool((pixels == pixels[..., :1]).all()):
+        image = image.getchannel(0)
+    if metadata.icc and (fault := fault_in_png(metadata.icc, image.mode)):
+        warnings.warn(IdemWarning(f"the PNG is without its colour profile, which {fault}"), stacklevel=2)
+    elif metadata.icc:
         chunks["icc_profile"] = metadata.icc
     if metadata.exif:
         chunks["exif"] = metadata.exif
-    (image.getchannel(0) if colourless else image).save(buffer, "PNG", **chunks)
-    return buffer.getvalue()
+    image.save(buffer, "PNG", **chunks)
+    data = _with_density(buffer.getvalue(), metadata.density)
+    if not np.array_equal(decode_bytes(data, "the PNG", as_stored=True)[0].permute(1, 2, 0).numpy(), pixels):
+        raise IdemError("The PNG that was made does not hold the image.", "Report this to idem's authors.")
+    return data
+
+
+def _with_density(png: bytes, density: tuple[int, int, bool]) -> bytes:
+    """With a pHYs chunk behind the first, which is IHDR; Pillow writes none for an aspect without a unit."""
+    x, y, metric = density
+    if not x:
+        return png
+    chunk = b"pHYs" + struct.pack(">IIB", x, y, metric)
+    after = PNG_HEADER
+    return png[:after] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[after:]
 
 
 def parse_background(text: str) -> Colour:
@@ -175,11 +184,13 @@ def _open(data: bytes, path: Path) -> Image.Image:
 def _unidentified(data: bytes, path: Path) -> InputError:
     if not data:
         return InputError(f"{path} is empty.")
-    for offset, signature, name in _SIGNATURES:
-        if data[offset:].startswith(signature):
-            return InputError(f"{path} is a file in {name} format, which idem does not read as an image.", _CONVERT)
-    if data.startswith(_STARTS):
+    kind = format_of(data)
+    if kind in READ_AS_IMAGES:
         return InputError(f"{path} is damaged or cut short: only its first bytes are those of an image.", _FETCH)
+    if is_web_page(data):
+        return InputError(f"{path} is a web page (HTML), not an image.", "Fetch the image itself.")
+    if kind:
+        return InputError(f"{path} is a file in {kind} format, which idem does not read as an image.", _CONVERT)
     return InputError(f"{path} is not an image: it starts with {data[:8]!r}.", f"idem reads {', '.join(FORMATS)}.")
 
 
@@ -204,8 +215,8 @@ def _ppm_bits(data: bytes) -> int:
     return 16 if wide else 8
 
 
-def _in_srgb(image: Image.Image, path: Path, background: Colour | None) -> Image.Image:
-    rgb = _to_srgb(image, path)
+def _in_srgb(image: Image.Image, path: Path, background: Colour | None, icc: bytes) -> Image.Image:
+    rgb = _to_srgb(image, path, icc)
     if not image.has_transparency_data:
         return rgb
     alpha = image.convert("RGBA").getchannel("A")
@@ -217,30 +228,30 @@ def _in_srgb(image: Image.Image, path: Path, background: Colour | None) -> Image
     return Image.composite(rgb, Image.new("RGB", image.size, background), alpha)
 
 
-def _to_srgb(image: Image.Image, path: Path) -> Image.Image:
+def _to_srgb(image: Image.Image, path: Path, icc: bytes) -> Image.Image:
     """RGB without alpha. The embedded profile, if any, is converted by relative colorimetric intent."""
-    icc = image.info.get("icc_profile")
     # By way of RGBA, because Pillow would warn about a palette with transparency.
     colours = (image.convert("RGBA") if image.has_transparency_data else image).convert("RGB")
     if not icc:
         return colours
+    if is_grey(icc) and image.mode in _GREY_MODES:
+        colours = colours.convert("L")
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if profile.profile.xcolor_space.strip() == "GRAY" and image.mode in _GREY_MODES:
-            colours = colours.convert("L")
-        converted = ImageCms.profileToProfile(
-            colours,
-            profile,
-            ImageCms.createProfile("sRGB"),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        hint = "If its colours are sRGB, drop the profile: `magick FILE -strip out.png`."
-        raise InputError(f"{path} has a colour profile that cannot be used: {error}.", hint) from error
-    assert converted is not None
-    return converted
+        return to_srgb(colours, icc)
+    except ValueError as error:
+        message = f"{path} has a colour profile that {error}: its colours are taken as sRGB"
+        warnings.warn(IdemWarning(message), stacklevel=2)
+        return colours.convert("RGB")
+
+
+def _profile(image: Image.Image, data: bytes, path: Path) -> bytes:
+    """The embedded profile; Pillow passes over one that a JPEG has behind its frame header."""
+    if image.format not in ("JPEG", "MPO"):
+        return image.info.get("icc_profile") or b""
+    icc, fault = jpeg_metadata.profile(list(jpeg_metadata.segments(data)))
+    if fault:
+        warnings.warn(IdemWarning(f"{path}: {fault}, so its colours are taken as sRGB"), stacklevel=2)
+    return icc
 
 
 def _tensor(image: Image.Image) -> Tensor:

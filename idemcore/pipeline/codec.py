@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ..errors import BitstreamError, IdemError, MissingError
+from ..errors import BitstreamError, IdemError, MissingError, named
 from ..hookspecs import EncoderSpec
+from ..io.signatures import READ_AS_IMAGES, format_of, is_web_page
 from ..plugins.catalogue import Catalogue, NotInstalled, import_target, load_catalogue
 from ..plugins.registry import distributions_that_read
 from ..plugins.selection import DEFAULT_CODEC, Part, choose
@@ -64,13 +66,17 @@ class Bitstream:
     """(H, W) where the stream does not hold it itself."""
     where: str = ""
     """The file's name, for errors."""
+    notes: list[str] = field(default_factory=list, compare=False)
+    """What is odd about the file, each the rest of a sentence; known once its cell is."""
 
     @cached_property
     def cell(self) -> Cell:
         """The set of images that encode to it. Raises BitstreamError if the stream is damaged."""
         try:
-            with torch.no_grad():
-                return self.codec.encoder.cell([self.stream], self.contained_size)
+            with torch.no_grad(), named(self.where or "the bitstream") as notes:
+                cell = self.codec.encoder.cell([self.stream], self.contained_size)
+            self.notes.extend(notes)
+            return cell
         except IdemError as error:
             if self.where:
                 error.message = f"{self.where}: {error.message}"
@@ -103,10 +109,12 @@ def open_bitstream(
     catalogue: Catalogue | None = None,
     settings: Mapping[str, Any] | None = None,
     build: Callable[[Part[EncoderSpec], Runtime], Codec] = Codec.build,
+    special: Collection[str] = (),
 ) -> Bitstream:
     """The bitstream of a file's bytes, whichever installed codec wrote it; `settings` are the codec's.
 
-    `build` may keep codecs for further files. Raises BitstreamError if the file is damaged or no bitstream,
+    `build` may keep codecs for further files. `special` are settings that are switched on in codecs which offer a
+    capability of that name, such as `salvage`. Raises BitstreamError if the file is damaged or no bitstream,
     MissingError if no installed codec knows its model.
     """
     catalogue, runtime = catalogue or load_catalogue(), runtime or Runtime.choose()
@@ -115,7 +123,9 @@ def open_bitstream(
         name, overrides = _identify(container.model_id, settings or {}, where, catalogue)
         codec = build(choose(catalogue, "codec", name, {**(settings or {}), **overrides}), runtime)
         return Bitstream(codec, data, container.payload, (container.height, container.width), where)
-    codec = build(choose(catalogue, "codec", _by_magic(data, where, catalogue), settings), runtime)
+    owner, spec = _by_magic(data, where, catalogue)
+    settings = {**(settings or {}), **dict.fromkeys(spec.offers & set(special), True)}
+    codec = build(choose(catalogue, "codec", f"{owner}:{spec.name}", settings), runtime)
     return Bitstream(codec, data, data, None, where)
 
 
@@ -140,15 +150,30 @@ def _identify(
     )
 
 
-def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> str:
-    """The codec whose file format starts like this, as `distribution:name`."""
+def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> tuple[str, EncoderSpec]:
+    """The distribution and the spec of the codec whose file format starts like this."""
     if not data:
         raise BitstreamError(f"{where} is empty.", "Fetch the file again.")
-    found = [(o, s) for o, s in catalogue.specs("codec") if (m := cast(EncoderSpec, s).magic) and data.startswith(m)]
+    specs = ((owner, cast(EncoderSpec, spec)) for owner, spec in catalogue.specs("codec"))
+    found = [(owner, spec) for owner, spec in specs if spec.magic and data.startswith(spec.magic)]
     if not found and (known := distributions_that_read(data)):
         raise NotInstalled({f"a codec that reads {where}": known[0]})
     if not found:
-        hint = "`idem encode IMAGE` makes one; `idem codecs list` shows what can be read."
-        raise BitstreamError(f"{where} is not a bitstream of any installed codec: it starts with {data[:8]!r}.", hint)
-    owner, spec = max(found, key=lambda pair: len(cast(EncoderSpec, pair[1]).magic))
-    return f"{owner}:{spec.name}"
+        raise _foreign(data, where)
+    return max(found, key=lambda pair: len(pair[1].magic))
+
+
+def _foreign(data: bytes, where: str) -> BitstreamError:
+    """Names what the file is instead."""
+    kind, name = format_of(data), Path(where).name
+    if is_web_page(data):
+        return BitstreamError(f"{where} is a web page (HTML), not a picture.", "Fetch the picture itself.")
+    if kind in READ_AS_IMAGES:
+        why = f"{where} is a {kind} file, whatever its name says" if Path(where).suffix else f"{where} is a {kind} file"
+        hint = f"To make a bitstream of it: `idem encode {name} -o OUT.jpg`."
+        return BitstreamError(f"{why}, and no bitstream of any installed codec.", hint)
+    if kind:
+        hint = "`idem codecs list` shows what can be decoded."
+        return BitstreamError(f"{where} is a file in {kind} format, no bitstream of any installed codec.", hint)
+    hint = "`idem encode IMAGE` makes one; `idem codecs list` shows what can be read."
+    return BitstreamError(f"{where} is not a bitstream of any installed codec: it starts with {data[:8]!r}.", hint)

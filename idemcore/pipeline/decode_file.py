@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import IdemError, UsageError
+from ..errors import IdemError, UsageError, named
 from ..hookspecs import EncoderSpec
 from ..io.exif import Metadata, turn
 from ..io.files import json_bytes, read_file, write_together
@@ -73,6 +73,8 @@ class Decoding:
     tradeoff: float = 1.0
     upright: bool = True
     """The picture is turned as its file says; else the PNG says so too, and its pixels lie as they are stored."""
+    special: tuple[str, ...] = ()
+    """Settings that are switched on in codecs that offer a capability of that name, such as `salvage`."""
     codecs: dict[str, Codec] = field(default_factory=dict)
 
     @cached_property
@@ -84,22 +86,23 @@ class Decoding:
     def asked(self) -> dict[str, Any]:
         """The part of a certificate that the file has no say in, as JSON has it."""
         if self.plain:
-            return dict.fromkeys(DRAWING)
+            return {**dict.fromkeys(DRAWING), **self._details}
         content = {kind: configured(self.parts.used.get(kind)) for kind in DRAWING}
         return dict(json.loads(json.dumps({**content, **self._details}, default=str)))
 
     @property
     def _details(self) -> dict[str, Any]:
+        special = {"special": list(self.special)}
         if self.plain:
-            return {}
+            return special
         tile = {"tile": self.runtime.tile} if self.runtime.tile else {}
-        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, **tile}
+        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, **tile, **special}
 
     def open(self, path: Path, data: bytes | None = None) -> Bitstream:
         """The bitstream of a file, whose content may have been read."""
         data = read_file(path) if data is None else data
         settings = self.settings.get("codec")
-        return open_bitstream(data, str(path), self.runtime, self.catalogue, settings, self._codec)
+        return open_bitstream(data, str(path), self.runtime, self.catalogue, settings, self._codec, self.special)
 
     def _codec(self, part: Part[EncoderSpec], runtime: Runtime) -> Codec:
         key = f"{part.distribution}:{part.spec.name}:{part.config}"
@@ -115,7 +118,8 @@ class Decoding:
             result = self.decoder.reconstruct(bitstream, self.seed, tradeoff=self.tradeoff, callback=callback)
         metadata = bitstream.codec.encoder.metadata(bitstream.stream) or Metadata()
         image, kept = as_shown(result.image.cpu(), metadata) if self.upright else (result.image.cpu(), metadata)
-        png = png_bytes(image, kept)
+        with named(bitstream.where or "the bitstream") as notes:
+            png = png_bytes(image, kept)
         content = certificate(bitstream, self.decoder, result, **self._details)
         content["image"] = {
             "width": image.shape[-1],
@@ -124,6 +128,8 @@ class Decoding:
             "png_sha256": hashlib.sha256(png).hexdigest(),
             "upright": self.upright,
         }
+        if notes := [*bitstream.notes, *notes]:
+            content["notes"] = notes
         if reason := "" if result.exact else bitstream.cell.reason(result.image):
             content["reason"] = reason
         return Decoded(bitstream, result, image, png, content)

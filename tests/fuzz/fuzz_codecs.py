@@ -102,14 +102,26 @@ MARKERS = [bytes([0xFF, m]) for m in (0, 0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xD0, 0xD
 
 def jpeg() -> Made:
     """The reader alone: segments, tables and coefficients."""
+    from idemcore.errors import IdemError
     from idemcore_jpeg.entropy import read_coefficients
     from idemcore_jpeg.stream import parse
 
     def run(data: bytes) -> None:
+        """Reads strictly, then as far as it goes; raises what the first raises, unless the second does."""
+        refused: IdemError | None = None
+        try:
+            complete = read_coefficients(parse(data)).complete
+        except IdemError as error:
+            refused, complete = error, False
         stream = parse(data)
-        planes = read_coefficients(stream)
-        stream.component_tables()
-        assert len(planes) == len(stream.components)
+        found = read_coefficients(stream, salvage=True)
+        assert found.complete or not complete
+        for component, table in enumerate(stream.component_tables()):
+            if found.planes[component].size < 1 << 20:
+                low, high = found.interval(component, table)
+                assert (low <= high).all()
+        if refused:
+            raise refused
 
     return run, jpegs(), MARKERS
 

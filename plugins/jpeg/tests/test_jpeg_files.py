@@ -44,7 +44,7 @@ def test_decode_refuses_another_size(make, encoder) -> None:
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("kept", [0, 1, 2, 10, 100, 200, 0.5, 0.9, -30, -3, -2, -1])
+@pytest.mark.parametrize("kept", [0, 1, 2, 10, 100, 200, 0.5, 0.9, -30, -8])
 def test_truncated_file_is_an_error(make, encoder, kept: float, progressive: bool) -> None:
     data = make.pillow_jpeg(make.natural(64, 64), quality=50, progressive=progressive)
     cut = data[: int(len(data) * kept) if isinstance(kept, float) else kept]

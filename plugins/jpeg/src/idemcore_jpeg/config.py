@@ -11,12 +11,13 @@ SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 @dataclass
 class JpegConfig:
-    """How images become JPEG files, and what estimates the image of one. Reading a file needs none of this."""
+    """How images become JPEG files, and how one is read that is damaged; what estimates the image of one."""
 
     quality: int = 10  # libjpeg's scale of its standard tables, 1 (smallest) to 100 (best)
     subsampling: str = "4:2:0"  # chroma: 4:4:4 (full), 4:2:2 (half the columns), 4:2:0 (half the columns and rows)
     optimize: bool = True  # Huffman tables fitted to the image: a few per cent smaller, the same pixels
     estimate: str = "bundled"  # network of the least-error image: bundled, a weights.safetensors, or none for g(y)
+    salvage: bool = False  # read a damaged file as far as it goes: what is missing is left to the prior
 
     def validate(self) -> None:
         """Raises UsageError for a value out of range, naming the key."""

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from idemcore.errors import BitstreamError
+from idemcore.errors import BitstreamError, IdemError, IdemWarning
+from idemcore.io import jpeg_metadata
 from idemcore.io.exif import Metadata
 from idemcore.io.images import to_bytes
 from idemcore.protocols import Encoder
 from idemcore.runtime import Runtime
 
-from .cell import JpegCell, encoded_symbols
+from . import appended
+from .cell import JpegCell
 from .config import JpegConfig
-from .entropy import read_coefficients
 from .estimate import Estimator
-from .files import decode_image, encode_image, encode_like, quality_of, writable, written_here
-from .layout import Layout
-from .stream import APP1, APP2, PROGRESSIVE, Stream, parse
+from .files import encode_image, quality_of, writable
+from .reading import Reading, pack_symbols
+from .stream import PROGRESSIVE, parse
 from .writer import write
+
+Facts = dict[str, str | int | float]
+REMEMBERED = 256
+"""Files whose summaries are kept."""
 
 
 class JpegEncoder(Encoder):
@@ -30,6 +37,7 @@ class JpegEncoder(Encoder):
         config.validate()
         self.config, self.device = config, runtime.device
         self.estimator = None if config.estimate == "none" else Estimator(config.estimate, runtime)
+        self._summaries: dict[bytes, Facts] = {}
 
     def encode(self, image: Tensor) -> list[bytes]:
         """[B,3,H,W] in [0,1], rounded to 8 bits -> a JPEG file each."""
@@ -47,32 +55,53 @@ class JpegEncoder(Encoder):
 
     def describe(self, stream: bytes) -> dict[str, str | int | float]:
         """Coding, quality (if the file has libjpeg's standard tables), subsampling, and what makes an image exact."""
-        return self._facts(stream, None)
+        found, metadata = parse(stream), self.metadata(stream)
+        return {
+            "coding": "progressive" if found.frame == PROGRESSIVE else "baseline",
+            "quality": quality_of(found) or "not libjpeg's tables",
+            "subsampling": found.subsampling,
+            **({"colours": "RGB"} if found.sampling.colours == "RGB" else {}),
+            **({"orientation": metadata.orientation} if metadata.orientation > 1 else {}),
+            **self._summary(stream),
+            **({"appended": appended.kinds(found.trailing)} if found.trailing else {}),
+            **({} if writable(found) else {"encoder": "integer model of libjpeg"}),
+        }
 
     def metadata(self, stream: bytes) -> Metadata:
-        """EXIF and colour profile; a profile that lacks a part is left out."""
-        found = parse(stream)
-        exif = next(iter(found.payloads(APP1, b"Exif\0")), b"")[1:]
-        return Metadata(exif, _profile(found))
+        """EXIF, colour profile and density; a profile that lacks a part is left out."""
+        found = parse(stream).segments
+        return Metadata(jpeg_metadata.exif(found), jpeg_metadata.profile(found)[0], jpeg_metadata.density(found))
 
     def rewrite(self, stream: bytes, byte_image: Tensor) -> bytes:
-        """The file that `byte_image` gives with the tables, sampling and metadata of another."""
-        found = parse(stream)
-        rewritten = encode_like(found, byte_image[0])
-        if rewritten is not None and written_here(found):
+        """The file that `byte_image` gives with the tables, sampling, metadata and appended data of another.
+
+        It is read back; raises IdemError if it does not hold what it should.
+        """
+        reading = Reading.of(stream, self.config.salvage)
+        rewritten = reading.encode_like(byte_image[0])
+        if rewritten is not None and reading.own:
             return rewritten
-        layout = Layout(found.height, found.width, found.sampling)
-        symbols = encoded_symbols(found, byte_image[0].cpu(), layout, rewritten)
-        return write(found, symbols.numpy(), layout)
+        symbols = reading.encoded(byte_image[0].cpu(), rewritten)
+        written = write(reading.stream, symbols.numpy(), reading.layout)
+        if not torch.equal(pack_symbols(parse(written), reading.layout), symbols):
+            raise IdemError("The JPEG that was made does not hold the image.", "Report this to idem's authors.")
+        return appended.joined(written, reading.stream.trailing, stream)
 
     def cell(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> JpegCell:
         """The quantisation cells of JPEG files of one size and subsampling."""
-        return JpegCell(streams, self.device, estimator=self.estimator)
+        cell = JpegCell(streams, self.device, estimator=self.estimator, salvage=self.config.salvage)
+        for reading in cell.readings:
+            self._remember(reading)
+            for note in reading.notes:
+                warnings.warn(IdemWarning(note), stacklevel=2)
+        return cell
 
+    def _summary(self, stream: bytes) -> Facts:
+        """Of a file that was read before, from memory: reading one takes seconds for large ones."""
+        key = hashlib.sha256(stream).digest()
+        return self._summaries.get(key) or self._remember(Reading.of(stream, self.config.salvage))
 
-def _profile(stream: Stream) -> bytes:
-    """Put together from its numbered parts."""
-    parts = {body[0]: body[2:] for body in stream.payloads(APP2, b"ICC_PROFILE\0") if len(body) > 2}
-    total = {body[1] for body in stream.payloads(APP2, b"ICC_PROFILE\0") if len(body) > 2}
-    complete = total == {len(parts)} and sorted(parts) == list(range(1, len(parts) + 1))
-    return b"".join(parts[number] for number in sorted(parts)) if complete else b""
+    def _remember(self, reading: Reading) -> Facts:
+        if len(self._summaries) >= REMEMBERED:
+            self._summaries.pop(next(iter(self._summaries)))
+        return self._summaries.setdefault(hashlib.sha256(reading.data).digest(), reading.summary)

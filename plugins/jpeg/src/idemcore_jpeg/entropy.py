@@ -18,8 +18,8 @@ SALVAGE = "`idem decode --salvage` keeps what is there and fills in the rest; or
 SLACK = 4096
 """Zero bytes after the data: more than the longest MCU, so that an overrun is noticed before it leaves the array."""
 NATURAL = [int(i) for i in ZIGZAG]
-LEAST_SHARE = 1000
-"""A file that holds fewer bits than one for so many blocks has nothing to salvage."""
+LEAST_SHARE = 4
+"""MCUs for each of which, on average, a file to be salvaged holds a bit: with less, nearly nothing of it is there."""
 
 
 MOST_LOST = 5
@@ -46,12 +46,14 @@ def read_coefficients(stream: Stream, salvage: bool = False) -> Knowledge:
     bits = 8 * sum(len(scan.coded) for scan in stream.scans)
     if bits * (LEAST_SHARE if salvage else 1) < frame.rows * frame.columns:
         raise truncated("too few data for its size")
-    known = Knowledge.of(stream, frame.factors, frame.rows, frame.columns)
+    known = Knowledge.of(frame.factors, frame.rows, frame.columns)
+    if not stream.ended:
+        known.note("it has no end-of-image marker")
     for scan in stream.scans:
         _Scanner(stream, scan, frame, known, salvage).run()
     if not salvage and not stream.ended and not known.complete:
         raise truncated("scans are missing after its last one")
-    return known.checked(stream, salvage)
+    return known
 
 
 class Frame:
@@ -69,7 +71,7 @@ class Frame:
             (math.ceil(stream.height * v / (8 * tall)), math.ceil(stream.width * h / (8 * wide)))
             for v, h in self.factors
         ]
-        """Rows and columns of blocks that a scan of one component has: those that hold pixels, no padding of the MCU."""
+        """Rows and columns of blocks that a scan of one component has: those that hold pixels, without padding."""
 
 
 def huffman_lookup(table: bytes | None) -> list[int]:

@@ -19,8 +19,8 @@ from .stream import BASELINE, Stream, parse
 PILLOW_SAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2, "grey": -1}
 """What Pillow's encoder can write; of the others, the integer model has the last word."""
 
-LARGEST_STEP = 8191
-"""Eight times this is the largest divisor of libjpeg's 16-bit integers."""
+LARGEST_STEP = 255
+"""Of larger ones libjpeg writes a line on stderr each time, which names no file; the integer model gives the same."""
 
 
 def encode_image(byte_image: Tensor, **options: object) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .sampling import Factors
-from .stream import PROGRESSIVE, ZIGZAG, Scan, Stream
+from .stream import ZIGZAG, Scan
 
 NOTHING = 16
 """Low bits that are not known of a coefficient of which nothing is known."""
@@ -39,7 +39,7 @@ class Knowledge:
     """Oddities that keep no decoder from reading the file: each the rest of a sentence."""
 
     @classmethod
-    def of(cls, stream: Stream, factors: list[Factors], rows: int, columns: int) -> Knowledge:
+    def of(cls, factors: list[Factors], rows: int, columns: int) -> Knowledge:
         """Nothing yet."""
         shapes = [(rows * v, columns * h) for v, h in factors]
         buffers = [array("h", bytes(128 * tall * wide)) for tall, wide in shapes]
@@ -94,15 +94,6 @@ class Knowledge:
                 inside, blocks = read, blocks[: read.shape[0], : read.shape[1]]
             for position in band:
                 blocks[..., position] = np.where(inside, _after(blocks[..., position], scan), blocks[..., position])
-
-    def checked(self, stream: Stream, salvage: bool) -> Knowledge:
-        """The same, with a note if scans are missing, and the file's own notes."""
-        if not stream.ended:
-            self.note("it has no end-of-image marker")
-        if not self.complete:
-            what = "scans are missing" if stream.frame == PROGRESSIVE else "scans of components are missing"
-            self.note(f"{what}, {'the rest is filled in' if salvage else 'their coefficients are taken as 0'}")
-        return self
 
     def interval(self, component: int, table: npt.NDArray[np.int32]) -> tuple[Plane, Plane]:
         """Smallest and largest value [R,C,64] that each coefficient may have, given what is known of it."""

@@ -66,19 +66,30 @@ class Reading:
         return blank is not None and own_file(blank, self.symbols.numpy(), self.layout) == self.data
 
     @property
-    def constrained(self) -> tuple[int, int, int]:
-        """Coefficients that the file gives, those of which it gives the upper bits, and those that it does not give."""
-        inside = self.layout.valid
-        low, high = self.low[inside], self.high[inside]
-        exact = int((low == high).sum())
-        nothing = sum(int((plane == NOTHING).sum()) for plane in self._unknown()) if not self.whole else 0
-        return exact, low.numel() - exact - nothing, nothing
+    def summary(self) -> dict[str, str | int | float]:
+        """What `idem inspect` and a certificate say of it."""
+        facts: dict[str, str | int | float] = {"compared": "bytes" if self.own else "coefficients and tables"}
+        if self.notes:
+            facts["notes"] = "; ".join(self.notes)
+        if not self.known.complete:
+            count = self._counts()
+            facts |= {f"coefficients_{key}": value for key, value in count.items() if "blocks" not in key}
+            facts |= {key: value for key, value in count.items() if "blocks" in key}
+            facts["missing_are"] = "taken as 0" if self.whole else "unconstrained"
+        return facts
 
-    @property
-    def missing_blocks(self) -> tuple[int, int]:
-        """Blocks of which the file holds nothing, and all blocks."""
-        missing = 0 if self.whole else sum(int((plane == NOTHING).all(-1).sum()) for plane in self._unknown())
-        return missing, int(self.layout.valid.sum())
+    @cached_property
+    def notes(self) -> list[str]:
+        """What is odd about the file: each the rest of a sentence about it."""
+        if self.known.complete:
+            return self.known.notes
+        count = self._counts()
+        what = f"{count['missing']:,} of {count['all']:,} coefficients are missing"
+        if count["there_in_part"]:
+            what += f", and the lower bits of {count['there_in_part']:,} more"
+        blocks = f" ({count['blocks_missing']:,} of {count['blocks']:,} blocks)" if count["blocks_missing"] else ""
+        end = "taken as 0; `--salvage` fills them in instead" if self.whole else "filled in, not restored"
+        return [*self.known.notes, f"{what}{blocks}: they are {end}"]
 
     def decoded(self) -> Tensor:
         """Float32 [1,3,H,W]: libjpeg's decode of the file or, where that is not whole, of one with the guesses."""
@@ -99,7 +110,8 @@ class Reading:
         """
         if rewritten is None:
             layout = Layout(self.layout.height, self.layout.width, self.layout.sampling, byte_image.device)
-            return quantise(coefficients(byte_image[None], layout), self.tables.to(byte_image.device))[0]
+            made = quantise(coefficients(byte_image[None], layout), self.tables.to(byte_image.device))[0]
+            return made * layout.valid[..., None]
         found = parse(rewritten)
         if not np.array_equal(found.component_tables(), self.stream.component_tables()):
             raise AssertionError("libjpeg wrote other quantisation tables than it was given")
@@ -114,12 +126,22 @@ class Reading:
         """Int32 [1,1,K,64]: the quantisation table of each block of an MCU."""
         return pack_tables(self.stream, self.layout)
 
-    def _unknown(self) -> list[npt.NDArray[np.uint8]]:
-        """Of each component, of blocks that exist: [R,C,64]."""
+    def _counts(self) -> dict[str, int]:
+        """Coefficients and blocks of the image by what the file says of them."""
         planes = zip(self.known.unknown, self.known.shapes, strict=True)
         whole = [np.broadcast_to(unknown, (*shape, 64)) for unknown, shape in planes]
         shapes = [self.layout.component_shape(number) for number in range(len(whole))]
-        return [plane[:rows, :columns] for plane, (rows, columns) in zip(whole, shapes, strict=True)]
+        unknown = [plane[:rows, :columns] for plane, (rows, columns) in zip(whole, shapes, strict=True)]
+        missing = sum(int((plane == NOTHING).sum()) for plane in unknown)
+        there, total = sum(int((plane == 0).sum()) for plane in unknown), sum(plane.size for plane in unknown)
+        return {
+            "all": total,
+            "there": there,
+            "there_in_part": total - there - missing,
+            "missing": missing,
+            "blocks": total // 64,
+            "blocks_missing": sum(int((plane == NOTHING).all(-1).sum()) for plane in unknown),
+        }
 
 
 def pack_symbols(stream: Stream, layout: Layout) -> Tensor:

@@ -11,7 +11,7 @@ def _dc(lengths: str) -> bytes:
 
 
 def _ac(lengths: str, symbols: str) -> bytes:
-    """`symbols` is what cannot be derived: the first ones, which are the short codes; runs and sizes follow in order."""
+    """`symbols` are the first ones, which have the short codes; all others follow in order."""
     first = bytes.fromhex(symbols)
     every = [0x00, 0xF0, *(run << 4 | size for run in range(16) for size in range(1, 11))]
     return bytes.fromhex(lengths) + first + bytes(symbol for symbol in sorted(every) if symbol not in first)

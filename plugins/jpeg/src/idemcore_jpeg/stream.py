@@ -204,7 +204,7 @@ class _Parser:
         if not stream.scans:
             raise BitstreamError("The JPEG file is truncated: it ends before its first scan.", FETCH)
         if not stream.height:
-            raise BitstreamError("The JPEG file gives no height, neither in its frame header nor after its scan.", FETCH)
+            raise BitstreamError("The JPEG file gives no height, in its frame header or after its first scan.", FETCH)
         stream.trailing = self.data[self.end :]
         stream.readable = self.readable()
         _check_components(stream)

@@ -1,7 +1,7 @@
 """A JPEG file from quantised coefficients: sequential, Huffman tables fitted to them (ITU-T T.81, annexes B, F).
 
-Tables, sampling and metadata are those of another file. What it had beside them (scans, restart markers, what followed
-its end) is not kept, nor is the index of a multi-picture file, since the pictures that it points to are not.
+Tables, sampling and metadata are those of another file; its scans and restart markers are not kept. What followed its
+end is appended by `appended.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .huffman import Integers, codes, fitted_table, join_bits
 from .layout import Layout
 from .standard import AC_TABLES, DC_TABLES
-from .stream import APP0, APP2, APP15, BASELINE, COM, DHT, DQT, EOI, EXTENDED, SOI, SOS, ZIGZAG, Stream
+from .stream import APP0, APP15, BASELINE, COM, DHT, DQT, EOI, EXTENDED, SOI, SOS, ZIGZAG, Stream
 
 MOST_BLOCKS = 10
 """Of an MCU of several components (annex B.2.3)."""
@@ -27,10 +27,10 @@ DC, AC, RUN_OF_16, END_OF_BLOCK = 0, 1, 0xF0, 0x00
 
 
 def write(stream: Stream, symbols: npt.NDArray[np.int32], layout: Layout) -> bytes:
-    """`symbols` [M,N,K,64] as `cell.pack_symbols` has them, with all else as in `stream`."""
+    """`symbols` [M,N,K,64] as `reading.pack` has them, with all else as in `stream`."""
     tables = np.unique(stream.component_tables(), axis=0)
     numbers = [int((tables == table).all(1).argmax()) for table in stream.component_tables()]
-    out = [bytes([0xFF, SOI]), *(_segment(marker, body) for marker, body in stream.segments if _kept(marker, body))]
+    out = [bytes([0xFF, SOI]), *(_segment(marker, body) for marker, body in stream.segments if _kept(marker))]
     out += [_segment(DQT, _table(number, table)) for number, table in enumerate(tables)]
     out.append(_segment(BASELINE if tables.max() < 256 else EXTENDED, _frame(stream, layout, numbers)))
     for members, blocks, owners in _scans(symbols, layout):
@@ -47,8 +47,8 @@ def own_file(found: Stream, symbols: npt.NDArray[np.int32], layout: Layout) -> b
     return b"".join([bytes([0xFF, SOI]), *head, *scan, bytes([0xFF, EOI])])
 
 
-def _kept(marker: int, body: bytes) -> bool:
-    return (APP0 <= marker <= APP15 or marker == COM) and not (marker == APP2 and body.startswith(b"MPF\0"))
+def _kept(marker: int) -> bool:
+    return APP0 <= marker <= APP15 or marker == COM
 
 
 def _segment(marker: int, body: bytes) -> bytes:

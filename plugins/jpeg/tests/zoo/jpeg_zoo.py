@@ -27,11 +27,10 @@ REFUSED = {
     "edited-hierarchical": "hierarchical",
     "edited-jpeg-ls": "JPEG-LS",
     "edited-two-components": "2 components",
-    "edited-height-later": "DNL",
     "edited-fractional": "fractional sampling",
 }
 """What the refusal names."""
-EDGES = ("jpegtran-cropped", "jpeglib-mozjpeg403", "jpeglib-mozjpeg403-444")
+EDGES = ("jpegtran-cropped", "edited-longer-cut", "jpeglib-mozjpeg403", "jpeglib-mozjpeg403-444")
 """Exact but for blocks that the edge cuts: they hold what was cropped off, or what trellis quantisation left of them.
 
 All others are exact.
@@ -42,6 +41,8 @@ QUICK = {
     "cjpeg-progressive-440", "cjpeg-scans-3", "cjpeg-tables-16-bit-440", "cjpeg-restart-blocks", "jpegtran-rotated-411",
     "magick-stripped", "pillow-tables-three", "pillow-mpo", "jpeglib-mozjpeg403-32x32", "edited-garbage",
     "edited-padding", "edited-no-markers", "edited-adobe-rgb", "edited-table-changes",
+    "edited-height-later", "edited-no-huffman-tables", "edited-no-end-trailer", "edited-longer-restarts",
+    "edited-longer-progressive", "edited-profile-after-frame",
 }  # fmt: skip
 """Exact ones that are looked at in every run; the others are slow together."""
 
@@ -136,6 +137,21 @@ def adobe(transform: int) -> bytes:
     return segment(0xEE, b"Adobe" + bytes([0, 100, 0, 0, 0, 0, transform]))
 
 
+def height_later(data: bytes) -> bytes:
+    """0 in the frame header, and a DNL segment behind the scan."""
+    return patched(data, 0xC0, 1, b"\0\0")[:-2] + segment(0xDC, struct.pack(">H", len(source()))) + data[-2:]
+
+
+def without_tables(data: bytes, which: tuple[int, ...]) -> bytes:
+    """Without some of its Huffman tables, each of which has a segment of its own."""
+    head, rest = segments(data)
+    return b"".join(part for part in head if part[1] != 0xC4 or part[4] not in which) + rest
+
+
+def profile_segment() -> bytes:
+    return segment(0xE2, b"ICC_PROFILE\0\1\1" + profile())
+
+
 def garbage(data: bytes) -> bytes:
     head, rest = segments(data)
     return b"\xff\xff".join([head[0], *(part + b"\0rubbish\xff\0" for part in head[1:-1]), head[-1]]) + rest
@@ -218,7 +234,17 @@ EDITED: dict[str, Make] = {
     "edited-hierarchical": lambda: renamed(pillow(), 0xC5),
     "edited-jpeg-ls": lambda: renamed(pillow(), 0xF7),
     "edited-two-components": lambda: two_components(pillow()),
-    "edited-height-later": lambda: patched(pillow(), 0xC0, 1, b"\0\0"),
+    "edited-height-later": lambda: height_later(pillow(restart_marker_rows=1)),
+    "edited-no-huffman-tables": lambda: without(pillow(), 0xC4),
+    "edited-no-chroma-huffman-tables": lambda: without_tables(pillow(), (0x01, 0x11)),
+    "edited-no-end": lambda: pillow()[:-2],
+    "edited-no-end-trailer": lambda: pillow()[:-2] + b"\0\0\1\x0aImage_UTC_Data" + bytes(60) + b"SEFT",
+    "edited-no-end-another": lambda: pillow()[:-2] + pillow("L"),
+    "edited-longer": lambda: patched(pillow(), 0xC0, 1, struct.pack(">H", 16)),
+    "edited-longer-restarts": lambda: patched(pillow(restart_marker_rows=1), 0xC0, 1, struct.pack(">H", 16)),
+    "edited-longer-progressive": lambda: patched(pillow(progressive=True), 0xC2, 1, struct.pack(">H", 16)),
+    "edited-longer-cut": lambda: patched(pillow(), 0xC0, 1, struct.pack(">H", 20)),
+    "edited-profile-after-frame": lambda: inserted(pillow(), profile_segment(), -1),
     "edited-fractional": lambda: patched(patched(pillow(), 0xC0, 7, b"\x31"), 0xC0, 10, b"\x21"),
 }
 
