@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+import idemcore.io.jpeg_metadata as jpeg_metadata
 from idemcore.errors import BitstreamError, IdemError, IdemWarning
-from idemcore.io import jpeg_metadata
 from idemcore.io.exif import Metadata
 from idemcore.io.images import to_bytes
 from idemcore.protocols import Encoder
