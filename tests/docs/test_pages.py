@@ -39,6 +39,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / "album").mkdir()
         for name in ("old.jpg", "photo.jpg", "album/a.jpg", "album/b.jpg"):
             crops["photo.png"].save(tmp_path / name, quality=15)
+        (tmp_path / "cut.jpg").write_bytes((tmp_path / "old.jpg").read_bytes()[:-100])
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("IDEM_CACHE", str(tmp_path / "cache"))
