@@ -215,7 +215,7 @@ def test_folder_that_cannot_be(idem, photos, photo, tmp_path):
     for arguments, words in (
         ((tmp_path / "empty", "-o", tmp_path / "out"), "holds no bitstreams"),
         ((photos, "-o", photo), "is a file"),
-        ((photos, "-o", tmp_path / "out", "--write-jpeg", photos), "would replace"),
+        ((photos, "-o", tmp_path / "out", "--write-jpeg", photos), "would destroy an input"),
     ):
         result = idem("decode", *arguments, *TOY)
         assert result.exit_code == 2

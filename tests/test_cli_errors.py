@@ -162,7 +162,7 @@ def test_output_that_cannot_be_written(check, photo, tmp_path):
 
 
 def test_a_result_is_not_written_under_the_name_of_another_kind_of_file(check, photo, stream, tmp_path):
-    check(2, ("photo.png", ".jpg file", "-o photo.jpg"), "encode", photo, "-o", photo)
+    check(2, (".jpg file", "-o other.jpg"), "encode", photo, "-o", tmp_path / "other.png")
     check(2, ("photo.idem", ".png file", "-o photo.png"), "decode", stream, "-o", stream, "--generator", "toy")
     check(2, ("/dev/stdout", ".png file"), "decode", stream, "-o", "/dev/stdout", "--generator", "toy")
 

@@ -96,7 +96,7 @@ def test_train_takes_a_zip_file_and_refuses_other_files(idem, tmp_path):
 
 def test_the_bundled_recipe_refuses_a_folder_without_images(idem, tmp_path):
     result = idem("train", "ddpm", tmp_path, "--out", tmp_path / "out", "--device", "cpu")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "holds no images" in result.stderr
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from idemcore.errors import InputError
+from idemcore.errors import InputError, UsageError
 from idemcore.io.image_sets import pictures, squares
 from idemcore.training.crops import Crops
 
@@ -83,5 +83,5 @@ def test_a_damaged_zip_file_is_refused(damage, tmp_path):
 def test_data_without_images_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("notes.txt", "not an image")
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(UsageError, match=r"holds no images. It has 1 file: 1 \.txt"):
         list(pictures(tmp_path / "data.zip"))

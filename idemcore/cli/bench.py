@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from ..plugins.selection import DEFAULT_GENERATOR
-from .options import codec_options, json_option, runtime_options
+from .options import INPUT, codec_options, json_option, runtime_options
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Values = dict[str, dict[str, Any]]
 
 
 @click.command()
-@click.argument("image")
+@click.argument("image", type=INPUT)
 @codec_options
 @click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
 @click.option("--solver", "solvers", metavar="A,B,...", help="All that work with codec and generator, if left out.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import json_option
+from .options import INPUT, json_option
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("anchor")
-@click.argument("test")
+@click.argument("anchor", type=INPUT)
+@click.argument("test", type=INPUT)
 @click.option("--metrics", "names", metavar="A,B,...", help="All that both have, if left out.")
 @json_option
 def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_OK, NotExact, UsageError
+from ..io.inputs import declare_folder, declare_output
 from .options import (
+    INPUT,
     exact_option,
     gather_settings,
     json_option,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=INPUT)
 @click.option(
     "-o", "--output", metavar="FILE", help="File to write.  [default: x.png beside x.jpg, or x-2.png if that exists]"
 )
@@ -72,9 +74,9 @@ def decode(
 
     Without -o, the PNG goes beside FILE, and nothing is overwritten.
 
-    If FILE is a folder, so is what -o names: all of its files and those of folders in it are decoded, each to a PNG of
-    its name. A file that fails does not stop the others, and one that was decoded before with the same settings is
-    left out, so that an interrupted call goes on where it was. --write-jpeg then names a folder too.
+    If FILE is a folder or a zip file, -o names a folder: all of its files and those of folders in it are decoded, each
+    to a PNG of its name. A file that fails does not stop the others, and one that was decoded before with the same
+    settings is left out, so that an interrupted call goes on where it was. --write-jpeg then names a folder too.
 
     A JPEG that is cut or damaged is refused, unless --salvage is given: then the picture keeps what is there and is
     certified on that, the prior fills in the rest, and the certificate counts both. What follows the picture in a JPEG,
@@ -92,7 +94,7 @@ def decode(
         )
     if mse and (trace or save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
-    whole_folder = Path(file).is_dir()
+    whole_folder = is_several(Path(file))
     _check_places(Path(file), output, jpeg)
     catalogue, settings = load_catalogue(), gather_settings(overrides, config_file)
     parts = select_decoder(catalogue, generator, solver, settings)
@@ -116,16 +118,25 @@ def decode(
 
 def _check_places(file: Path, output: str | None, jpeg: str | None) -> None:
     """Raises UsageError for names of results that cannot be right."""
-    if file.is_dir():
+    if is_several(file):
         if not output:
-            raise UsageError(f"{file} is a folder.", "Name one for the results: `-o FOLDER`.")
+            raise UsageError(f"{file} holds several files.", "Name a folder for the results: `-o FOLDER`.")
+        declare_folder(*filter(None, (output, jpeg)))
         return
     if output is not None:
         check_suffix(output, ".png")
     elif file.exists() and not file.is_file():
         raise UsageError(f"{file} is no regular file.", "Name the file to write: `-o FILE.png`.")
+    if output:
+        declare_output(output, Path(output).with_name(f"{Path(output).stem}.certificate.json"))
     if jpeg:
         check_suffix(jpeg, ".jpg")
+        declare_output(jpeg)
+
+
+def is_several(place: Path) -> bool:
+    """Is it a folder or a zip file?"""
+    return place.is_dir() or place.suffix.lower() == ".zip"
 
 
 def _decode_file(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .options import (
+    INPUT,
     background_option,
     codec_options,
     gather_settings,
@@ -19,7 +20,7 @@ from .output import check_suffix, print_json, print_record
 
 
 @click.command()
-@click.argument("image")
+@click.argument("image", type=INPUT)
 @output_option
 @codec_options
 @settings_options

@@ -14,7 +14,7 @@ from ..errors import EXIT_FAILED, EXIT_OK, UsageError
 from ..metrics.specs import DEFAULT_METRICS
 from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
 from .group import tell
-from .options import gather_settings, images_options, json_option, runtime_options, settings_options
+from .options import FOLDER, INPUT, gather_settings, images_options, json_option, runtime_options, settings_options
 from .output import print_json, print_table, say, solver_progress
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Watched = AbstractContextManager["Callback | None"]
 
 
 @click.command("eval")
-@click.argument("place", metavar="IMAGES")
+@click.argument("place", type=INPUT, metavar="IMAGES")
 @click.option("--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`.")
 @click.option("--quality", "qualities", metavar="A,B,...", help="Points of the curve, e.g. 1,2,3 or 1..4.")
 @click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
@@ -68,7 +68,7 @@ Watched = AbstractContextManager["Callback | None"]
     metavar="N",
     help="Draws made together, of images of one size: faster on a GPU, the same results.",
 )
-@click.option("--out", metavar="FOLDER", help="Write a JSON file for each curve, in CompressAI's format.")
+@click.option("--out", type=FOLDER, metavar="FOLDER", help="Write a JSON file for each curve, in CompressAI's format.")
 @settings_options
 @runtime_options
 @json_option

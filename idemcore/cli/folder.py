@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..io.files import read_file
+from ..io.inputs import declare_output
+from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
 from .decode import facts, not_exact
 from .group import exit_code, tell
 from .output import print_json, print_record, say
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ..pipeline.decode_file import Decoding
     from ..protocols import Callback, Step
 
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".idem"}
-"""Of what is taken for a bitstream, besides those of installed codecs."""
 SOLVING = 0.8
 """Share of a file's time until its last step, about: the rest is certification."""
 
@@ -35,14 +34,14 @@ SOLVING = 0.8
 class Job:
     """A file and what becomes of it."""
 
-    source: Path
+    source: Source
     output: Path
     jpeg: Path | None
 
     @property
     def size(self) -> int:
         """Bytes, by which the time left is told: the best measure that needs no reading."""
-        return self.source.stat().st_size if self.source.is_file() else 0
+        return self.source.size
 
 
 @dataclass
@@ -99,43 +98,38 @@ def codec_suffixes(decoding: Decoding) -> set[str]:
 
 
 def find_jobs(folder: Path, out: Path, jpegs: Path | None, suffixes: set[str]) -> list[Job]:
-    """The bitstreams in a folder and those in it, by name, without hidden files and those that an earlier call wrote.
+    """The bitstreams in a folder and those in it, or in a zip file, by name; see `walking.walk`.
 
-    Files of one stem keep their suffix: a.jpg.png and a.jpeg.png. Raises UsageError if there are none, or if what shall
-    be written to is a file.
+    Files of one stem keep their suffix: a.jpg.png and a.jpeg.png. Raises UsageError if there are none, if what shall
+    be written to is a file, or if an input would be replaced.
     """
     for place in (p for p in (out, jpegs) if p and p.exists() and not p.is_dir()):
-        raise UsageError(f"{place} is a file, but {folder} is a folder.", "Name a folder to write to.")
-    written = [place.resolve() for place in (out, jpegs) if place and place.resolve() != folder.resolve()]
-    known = SUFFIXES | suffixes
-    found = [
-        path.relative_to(folder)
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in known
-        and not path.name.startswith(".")
-        and path.is_file()
-        and not set(written) & set(path.resolve().parents)
-    ]
-    if not found:
-        raise UsageError(f"The folder {folder} holds no bitstreams.", f"Expected are {', '.join(sorted(known))} files.")
-    twins = Counter(path.with_suffix("") for path in found)
-    return [_job(path, folder, out, jpegs, alone=twins[path.with_suffix("")] == 1) for path in found]
+        raise UsageError(f"{place} is a file, but {folder} holds several.", "Name a folder to write to.")
+    found = walk(folder, BITSTREAM_SUFFIXES | suffixes, "bitstreams")
+    twins = Counter(_stem(source) for source in found)
+    jobs = [_job(source, out, jpegs, alone=twins[_stem(source)] == 1) for source in found]
+    for job in jobs:
+        declare_output(*filter(None, (job.output, job.jpeg)))
+    return jobs
 
 
-def _job(path: Path, folder: Path, out: Path, jpegs: Path | None, alone: bool) -> Job:
+def _stem(source: Source) -> Path:
+    return Path(source.name).with_suffix("")
+
+
+def _job(source: Source, out: Path, jpegs: Path | None, alone: bool) -> Job:
+    path = Path(source.name)
     stem = path.stem if alone else path.name
     is_jpeg = jpegs is not None and path.suffix.lower() != ".idem"
     jpeg = jpegs / path.with_name(f"{stem}.jpg") if jpegs and is_jpeg else None
-    if jpeg and jpeg.resolve() == (folder / path).resolve():
-        raise UsageError(f"--write-jpeg {jpegs} would replace {jpeg}.", "Name another folder.")
-    return Job(folder / path, out / path.with_name(f"{stem}.png"), jpeg)
+    return Job(source, out / path.with_name(f"{stem}.png"), jpeg)
 
 
 def _is_done(decoding: Decoding, job: Job) -> bool:
     if not job.output.is_file() or (job.jpeg and not job.jpeg.is_file()):
         return False
     try:
-        return decoding.is_done(read_file(job.source), job.output)
+        return decoding.is_done(job.source.content(), job.output)
     except UsageError:
         return False
 
@@ -155,9 +149,9 @@ def _attempt(
 
 
 def _decode(decoding: Decoding, job: Job, recorder: Recorder, tally: Tally, as_json: bool, require_exact: bool) -> None:
-    bitstream = decoding.open(job.source)
+    bitstream = decoding.open(Path(str(job.source)), job.source.content())
     jpeg = None if bitstream.codec.encoder.model_id else job.jpeg
-    with recorder(job.source.name, decoding.decoder.name if decoding.decoder else "") as callback:
+    with recorder(Path(job.source.name).name, decoding.decoder.name if decoding.decoder else "") as callback:
         decoded = decoding.decode(bitstream, callback)
     for place in filter(None, (job.output, jpeg)):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +163,7 @@ def _decode(decoding: Decoding, job: Job, recorder: Recorder, tally: Tally, as_j
     if decoded.result.exact:
         return
     if require_exact:
-        tally.codes.add(tell(not_exact(decoded, job.source, job.output)))
+        tally.codes.add(tell(not_exact(decoded, Path(str(job.source)), job.output)))
     elif not decoding.plain:
         reason = decoded.certificate.get("reason", "")
         say(f"{job.source}: not exact, {decoded.result.differing_symbols} symbols differ. {reason}".rstrip())

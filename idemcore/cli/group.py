@@ -19,6 +19,7 @@ import click
 
 from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError, IdemWarning
 from ..io.files import PATH_ERRORS
+from ..io.inputs import ledger
 from ..io.signals import stoppable
 
 LONGEST = 4000
@@ -61,7 +62,7 @@ class LazyGroup(click.Group):
             return super().main(args, prog_name, standalone_mode=False, **extra)
         _print_anything()
         try:
-            with stoppable(), _notes():
+            with stoppable(), _notes(), ledger():
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:

@@ -9,14 +9,14 @@ import click
 
 from ..errors import InputError
 from ..io.files import parse_json
-from .options import json_option, salvage_option
+from .options import INPUT, json_option, salvage_option
 from .output import moved, print_json, print_record, yes
 
 Facts = dict[str, Any]
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=INPUT)
 @salvage_option
 @json_option
 def inspect(file: str, salvage: bool, as_json: bool) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_INTEGRITY, EXIT_MISSING, EXIT_OK
-from .options import json_option
+from ..io.inputs import declare_output
+from .options import INPUT, json_option
 from .output import print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
@@ -89,13 +90,15 @@ def pull(name: str, as_json: bool) -> None:
 
 @models.command("import")
 @click.argument("name")
-@click.argument("path", metavar="FILE")
+@click.argument("path", type=INPUT, metavar="FILE")
 @json_option
 def import_(name: str, path: str, as_json: bool) -> None:
     """Check and store weights from a local FILE (.safetensors, .pt, .pth.tar, .pkl); FILE itself is left as it is."""
     from ..weights import store as weights
 
     file = weights.find_one(name)
+    if place := weights.location(file):
+        declare_output(place)
     published = weights.import_file(file, Path(path))
     if published is False:
         say(f"note: {path} is not the published file to the byte (its sha256 differs), but its layout is right")

@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..io.inputs import declare_folder, declare_input, declare_output
 from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
+
+if TYPE_CHECKING:
+    Text = click.ParamType[str]
+else:  # older versions of click have no parameter there
+    Text = click.ParamType
+
+
+class _InputPath(Text):
+    """A file or folder that is read: none of a command's outputs may be it."""
+
+    name = "path"
+
+    def convert(self, value: Any, _: click.Parameter | None, __: click.Context | None) -> str:
+        declare_input(value)
+        return str(value)
+
+
+class _OutputPath(Text):
+    """A file that is written."""
+
+    name = "path"
+
+    def convert(self, value: Any, _: click.Parameter | None, __: click.Context | None) -> str:
+        declare_output(value)
+        return str(value)
+
+
+class _OutputFolder(Text):
+    """A folder that is written to: its content is no input."""
+
+    name = "path"
+
+    def convert(self, value: Any, _: click.Parameter | None, __: click.Context | None) -> str:
+        declare_output(value)
+        declare_folder(value)
+        return str(value)
+
+
+INPUT, OUTPUT, FOLDER = _InputPath(), _OutputPath(), _OutputFolder()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,7 +82,9 @@ tradeoff_option = click.option(
 )
 settings_options = together(
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=20; repeatable."),
-    click.option("--config", "config_file", metavar="FILE", help="YAML with the same keys; --set wins over it."),
+    click.option(
+        "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with the same keys; --set wins over it."
+    ),
 )
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
 runtime_options = together(
@@ -68,7 +110,7 @@ salvage_option = click.option(
     is_flag=True,
     help="Read a damaged JPEG as far as it goes; what is missing is left to the prior.",
 )
-output_option = click.option("-o", "--output", required=True, metavar="FILE", help="File to write.")
+output_option = click.option("-o", "--output", type=OUTPUT, required=True, metavar="FILE", help="File to write.")
 
 
 def gather_settings(
@@ -85,4 +127,10 @@ def gather_settings(
     for layer in layers:
         for scope, values in layer.items():
             merged.setdefault(scope, {}).update(values)
+            declare_files(values)
     return merged
+
+
+def declare_files(values: Mapping[str, Any]) -> None:
+    """Files that settings name, such as weights, are inputs."""
+    declare_input(*(value for value in values.values() if isinstance(value, str) and value))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .options import json_option, runtime_options
+from .options import INPUT, json_option, runtime_options
 from .output import print_json, print_record, say
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ FORMATS = ("html", "md", "latex", "csv", "compressai")
 @click.option("-o", "--output", metavar="PATH", help="Folder of html or compressai, file of the others.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="html", show_default=True, help="What to write.")
 @click.option("--title", default="", metavar="TEXT", help="Of the page; the store's name if left out.")
-@click.option("--reference", "reference_files", multiple=True, metavar="FILE", help="Draw this curve too; repeatable.")
+@click.option(
+    "--reference", "reference_files", multiple=True, type=INPUT, metavar="FILE", help="Draw this curve too; repeatable."
+)
 @click.option("--metrics", "names", metavar="NAMES", help="Compute these of the pictures first, e.g. fd,kd.")
 @click.option("--images", "limit", type=click.IntRange(min=0), metavar="N", help="Pictures of the first N images only.")
 @runtime_options

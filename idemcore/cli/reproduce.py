@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import EXIT_CELLS, EXIT_OK, UsageError, nearest
-from .options import json_option, runtime_options
+from .options import FOLDER, json_option, runtime_options
 from .output import print_json, print_table, say
 from .sweep import build_engine, overridden, sweep_progress
 
@@ -32,7 +32,9 @@ MOST_WORKERS = 8
 @click.option("--only", multiple=True, metavar="NAME", help="An experiment, e.g. rates or rates-faces; repeatable.")
 @click.option("--scale", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, metavar="F",
               help="F times as many images, two at least.")  # fmt: skip
-@click.option("-o", "--output", default="runs/paper", show_default=True, metavar="DIR", help="Stores and reports.")
+@click.option(
+    "-o", "--output", type=FOLDER, default="runs/paper", show_default=True, metavar="DIR", help="Stores and reports."
+)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images solved together.")
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. engine.workers=2, solver.steps=8.")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_OK, NotExact, UsageError
+from ..io.inputs import declare_replaced
 from .group import exit_code, tell
 from .options import (
+    INPUT,
     background_option,
     codec_options,
     exact_option,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, type=INPUT, metavar="IMAGE...")
 @codec_options
 @prior_options
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws from the cell.")
@@ -76,6 +78,8 @@ def run(
     from ..plugins.selection import select
 
     folders = _folders(images, Path(out))
+    for folder in folders.values():
+        declare_replaced(folder)
     settings = gather_settings(overrides, config_file, quality)
     selection = select(load_catalogue(), codec, generator, solver, settings)
 

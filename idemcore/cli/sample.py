@@ -14,7 +14,7 @@ import click
 
 from ..errors import UsageError
 from ..plugins.selection import DEFAULT_GENERATOR
-from .options import json_option, runtime_options
+from .options import FOLDER, INPUT, OUTPUT, json_option, runtime_options
 from .output import check_suffix, print_json, print_record, solver_progress
 
 if TYPE_CHECKING:
@@ -30,15 +30,17 @@ SCOPES = ("generator",)
 @click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
 @click.option("-n", "--count", type=click.IntRange(min=1), default=16, show_default=True, help="Images to draw.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
-@click.option("-o", "--output", metavar="FILE", help="PNG of all images, row by row.")
+@click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="PNG of all images, row by row.")
 @click.option("--columns", type=click.IntRange(min=1), help="Images in a row; as many as rows if left out.")
-@click.option("--separate", metavar="DIR", help="Each image as DIR/0000.png and so on, with report.json.")
+@click.option("--separate", type=FOLDER, metavar="DIR", help="Each image as DIR/0000.png and so on, with report.json.")
 @click.option("--size", metavar="WxH", help="Of an image, where a generator makes any size; 128x128 if left out.")
 @click.option("--steps", type=click.IntRange(min=2), help="Denoiser passes of a diffusion; 50 if left out.")
 @click.option("--eta", type=click.FloatRange(0, 1), help="New noise in a diffusion: 0, if left out, to 1 as in DDPM.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images at a time; 262,144 pixels if left out.")
 @click.option("--set", "overrides", multiple=True, metavar="generator.KEY=VALUE", help="A setting; repeatable.")
-@click.option("--config", "config_file", metavar="FILE", help="YAML with a mapping `generator:`; --set wins over it.")
+@click.option(
+    "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with a mapping `generator:`; --set wins over it."
+)
 @runtime_options
 @json_option
 def sample(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_CELLS, EXIT_OK, UsageError
+from ..io.inputs import declare_folder, declare_input
 from ..metrics.specs import DEFAULT_METRICS
-from .options import images_options, json_option, runtime_options
+from .options import FOLDER, OUTPUT, images_options, json_option, runtime_options
 from .output import print_json, print_record, say
 
 if TYPE_CHECKING:
@@ -32,14 +33,18 @@ _AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
 @click.command()
 @click.argument("words", nargs=-1, metavar="[FILE.yaml] [KEY=VALUES]... [IMAGE]...")
 @click.option("-m", "axes", multiple=True, metavar="KEY=VALUES", help="An axis; more may follow without -m.")
-@click.option("--store", metavar="DIR", help="Where the runs go.  [default: runs/sweep, or runs/NAME of NAME.yaml]")
+@click.option(
+    "--store", type=FOLDER, metavar="DIR", help="Where the runs go.  [default: runs/sweep, or runs/NAME of NAME.yaml]"
+)
 @click.option("--metrics", metavar="A,B,...", help=f"[default: {','.join(DEFAULT_METRICS)}]; see `idem metrics list`.")
 @images_options
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Images solved together.")
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=8, engine.workers=2.")
 @click.option("--retry-failed", is_flag=True, help="Run again what failed.")
-@click.option("--export", "exported", metavar="FILE", help="Write all rows to a .csv, .jsonl or .parquet file.")
+@click.option(
+    "--export", "exported", type=OUTPUT, metavar="FILE", help="Write all rows to a .csv, .jsonl or .parquet file."
+)
 @runtime_options
 @json_option
 def sweep(
@@ -95,7 +100,9 @@ def sweep(
 
     planned = plan(definition, catalogue, precision)
     _tell(planned)
-    target = Store(store or _default_store(words))
+    place = store or _default_store(words)
+    declare_folder(place)
+    target = Store(place)
     with target.writing(definition.facts()):
         work = partial(Worker, device, precision, definition.metrics)
         counts = _execute(target, planned, built, work, batch, retry_failed)
@@ -112,10 +119,11 @@ def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[s
     files = [word for word in words if _is_file(word)]
     if len(files) > 1:
         raise UsageError(f"{' and '.join(files)} are two sweeps.", "Run one after the other.")
+    declare_input(*files)
     definition = load_definition(Path(files[0])) if files else Definition((Grid({}),))
-    spans = parse_axes([*axes, *filter(_AXIS.fullmatch, words)])
+    spans = parse_axes([*axes, *filter(_is_axis, words)])
     base = overridden(overrides)
-    images = tuple(word for word in words if word not in files and not _AXIS.fullmatch(word)) or definition.images
+    images = tuple(word for word in words if word not in files and not _is_axis(word)) or definition.images
     if not images:
         raise UsageError("A sweep needs images.", "Name files or folders, e.g. `idem sweep -m seed=0..3 photos/`.")
     return replace(definition.with_axes(spans, base), images=images)
@@ -201,6 +209,11 @@ def sweep_progress(total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=600) as bar:
         task = bar.add_task("runs", total=total)
         yield lambda runs: bar.advance(task, runs)
+
+
+def _is_axis(word: str) -> bool:
+    """`quality=1,2`, but not a folder of that name: an axis can always be given by -m."""
+    return bool(_AXIS.fullmatch(word)) and not Path(word).exists()
 
 
 def _is_file(word: str) -> bool:

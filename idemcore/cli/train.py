@@ -12,7 +12,8 @@ from zipfile import is_zipfile
 import click
 
 from ..errors import UsageError
-from .options import device_option, json_option
+from ..io.inputs import declare_output
+from .options import FOLDER, INPUT, declare_files, device_option, json_option
 from .output import print_json, print_record, say
 
 Record = dict[str, float]
@@ -25,13 +26,15 @@ LINE, BESIDE_BAR = 80, 44
 
 @click.command()
 @click.argument("recipe")
-@click.argument("data")
-@click.option("--out", required=True, metavar="DIR", help="Weights, checkpoint, samples and log go here.")
+@click.argument("data", type=INPUT)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Weights, checkpoint, samples and log go here.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Short for --set train.minutes=M.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="train.KEY=VALUE", help="A setting of the recipe; repeatable."
 )
-@click.option("--config", "config_file", metavar="FILE", help="YAML with a mapping `train:`; --set wins over it.")
+@click.option(
+    "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with a mapping `train:`; --set wins over it."
+)
 @click.option("--resume", is_flag=True, help="Refuse to begin anew where DIR holds no checkpoint.")
 @device_option
 @json_option
@@ -58,6 +61,8 @@ def train(
     values = load_config_file(config_file, ("train",)).get("train", {}) if config_file else {}
     values |= {"minutes": minutes} if minutes is not None else {}
     values |= parse_overrides(overrides, ("train",)).get("train", {})
+    declare_files(values)
+    declare_output(*Path(out).glob("*.safetensors"), Path(out) / CHECKPOINT)
     if not (Path(data).is_dir() or is_zipfile(data)):
         hint = "Name the folder, or the zip file, that holds the images to train on."
         raise UsageError(f"{data} is neither a folder nor a zip file.", hint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import NotExact
-from .options import background_option, json_option, runtime_options, salvage_option
+from .options import INPUT, background_option, json_option, runtime_options, salvage_option
 from .output import print_json, print_record, yes
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image")
-@click.argument("bitstream")
+@click.argument("image", type=INPUT)
+@click.argument("bitstream", type=INPUT)
 @background_option
 @salvage_option
 @runtime_options

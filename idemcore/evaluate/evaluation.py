@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from ..errors import IdemError
-from ..io.image_sets import WHOLE, Frame, Source, sources
+from ..io.image_sets import WHOLE, Frame, sources
 from ..io.images import to_bytes, to_float
+from ..io.walking import Source
 from ..metrics import Case, ImageMetric, Metric, Score, SetMetric, summarise
 from ..metrics.sketches import Draws
 from ..observe.cost import PeakMemory

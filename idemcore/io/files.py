@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import IdemError, UsageError
+from .inputs import declare_output
 from .limits import max_file_bytes
 from .signals import held
 
@@ -63,9 +64,10 @@ def parse_json(data: bytes | str) -> Any:
 def atomic_write(path: Path, data: bytes) -> None:
     """Writes a temporary file in the same folder and renames it, so that `path` is whole or untouched.
 
-    A device or pipe, such as /dev/stdout, is written in place. Raises UsageError for a path that cannot be right,
-    IdemError if the disk is full or fails.
+    A device or pipe, such as /dev/stdout, is written in place. Raises UsageError for a path that cannot be right or is
+    an input of this command (see `inputs`), IdemError if the disk is full or fails.
     """
+    declare_output(path)
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -103,6 +105,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises UsageError for a path that cannot be right, IdemError if the disk is full or fails.
     """
+    declare_output(path)
     temporary = path.parent / f".idem-{secrets.token_hex(8)}.tmp"
     try:
         try:

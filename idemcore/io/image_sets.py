@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..errors import IdemError, InputError, UsageError
-from .files import read_file
+from ..errors import IdemWarning, InputError, UsageError
 from .images import Colour, decode_bytes
-from .limits import max_file_bytes
+from .inputs import declare_input
+from .walking import IMAGE_SUFFIXES, Source, contents, walk
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 WHITE: Colour = (255, 255, 255)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where an image is: a file, or a member of a zip file."""
-
-    path: Path
-    name: str
-    """Within the folder or zip file that was named, with slashes."""
-    zipped: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.path}/{self.name}" if self.zipped else str(self.path)
-
-    def content(self) -> bytes:
-        """The file's bytes. Raises UsageError for a path that cannot be right, InputError for a damaged zip file."""
-        if not self.zipped:
-            return read_file(self.path)
-        with _opened(self.path) as archive:
-            return _unzipped(archive, archive.getinfo(self.name))
 
 
 def sources(place: Path) -> list[Source]:
@@ -50,17 +27,10 @@ def sources(place: Path) -> list[Source]:
     """
     if not place.exists():
         raise UsageError(f"{place} is not there.", "Name an image, a folder of images or a zip file of images.")
-    if place.is_dir():
-        found = [Source(path, path.relative_to(place).as_posix()) for path in sorted(place.rglob("*"))]
-    elif place.suffix.lower() == ".zip":
-        with _opened(place) as archive:
-            found = [Source(place, name, zipped=True) for name in sorted(archive.namelist())]
-    else:
-        return [Source(place, place.name)]
-    found = [source for source in found if Path(source.name).suffix.lower() in IMAGE_SUFFIXES]
-    if not found:
-        raise UsageError(f"{place} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))} files.")
-    return found
+    if place.is_dir() or place.suffix.lower() == ".zip":
+        return walk(place, IMAGE_SUFFIXES)
+    declare_input(place)
+    return [Source(place, place.name)]
 
 
 @dataclass(frozen=True)
@@ -108,17 +78,14 @@ def _resized(square: Tensor, size: int) -> Tensor:
 def pictures(data: Path) -> Iterator[Tensor]:
     """Uint8 [3,H,W] of each image in a folder (and those in it) or a zip file, by name; transparent ones on white.
 
-    One that cannot be read is left out with a warning. Raises InputError if there are none, or the zip is damaged.
+    One that cannot be read is left out with a warning. Raises UsageError if there are none, InputError for a damaged
+    zip file.
     """
-    found = False
-    for name, content in _files(data):
-        found = True
+    for source, content in contents(walk(data, IMAGE_SUFFIXES)):
         try:
-            yield decode_bytes(content, name, WHITE)[0]
+            yield decode_bytes(content, str(source), WHITE)[0]
         except InputError as error:
-            warnings.warn(f"left out: {error.message}", stacklevel=2)
-    if not found:
-        raise InputError(f"{data} holds no images.", f"Expected are {', '.join(sorted(IMAGE_SUFFIXES))} files.")
+            warnings.warn(f"left out: {error.message.rstrip('.')}", IdemWarning, stacklevel=2)
 
 
 def squares(data: Path, side: int) -> Tensor:
@@ -135,7 +102,7 @@ def squares(data: Path, side: int) -> Tensor:
 
 def _large_enough(image: Tensor, side: int) -> bool:
     if min(image.shape[1:]) < side:
-        warnings.warn(f"left out: an image of {image.shape[2]}x{image.shape[1]} pixels", stacklevel=3)
+        warnings.warn(f"left out: an image of {image.shape[2]}x{image.shape[1]} pixels", IdemWarning, stacklevel=3)
         return False
     return True
 
@@ -144,38 +111,3 @@ def _square(image: Tensor, side: int) -> Tensor:
     rgb = Image.fromarray(image.permute(1, 2, 0).numpy())
     fitted = ImageOps.fit(rgb, (side, side), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
-
-
-def _files(data: Path) -> Iterator[tuple[Path, bytes]]:
-    """Path and content of each file that is named like an image."""
-    if data.is_dir():
-        for path in sorted(data.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                yield path, read_file(path)
-        return
-    with _opened(data) as archive:
-        for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
-            if Path(entry.filename).suffix.lower() in IMAGE_SUFFIXES:
-                yield data / entry.filename, _unzipped(archive, entry)
-
-
-def _unzipped(archive: ZipFile, entry: ZipInfo) -> bytes:
-    """Of an entry that does not claim, nor turns out, to be larger than any file that is read."""
-    limit = max_file_bytes()
-    with archive.open(entry) as file:
-        content = file.read(limit + 1) if entry.file_size <= limit else b""
-    if entry.file_size > limit or len(content) > limit:
-        raise BadZipFile(f"{entry.filename} in it has more than {limit:,} bytes")
-    return content
-
-
-@contextmanager
-def _opened(data: Path) -> Iterator[ZipFile]:
-    """Raises InputError if it is damaged."""
-    try:
-        with ZipFile(data) as archive:
-            yield archive
-    except IdemError:
-        raise
-    except Exception as error:  # zipfile and its decompressors raise whatever their parsing meets
-        raise InputError(f"The zip file {data} cannot be read: {error}.", "Pack it anew.") from error

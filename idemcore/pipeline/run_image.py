@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..io.files import atomic_write, write_json
 from ..io.images import Colour, read_image, to_bytes, to_float, write_png
+from ..io.inputs import declare_replaced
 from ..io.signals import held
 from ..observe.cost import Stopwatch
 from ..protocols import Callback
@@ -167,7 +168,8 @@ def tags(samples: int) -> list[str]:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raises UsageError for a folder that holds anything but an earlier run: it will not be replaced."""
+    """Raises UsageError for a folder that holds anything but an earlier run, or an input: it will not be replaced."""
+    declare_replaced(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).is_file():
         raise UsageError(f"{folder} exists and is no earlier result of idem.", "Choose another folder with --out.")
     for place in (folder, *folder.parents):

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..errors import IdemError, InputError
-from ..io.image_sets import WHOLE, Frame, Source, sources
+from ..io.image_sets import WHOLE, Frame, sources
+from ..io.walking import Source
 from ..pipeline.certificate import pixels_sha256
 
 Pixels = npt.NDArray[np.uint8]

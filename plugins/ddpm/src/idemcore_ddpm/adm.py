@@ -17,6 +17,7 @@ from .adm_unet import AdmUNet
 from .config import SCHEDULES, AdmConfig
 from .weights import load_network
 
+
 def noise_schedule(name: str, steps: int) -> Tensor:
     """sigma_t of images in [0,1], float64 [steps], ascending: sqrt((1 - abar_t) / abar_t) / 2, abar_t = prod(1 - beta).
 
