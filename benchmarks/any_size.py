@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from idemcore.io.images import read_bytes, read_image, to_bytes, write_png
-from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.certificate import certificate, picture_facts
 from idemcore.pipeline.codec import open_bitstream
 from idemcore.pipeline.decoder import Decoder
 from idemcore.pipeline.tiles import TiledDenoiser, chosen_tile
@@ -86,7 +86,7 @@ def decode(jpeg: Path, png: Path, steps: int, tile: int | None) -> dict[str, Any
     result = decoder.reconstruct(bitstream)
     marks.append(("solve and certify cpu s", clock()))
     write_png(result.image, png)
-    certificate(bitstream, decoder, result)
+    certificate(bitstream, result, picture_facts(result.image, png.read_bytes()), decoder.parts)
     marks.append(("write cpu s", clock()))
     spent = {name: now - before for (_, before), (name, now) in pairwise(marks)}
     return {

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import combinations
+import schemas
 from idemcore.adapters.specs import ADAPTERS
 from idemcore.cli import main
 from idemcore.plugins.catalogue import Catalogue, import_target, load_catalogue
@@ -78,6 +79,11 @@ def _default(value: Any) -> str:
     return "required" if value == REQUIRED else "" if value == "" else f"`{value}`"
 
 
+def schema_page() -> str:
+    """Every document that idem writes as JSON."""
+    return _page("Schemas", schemas.INTRO, schemas.sections())
+
+
 def model_cards() -> str:
     """Every card of `registry/models`."""
     intro = (
@@ -142,6 +148,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "combinations.md": combinations.page,
     "reference/commands.md": commands,
     "reference/model-cards.md": model_cards,
+    "reference/schemas.md": schema_page,
     "reference/settings.md": settings,
 }
 """What is written, by its path in docs/."""

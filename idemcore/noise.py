@@ -21,6 +21,11 @@ class Noise:
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
+    @classmethod
+    def of_images(cls, seeds: Sequence[int], names: Sequence[str], sample: int = 0) -> Noise:
+        """Each image's own stream, from its seed and its name (its bitstream's hash); sample 1 is other than 0."""
+        return cls([image_seed(seed, name, sample) for seed, name in zip(seeds, names, strict=True)])
+
     def __len__(self) -> int:
         return len(self.generators)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from idemcore.io.images import read_bytes, read_image
-from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.certificate import certificate, picture_facts
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
 from idemcore.protocols import Step
@@ -83,7 +83,8 @@ def test_a_solver_that_needs_a_generator_still_names_it(photo):
     bitstream = Codec.load("toy", CPU).encode(read_image(photo))
     decoder = Decoder.load("toy", "cell", CPU, {"solver": {"steps": 1}})
     assert decoder.parts.prior is decoder.parts.generator
-    assert certificate(bitstream, decoder, decoder.reconstruct(bitstream))["generator"]["name"] == "toy"
+    result = decoder.reconstruct(bitstream)
+    assert certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).generator.name == "toy"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_run_writes_a_whole_result(idem, photo, tmp_path):
     assert set(report["seconds"]) == {"encode", "decode", "solve", "certify"}
     assert report["psnr"]["reencoded_vs_decoded"] is None
     assert report["nfe"] > 0
-    assert report["denoiser_backwards"] == 0
+    assert report["backwards"] == 0
 
 
 def test_subsampling_needs_no_quotes(idem, photo, tmp_path):

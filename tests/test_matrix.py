@@ -16,7 +16,7 @@ from idemcore.adapters.specs import adapter_for
 from idemcore.errors import UnsupportedCombination
 from idemcore.networks.residual_unet import ResidualUNet
 from idemcore.noise import Noise
-from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.certificate import certificate, picture_facts
 from idemcore.pipeline.codec import Bitstream, Codec
 from idemcore.pipeline.decoder import Decoder
 from idemcore.plugins.catalogue import import_target, load_catalogue
@@ -120,11 +120,11 @@ def test_a_combination_runs_or_is_refused(
     assert all(math.isfinite(step.residual) and math.isfinite(step.sigma) for step in told)
     assert len(told) > 0
     assert told[-1].nfe <= result.nfe
-    written = certificate(bitstream, decoder, result)
-    assert written["solver"]["name"] == solver
-    assert (written["adapter"] or {}).get("name") == (adapter.name if adapter else None)
-    assert (written["generator"] is None) == (solver in WITHOUT_STEPS)
-    assert written["exact"] == (written["differing_symbols"] == 0)
+    written = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts)
+    assert written.solver.name == solver
+    assert (written.adapter and written.adapter.name) == (adapter and adapter.name)
+    assert (written.generator is None) == (solver in WITHOUT_STEPS)
+    assert written.exact == (written.differing_symbols == 0)
 
 
 def test_the_docs_tell_every_solver_with_its_steps() -> None:

@@ -7,12 +7,12 @@ import torch
 
 from idemcore.errors import BitstreamError, MissingError, UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
-from idemcore.io.images import read_bytes, read_image, to_float
-from idemcore.pipeline.certificate import certificate, pixels_sha256
-from idemcore.pipeline.certify import certify
+from idemcore.io.images import read_bytes, read_image, to_bytes, to_float
+from idemcore.pipeline.certificate import certificate, picture_facts, pixels_sha256
+from idemcore.pipeline.certify import Certified, certify
 from idemcore.pipeline.codec import Codec, open_bitstream
 from idemcore.pipeline.decoder import Decoder, plain_decode
-from idemcore.pipeline.run_image import whole_folder
+from idemcore.pipeline.run_image import run_image, whole_folder
 from idemcore.pipeline.side_by_side import Panel, compare, zoom_box
 from idemcore.plugins.catalogue import Catalogue, Plugin, load_catalogue
 from idemcore.plugins.selection import check_combination, choose, select
@@ -91,11 +91,26 @@ def test_plain_decode_is_judged_but_not_moved(bitstream):
 
 def test_certificate_names_image_bitstream_and_parts(bitstream, decoder):
     result = decoder.reconstruct(bitstream)
-    content = certificate(bitstream, decoder, result, seed=0)
-    assert content["image"] == {"width": 40, "height": 24, "rgb_sha256": pixels_sha256(result.image)}
-    assert content["codec"]["stream"] == {"quality": 2, "step": 48}
-    assert content["solver"]["name"] == "cell"
-    assert content["seed"] == 0
+    picture = picture_facts(result.image, b"")
+    content = certificate(bitstream, result, picture, decoder.parts, seed=0)
+    assert (picture.width, picture.height, picture.rgb_sha256) == (40, 24, pixels_sha256(result.image))
+    assert content.codec.stream == {"quality": 2, "step": 48}
+    assert content.solver.name == "cell"
+    assert content.seed == 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_image_is_encoded_once_and_again_only_if_it_is_not_exact(photo, decoder, monkeypatch, exact):
+    codec, encoded = Codec.load("toy", CPU, quality=2), []
+    monkeypatch.setattr(Codec, "encode", lambda self, image, of=Codec.encode: encoded.append(1) or of(self, image))
+    if not exact:
+        missed = lambda cell, image: Certified(to_bytes(1 - image), [False], [7], [20.0])  # noqa: E731
+        monkeypatch.setattr("idemcore.pipeline.decoder.certify", missed)
+    run = run_image(photo, codec, decoder, samples=2)
+    assert len(encoded) == (1 if exact else 3)
+    assert [sample.reencoded.data == run.bitstream.data for sample in run.samples] == [exact] * 2
+    assert (run.report.exact, run.report.psnr.reencoded_vs_decoded is None) == (exact, exact)
+    assert [sample.certificate.exact for sample in run.samples] == [exact] * 2
 
 
 def test_selection_refuses_unknown_names_and_keys():

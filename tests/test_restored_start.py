@@ -12,7 +12,7 @@ from idemcore.errors import UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec
 from idemcore.io.images import read_image
 from idemcore.noise import Noise
-from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.certificate import certificate, picture_facts
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
 from idemcore.pipeline.restored_start import LEVEL, StartingAtRestored
@@ -87,8 +87,8 @@ def test_a_solver_starts_at_a_restorer_by_its_name_with_settings_of_its_own(solv
     assert result.nfe == plain.nfe + 1
     assert not torch.equal(result.image, plain.image)
     assert torch.equal(result.image, decoder.reconstruct(bitstream, seed=1).image)
-    found = certificate(bitstream, decoder, result)["restorer"]
-    assert (found["name"], found["settings"]) == ("toy-restorer", {"components": 2, "seed": 7})
+    found = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).restorer
+    assert (found.name, found.settings) == ("toy-restorer", {"components": 2, "seed": 7})
     assert "restorer" in decoder.parts.used
 
 

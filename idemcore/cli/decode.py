@@ -166,9 +166,9 @@ def _decode_file(
 
 def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
     """What --require-exact says."""
-    count, reason = decoded.result.differing_symbols, decoded.certificate.get("reason")
+    count, reason = decoded.result.differing_symbols, decoded.certificate.reason
     message = f"{output} does not re-encode to {file}: {count} symbols differ."
-    plain = decoded.certificate["solver"] is None
+    plain = decoded.certificate.solver is None
     hint = "A plain decode seldom re-encodes to its file: leave out --mse, or use --tradeoff 0 instead."
     return NotExact(message, hint if plain else reason or "Try another --seed.")
 
@@ -177,7 +177,7 @@ def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:
     """What --json prints of a file."""
     result = decoded.result
     return {
-        **decoded.certificate,
+        **decoded.certificate.to_json(),
         "file": str(output),
         **({"jpeg": str(jpeg)} if jpeg else {}),
         "nfe": result.nfe,
@@ -191,16 +191,16 @@ def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], a
     if as_json:
         print_json(facts(decoded, output, jpeg))
         return
-    image = decoded.certificate["image"]
+    content = decoded.certificate
     print_record(
         {
-            "image": f"{output}, {image['width']}x{image['height']}",
+            "image": f"{output}, {content.image.width}x{content.image.height}",
             "certificate": beside(output, CERTIFICATE),
             **({"jpeg": jpeg} if jpeg else {}),
             **({"steps": ", ".join(beside(output, name).name for name in steps)} if steps else {}),
-            "certifying moved": moved(decoded.certificate["psnr_moved"]),
+            "certifying moved": moved(content.psnr_moved),
             "differing symbols": decoded.result.differing_symbols,
             "exact": yes(decoded.result.exact),
-            **({"reason": decoded.certificate["reason"]} if "reason" in decoded.certificate else {}),
+            **({"reason": content.reason} if content.reason else {}),
         }
     )

@@ -165,7 +165,7 @@ def _decode(decoding: Decoding, job: Job, recorder: Recorder, tally: Tally, as_j
     if require_exact:
         tally.codes.add(tell(not_exact(decoded, Path(str(job.source)), job.output)))
     elif not decoding.plain:
-        reason = decoded.certificate.get("reason", "")
+        reason = decoded.certificate.reason or ""
         say(f"{job.source}: not exact, {decoded.result.differing_symbols} symbols differ. {reason}".rstrip())
 
 

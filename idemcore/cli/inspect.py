@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from ..errors import InputError
 from ..io.files import parse_json
+from ..results.certificate import Certificate, CodecFacts, PartFacts
 from .options import INPUT, json_option, salvage_option
 from .output import moved, print_json, print_record, yes
 
@@ -34,8 +36,8 @@ def inspect(file: str, salvage: bool, as_json: bool) -> None:
 def described(data: bytes, file: str) -> tuple[Facts, dict[str, str]]:
     """What a certificate says, and that as text. Raises InputError if it is none."""
     try:
-        return told(_certificate(parse_json(data)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return told(_certificate(Certificate.from_json(parse_json(data))))
+    except (ValueError, TypeError, AttributeError) as error:
         hint = "Certificates are the .json files that `idem run` and `idem decode` write beside an image."
         raise InputError(f"{file} is neither a bitstream nor a certificate of idem.", hint) from error
 
@@ -64,22 +66,26 @@ def _bitstream(data: bytes, file: str, salvage: bool) -> Facts:
     }
 
 
-def _certificate(content: Any) -> Facts:
+def _certificate(content: Certificate) -> Facts:
+    facts = content.to_json()
+    parts = {"generator": content.generator, "solver": content.solver, "adapter": content.adapter,
+             "restorer": content.restorer}  # fmt: skip
     return {
         "kind": "certificate",
-        "exact": content["exact"],
-        "differing_symbols": content["differing_symbols"],
-        **{key: content[key] for key in ("psnr_moved", "seed", "sample", "tradeoff") if key in content},
-        **{f"image_{key}": value for key, value in content["image"].items()},
-        **{f"bitstream_{key}": value for key, value in content["bitstream"].items()},
-        **{part: _described(content[part]) for part in ("codec", "generator", "solver") if content[part]},
+        "exact": content.exact,
+        "differing_symbols": content.differing_symbols,
+        "psnr_moved": content.psnr_moved,
+        **{key: facts[key] for key in ("reason", "seed", "sample", "tradeoff", "tile") if facts[key] is not None},
+        **{f"image_{key}": value for key, value in facts["image"].items()},
+        **{f"bitstream_{key}": value for key, value in facts["bitstream"].items()},
+        "codec": _described(content.codec, content.codec.stream),
+        **{kind: _described(part, part.settings) for kind, part in parts.items() if part},
     }
 
 
-def _described(part: dict[str, Any]) -> str:
-    details = part["stream"] if "stream" in part else part["settings"]
+def _described(part: CodecFacts | PartFacts, details: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{key}={value}" for key, value in details.items())
-    return f"{part['name']} ({part['plugin']} {part['version']}{'; ' if settings else ''}{settings})"
+    return f"{part.name} ({part.plugin} {part.version}{'; ' if settings else ''}{settings})"
 
 
 def _text(key: str, value: Any) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,6 +31,7 @@ from .recording import Recorder, recording_options
 
 if TYPE_CHECKING:
     from ..protocols import Callback
+    from ..results.run_report import RunReport
 
 
 @click.command()
@@ -94,7 +95,7 @@ def run(
     built = Codec.build(selection.codec, runtime)
     decoder = Decoder.build(selection, runtime)
 
-    def one(image: Path, folder: Path) -> dict[str, Any]:
+    def one(image: Path, folder: Path) -> RunReport:
         check_replaceable(folder)
         recorder = Recorder(trace, save_steps)
 
@@ -104,8 +105,8 @@ def run(
         result = run_image(image, built, decoder, seed, samples, colour, watched, tradeoff)
         result.write(folder, recorder.files)
         _show(result.report, folder, as_json, alone=len(folders) == 1)
-        if require_exact and not result.report["exact"]:
-            differing = result.report["differing_symbols"]
+        if require_exact and not result.report.exact:
+            differing = result.report.differing_symbols
             raise NotExact(f"{folder} is not exact: {differing} symbols differ.", "Try another --seed.")
         return result.report
 
@@ -115,9 +116,9 @@ def run(
     return _several(folders, one, as_json)
 
 
-def _several(folders: dict[Path, Path], one: Callable[[Path, Path], dict[str, Any]], as_json: bool) -> int:
+def _several(folders: dict[Path, Path], one: Callable[[Path, Path], RunReport], as_json: bool) -> int:
     """Runs each image; one that fails is told and does not stop the others."""
-    reports: list[dict[str, Any]] = []
+    reports: list[RunReport] = []
     codes: set[int] = set()
     for image, folder in folders.items():
         try:
@@ -143,39 +144,37 @@ def _folders(images: tuple[str, ...], out: Path) -> dict[Path, Path]:
     return {path: out / path.stem for path in paths}
 
 
-def _show(report: dict[str, Any], folder: Path, as_json: bool, alone: bool) -> None:
+def _show(report: RunReport, folder: Path, as_json: bool, alone: bool) -> None:
     if as_json:
-        print_json({**report, "folder": str(folder)})
+        print_json({**report.to_json(), "folder": str(folder)})
     elif alone:
         print_record(_record(report, folder))
     else:
-        say(f"{report['image']}: exact {yes(report['exact'])}, written to {folder}/")
+        say(f"{report.image}: exact {yes(report.exact)}, written to {folder}/")
 
 
-def _record(report: dict[str, Any], folder: Path) -> dict[str, str]:
-    width, height = report["size"]
-    quality = "" if report["quality"] is None else f", quality {report['quality']}"
-    count = len(report["reconstructions"])
-    exact = sum(row["exact"] for row in report["reconstructions"])
-    prior = f" with {report['generator']}" if report["generator"] else ""
+def _record(report: RunReport, folder: Path) -> dict[str, str]:
+    width, height = report.size
+    quality = "" if report.quality is None else f", quality {report.quality}"
+    count, exact = len(report.reconstructions), sum(sample.exact for sample in report.reconstructions)
+    prior = f" with {report.generator}" if report.generator else ""
     return {
-        "image": f"{report['image']}, {width}x{height}",
-        "bitstream": f"{report['bytes']:,} bytes, {report['bpp']:.3f} bpp ({report['codec']}{quality})",
-        "decoded": decibels(report["psnr"]["decoded"]),
-        "reconstruction": decibels(report["psnr"]["reconstruction"]),
-        "solver": f"{report['solver']}{prior}, {report['nfe']} passes forwards, "
-        f"{report['denoiser_backwards']} backwards",
-        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report["seconds"].items()),
-        "certifying moved": moved(report["psnr_moved"]),
-        "exact": yes(report["exact"]) if count == 1 else f"{exact} of {count}",
+        "image": f"{report.image}, {width}x{height}",
+        "bitstream": f"{report.bytes:,} bytes, {report.bpp:.3f} bpp ({report.codec}{quality})",
+        "decoded": decibels(report.psnr.decoded),
+        "reconstruction": decibels(report.psnr.reconstruction),
+        "solver": f"{report.solver}{prior}, {report.nfe} passes forwards, {report.backwards} backwards",
+        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items()),
+        "certifying moved": moved(report.psnr_moved),
+        "exact": yes(report.exact) if count == 1 else f"{exact} of {count}",
         "written": f"{folder}/",
     }
 
 
-def _show_table(reports: list[dict[str, Any]]) -> None:
+def _show_table(reports: list[RunReport]) -> None:
     headers = ("image", "bytes", "bpp", "decoded", "reconstruction", "passes", "seconds", "exact")
     print_table(headers, [
-        (r["image"], r["bytes"], f"{r['bpp']:.3f}", decibels(r["psnr"]["decoded"]),
-         decibels(r["psnr"]["reconstruction"]), r["nfe"], f"{sum(r['seconds'].values()):.1f}", yes(r["exact"]))
+        (r.image, r.bytes, f"{r.bpp:.3f}", decibels(r.psnr.decoded), decibels(r.psnr.reconstruction), r.nfe,
+         f"{sum(r.seconds.values()):.1f}", yes(r.exact))
         for r in reports
     ])  # fmt: skip

@@ -1,56 +1,77 @@
-"""The certificate that lies beside a picture: whether it re-encodes to its bitstream, and what made it."""
+"""Fills in the certificate of a picture, from its bitstream, what decoded it, and what `certify` found."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from torch import Tensor
 
-from ..plugins.selection import Part
+from ..plugins.selection import DecoderParts, Part
+from ..results.base import as_json
+from ..results.certificate import BitstreamFacts, Certificate, CodecFacts, PartFacts, PictureFacts
 from ..weights.digest import weights_sha256
 from .codec import Bitstream
-from .decoder import Decoder, Reconstruction
+from .decoder import Reconstruction
 
 
 def certificate(
-    bitstream: Bitstream, decoder: Decoder | None, result: Reconstruction, **details: Any
-) -> dict[str, Any]:
-    """What is written beside a PNG: whether it re-encodes to its bitstream, and what is needed to check or redo it."""
-    height, width = bitstream.size
-    return {
-        "exact": result.exact,
-        "differing_symbols": result.differing_symbols,
-        "psnr_moved": finite(result.psnr_moved),
-        **details,
-        "image": {"width": width, "height": height, "rgb_sha256": pixels_sha256(result.image)},
-        "bitstream": {"bytes": len(bitstream.data), "sha256": bitstream.sha256},
-        "codec": {
-            **provided(bitstream.codec.part),
-            "model_id": bitstream.codec.encoder.model_id.hex() or None,
-            # Not the codec's settings, which say nothing of a file that another program wrote.
-            "stream": bitstream.codec.encoder.describe(bitstream.stream),
-        },
-        "generator": configured(decoder.parts.prior if decoder else None),
-        "solver": configured(decoder.parts.solver if decoder else None),
-        "adapter": configured(decoder.parts.adapter if decoder else None),
-        "restorer": configured(decoder.parts.restorer if decoder else None),
-    }
+    bitstream: Bitstream,
+    result: Reconstruction,
+    picture: PictureFacts,
+    parts: DecoderParts | None = None,
+    seed: int | None = None,
+    sample: int | None = None,
+    tradeoff: float | None = None,
+    tile: int | None = None,
+    special: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Certificate:
+    """What is written beside a PNG. `parts` and what follows are None of a plain decode."""
+    part, encoder = bitstream.codec.part, bitstream.codec.encoder
+    used = parts.used if parts else {}
+    return Certificate(
+        exact=result.exact,
+        differing_symbols=result.differing_symbols,
+        reason=result.reason or None,
+        psnr_moved=finite(result.psnr_moved),
+        seed=seed,
+        sample=sample,
+        tradeoff=tradeoff,
+        tile=tile,
+        special=special,
+        notes=notes,
+        image=picture,
+        bitstream=BitstreamFacts(len(bitstream.data), bitstream.sha256),
+        codec=CodecFacts(
+            name=part.spec.name,
+            plugin=part.distribution,
+            version=version(part.distribution),
+            model_id=encoder.model_id.hex() or None,
+            stream=encoder.describe(bitstream.stream),
+        ),
+        generator=part_facts(used.get("generator")),
+        solver=part_facts(used.get("solver")),
+        adapter=part_facts(used.get("adapter")),
+        restorer=part_facts(used.get("restorer")),
+    )
 
 
-def provided(part: Part[Any]) -> dict[str, str]:
-    """For a certificate: a part's name and where it comes from."""
-    return {"name": part.spec.name, "plugin": part.distribution, "version": version(part.distribution)}
-
-
-def configured(part: Part[Any] | None) -> dict[str, Any] | None:
-    """For a certificate: with its settings, and of weights the first digits of their sha256."""
+def part_facts(part: Part[Any] | None) -> PartFacts | None:
+    """Raises MissingError for weights that are not here."""
     if part is None:
         return None
-    weights = weights_sha256(part)
-    return {**provided(part), "settings": asdict(part.config), **({"weights_sha256": weights} if weights else {})}
+    settings, weights = as_json(asdict(part.config)), weights_sha256(part) or None
+    return PartFacts(part.spec.name, part.distribution, version(part.distribution), settings, weights)
+
+
+def picture_facts(byte_image: Tensor, png: bytes, upright: bool = True) -> PictureFacts:
+    """Of uint8 [1,3,H,W] and the PNG file that it was written to."""
+    height, width = byte_image.shape[-2:]
+    return PictureFacts(width, height, pixels_sha256(byte_image), hashlib.sha256(png).hexdigest(), upright)
 
 
 def pixels_sha256(byte_image: Tensor) -> str:
@@ -60,4 +81,4 @@ def pixels_sha256(byte_image: Tensor) -> str:
 
 def finite(decibels: float) -> float | None:
     """None for the infinite PSNR of equal images, which JSON cannot hold."""
-    return decibels if decibels != float("inf") else None
+    return decibels if math.isfinite(decibels) else None

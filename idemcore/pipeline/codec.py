@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import BitstreamError, IdemError, MissingError, named
 from ..hookspecs import EncoderSpec
+from ..io.images import to_bytes
 from ..io.signatures import READ_AS_IMAGES, format_of, is_web_page
 from ..plugins.catalogue import Catalogue, NotInstalled, import_target, load_catalogue
 from ..plugins.registry import distributions_that_read
@@ -86,6 +87,11 @@ class Bitstream:
     def decoded(self) -> Tensor:
         """g(y), [1,3,H,W]: the plain decode."""
         return self.cell.centre
+
+    @cached_property
+    def byte_image(self) -> Tensor:
+        """g(y) rounded to 8 bits, uint8 [1,3,H,W], on the CPU."""
+        return to_bytes(self.decoded).cpu()
 
     @property
     def size(self) -> tuple[int, int]:

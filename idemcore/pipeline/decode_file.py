@@ -24,8 +24,9 @@ from ..io.images import png_bytes
 from ..plugins.catalogue import Catalogue
 from ..plugins.selection import DecoderParts, Part, Settings
 from ..protocols import Callback
+from ..results.certificate import Certificate
 from ..runtime import Runtime
-from .certificate import certificate, configured, pixels_sha256
+from .certificate import certificate, part_facts, picture_facts
 from .codec import Bitstream, Codec, open_bitstream
 from .decoder import Decoder, Reconstruction, plain_decode
 
@@ -41,7 +42,7 @@ class Decoded:
     image: Tensor
     """uint8 [1,3,h,w] as it is written."""
     png: bytes
-    certificate: dict[str, Any]
+    certificate: Certificate
 
     def write(self, output: Path, jpeg: Path | None = None, others: Mapping[str, bytes] = MappingProxyType({})) -> None:
         """Writes the PNG, `others` by name beside it, `jpeg`, the file that it re-encodes to, and the certificate.
@@ -52,7 +53,7 @@ class Decoded:
         if jpeg:
             codec = self.bitstream.codec
             files[jpeg] = codec.encoder.rewrite(self.bitstream.stream, self.result.image.cpu())
-        write_together({**files, beside(output, CERTIFICATE): json_bytes(self.certificate)})
+        write_together({**files, beside(output, CERTIFICATE): json_bytes(self.certificate.to_json())})
 
 
 DRAWING = ("generator", "solver", "adapter", "restorer")
@@ -84,19 +85,16 @@ class Decoding:
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """The part of a certificate that the file has no say in, as JSON has it."""
-        if self.plain:
-            return {**dict.fromkeys(DRAWING), **self._details}
-        content = {kind: configured(self.parts.used.get(kind)) for kind in DRAWING}
-        return dict(json.loads(json.dumps({**content, **self._details}, default=str)))
+        """The part of a certificate that the file has no say in."""
+        used = {} if self.plain else self.parts.used
+        return {**{kind: part_facts(used.get(kind)) for kind in DRAWING}, **self._details}
 
     @property
     def _details(self) -> dict[str, Any]:
-        special = {"special": list(self.special)}
+        special = {"special": self.special}
         if self.plain:
-            return special
-        tile = {"tile": self.runtime.tile} if self.runtime.tile else {}
-        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, **tile, **special}
+            return {**dict.fromkeys(("seed", "sample", "tradeoff", "tile")), **special}
+        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, "tile": self.runtime.tile, **special}
 
     def open(self, path: Path, data: bytes | None = None) -> Bitstream:
         """The bitstream of a file, whose content may have been read."""
@@ -120,33 +118,23 @@ class Decoding:
         image, kept = as_shown(result.image.cpu(), metadata) if self.upright else (result.image.cpu(), metadata)
         with named(bitstream.where or "the bitstream") as notes:
             png = png_bytes(image, kept)
-        content = certificate(bitstream, self.decoder, result, **self._details)
-        content["image"] = {
-            "width": image.shape[-1],
-            "height": image.shape[-2],
-            "rgb_sha256": pixels_sha256(image),
-            "png_sha256": hashlib.sha256(png).hexdigest(),
-            "upright": self.upright,
-        }
-        if notes := [*bitstream.notes, *notes]:
-            content["notes"] = notes
-        if reason := "" if result.exact else bitstream.cell.reason(result.image):
-            content["reason"] = reason
+        picture, said = picture_facts(image, png, self.upright), (*bitstream.notes, *notes)
+        parts = None if self.plain else self.parts
+        content = certificate(bitstream, result, picture, parts, **self._details, notes=said)
         return Decoded(bitstream, result, image, png, content)
 
     def is_done(self, data: bytes, output: Path) -> bool:
         """Whether `output` is what this would make of the content of a file, by the certificate beside it."""
         try:
-            content = json.loads(read_file(beside(output, CERTIFICATE)))
-            image, codec = content["image"], content["codec"]
+            content = Certificate.from_json(json.loads(read_file(beside(output, CERTIFICATE))))
             return bool(
-                content["bitstream"]["sha256"] == hashlib.sha256(data).hexdigest()
-                and all(content.get(key) == value for key, value in self.asked.items())
-                and codec["version"] == version(codec["plugin"])
-                and image["upright"] == self.upright
-                and image["png_sha256"] == hashlib.sha256(read_file(output)).hexdigest()
+                content.bitstream.sha256 == hashlib.sha256(data).hexdigest()
+                and all(getattr(content, key) == value for key, value in self.asked.items())
+                and content.codec.version == version(content.codec.plugin)
+                and content.image.upright == self.upright
+                and content.image.png_sha256 == hashlib.sha256(read_file(output)).hexdigest()
             )
-        except (IdemError, ValueError, KeyError, TypeError, AttributeError, PackageNotFoundError):
+        except (IdemError, ValueError, TypeError, AttributeError, PackageNotFoundError):
             return False
 
 

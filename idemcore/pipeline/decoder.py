@@ -18,7 +18,8 @@ from torch import Tensor
 from ..errors import UnsupportedCombination
 from ..hookspecs import GeneratorSpec
 from ..io.images import to_bytes
-from ..noise import Noise, image_seed
+from ..noise import Noise
+from ..observe.cost import PeakMemory
 from ..plugins.catalogue import import_target, load_catalogue
 from ..plugins.selection import DEFAULT_GENERATOR, DEFAULT_SOLVER, DecoderParts, Part, Settings, select_decoder
 from ..protocols import Callback, Cell, Generator, InversionSolver, LatentGenerator, Solution
@@ -42,6 +43,8 @@ class Reconstruction:
     """Wall time of `solve` and `certify`."""
     solution: Tensor | None = None
     """Float32 [1,3,H,W]: what was found, before certification; None of a plain decode."""
+    reason: str = ""
+    """Why it is not exact, where the codec knows."""
 
     @property
     def image(self) -> Tensor:
@@ -73,6 +76,8 @@ class Decoder:
     """None where the solver needs nothing of it: its weights are not loaded."""
     solver: InversionSolver[Any]
     """Wrapped by the adapter, and by the restorer that it starts at, if there are."""
+    device: torch.device
+    """Where networks run, and cells and solutions lie."""
     tile: int | None = None
     """See `Runtime.tile`."""
 
@@ -90,7 +95,7 @@ class Decoder:
             solver = import_target(parts.adapter.spec.target)(solver, parts.adapter.config)
         if parts.restorer:
             solver = StartingAtRestored(solver, load(parts.restorer, runtime), runtime.tile)
-        return cls(parts, generator, solver, runtime.tile)
+        return cls(parts, generator, solver, runtime.device, runtime.tile)
 
     @classmethod
     def load(
@@ -140,13 +145,45 @@ class Decoder:
         Each image's noise is its own, so it comes out as it would alone, but for float noise; passes are counted once
         a batch, and `seconds` are an even share.
         """
+        return self.draw(bitstreams, seeds, sample, tradeoff, callback).single()
+
+    def draw(
+        self,
+        bitstreams: Sequence[Bitstream],
+        seeds: Sequence[int],
+        sample: int = 0,
+        tradeoff: float = 1.0,
+        callback: Callback | None = None,
+        watch_memory: bool = False,
+    ) -> Drawn:
+        """What `reconstruct_all` gives, in one piece; `watch_memory` measures the peak of the solve."""
+        cell, generator = joint_cell(bitstreams), self.fitted(bitstreams[0].size)
         for bitstream in bitstreams:
             self.check(bitstream)
-        generator, cell = self.fitted(bitstreams[0].size), joint_cell(bitstreams)
-        drawn = draw(self.solver, cell, generator, noise_of(bitstreams, seeds, sample), tradeoff, callback)
-        solution = drawn.solution
-        parts = zip(drawn.certified.single(), solution.image.split(1), strict=True)
-        return [Reconstruction(c, solution.nfe, solution.backwards, drawn.seconds, found) for c, found in parts]
+        noise = Noise.of_images(seeds, [bitstream.sha256 for bitstream in bitstreams], sample)
+        solved = self.solve(cell, generator, noise, tradeoff, callback, watch_memory)
+        begin = time.perf_counter()
+        certified = certify(cell, solved.solution.image)
+        seconds = {"solve": solved.seconds, "certify": time.perf_counter() - begin}
+        shares = {stage: taken / len(bitstreams) for stage, taken in seconds.items()}
+        return Drawn(tuple(bitstreams), cell, solved.solution, certified, shares, solved.peak_bytes)
+
+    def solve(
+        self,
+        cell: Cell,
+        generator: Generator | None,
+        noise: Noise,
+        tradeoff: float = 1.0,
+        callback: Callback | None = None,
+        watch_memory: bool = False,
+    ) -> Solved:
+        """Solves, and blends as `tradeoff` says; `generator` is `fitted` to the size of the cell's images."""
+        memory = PeakMemory(self.device) if watch_memory else None
+        begin = time.perf_counter()
+        solution = self.solver.solve(cell, generator, noise, callback)
+        solution = replace(solution, image=blend(cell, solution.image, tradeoff))
+        wait(self.device)
+        return Solved(solution, time.perf_counter() - begin, memory.above() if memory else None)
 
     def fitted(self, size: tuple[int, int]) -> Generator | None:
         """What the solver gets for images of (H, W): a denoiser or restorer in tiles where it needs them."""
@@ -173,37 +210,35 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What solving a cell of B images gave."""
+    """What a draw from the cells of B bitstreams gave."""
 
+    bitstreams: tuple[Bitstream, ...]
+    cell: Cell
+    """Of all of them."""
     solution: Solution
     """Blended, but not yet certified."""
     certified: Certified
     seconds: dict[str, float]
     """Wall time of `solve` and `certify`, an image's share."""
+    peak_bytes: int | None = None
+    """Most memory in use during the solve of the whole batch, above that before; None if it was not watched."""
+
+    def single(self) -> list[Reconstruction]:
+        """Each image for itself."""
+        nfe, backwards = self.solution.nfe, self.solution.backwards
+        reason = self.cell.reason(self.certified.image) if self.certified.exact == [False] else ""
+        pairs = zip(self.certified.single(), self.solution.image.split(1), strict=True)
+        return [Reconstruction(c, nfe, backwards, self.seconds, found, reason) for c, found in pairs]
 
 
-def draw(
-    solver: InversionSolver[Any],
-    cell: Cell,
-    generator: Generator | None,
-    noise: Noise,
-    tradeoff: float = 1.0,
-    callback: Callback | None = None,
-) -> Drawn:
-    """Solves, blends as `tradeoff` says, and certifies; `generator` as it is for images of this size."""
-    begin = time.perf_counter()
-    solution = solver.solve(cell, generator, noise, callback)
-    solution = replace(solution, image=blend(cell, solution.image, tradeoff))
-    wait(solution.image.device)
-    solved = time.perf_counter()
-    certified = certify(cell, solution.image)
-    seconds = {"solve": solved - begin, "certify": time.perf_counter() - solved}
-    return Drawn(solution, certified, {stage: taken / len(solution.image) for stage, taken in seconds.items()})
+@dataclass(frozen=True)
+class Solved:
+    """What a solver found, and what that took."""
 
-
-def noise_of(bitstreams: Sequence[Bitstream], seeds: Sequence[int], sample: int = 0) -> Noise:
-    """Each image's own, which does not depend on the batch that it is in."""
-    return Noise([image_seed(seed, b.sha256, sample) for seed, b in zip(seeds, bitstreams, strict=True)])
+    solution: Solution
+    seconds: float
+    """Wall time, of all images together."""
+    peak_bytes: int | None
 
 
 def joint_cell(bitstreams: Sequence[Bitstream]) -> Cell:
@@ -226,4 +261,5 @@ def plain_decode(bitstream: Bitstream) -> Reconstruction:
     with torch.no_grad():
         exact = bool(bitstream.cell.contains(image))
         differing = 0 if exact else int(bitstream.cell.differing_symbols(image))
-    return Reconstruction(Certified(image, [exact], [differing], [psnr(image, image)]), 0, 0, {})
+    reason = "" if exact else bitstream.cell.reason(image)
+    return Reconstruction(Certified(image, [exact], [differing], [psnr(image, image)]), 0, 0, {}, reason=reason)

@@ -10,69 +10,77 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
-from typing import Any
 
 from torch import Tensor
 
 from ..errors import UsageError
 from ..io.files import atomic_write, write_json
-from ..io.images import Colour, read_image, to_bytes, to_float, write_png
+from ..io.images import Colour, png_bytes, read_image, to_bytes, to_float, write_png
 from ..io.inputs import declare_replaced
 from ..io.signals import held
 from ..observe.cost import Stopwatch
+from ..plugins.selection import DecoderParts
 from ..protocols import Callback
-from .certificate import certificate, finite
+from ..results.certificate import Certificate
+from ..results.run_report import Decibels, RunReport, SampleReport
+from .certificate import certificate, finite, picture_facts
 from .certify import psnr
 from .codec import Bitstream, Codec
 from .decoder import Decoder, Reconstruction
 from .side_by_side import Panel, compare
 
 REPORT = "report.json"
-Progress = Callable[[int], AbstractContextManager[Callback | None]]
+WatchSample = Callable[[int], AbstractContextManager[Callback | None]]
 """From a sample's number to a context that gives the solver's callback."""
 
 
 @dataclass(frozen=True)
-class Run:
+class Sample:
+    """One draw from the cell, and all that is written of it."""
+
+    result: Reconstruction
+    png: bytes
+    certificate: Certificate
+    reencoded: Bitstream
+    """The image's own bitstream where the draw is exact."""
+
+
+@dataclass(frozen=True)
+class ImageRun:
     """All that one image gave."""
 
     original: Tensor
-    """uint8 [1,3,H,W], as are the others."""
-    decoded: Tensor
-    reconstructions: list[Reconstruction]
-    reencoded: list[Bitstream]
+    """uint8 [1,3,H,W]."""
     bitstream: Bitstream
-    certificates: list[dict[str, Any]]
+    samples: list[Sample]
     decoder: str
     """Its name."""
-    report: dict[str, Any]
+    report: RunReport
 
     def write(self, folder: Path, others: Mapping[str, bytes] = MappingProxyType({})) -> None:
         """Writes the folder as a whole, in place of an earlier run's, with `others` by name."""
         suffix = self.bitstream.codec.part.spec.suffix
         with whole_folder(folder) as partial:
             atomic_write(partial / f"bitstream{suffix}", self.bitstream.data)
-            write_png(self.decoded, partial / "decoded.png")
+            write_png(self.bitstream.byte_image, partial / "decoded.png")
             write_png(self.comparison(), partial / "comparison.png")
-            for tag, result, again, content in zip(
-                tags(len(self.reconstructions)), self.reconstructions, self.reencoded, self.certificates, strict=True
-            ):
-                write_png(result.image, partial / f"reconstruction{tag}.png")
-                atomic_write(partial / f"reencoded{tag}{suffix}", again.data)
-                write_json(content, partial / f"certificate{tag}.json")
+            for tag, sample in zip(tags(len(self.samples)), self.samples, strict=True):
+                atomic_write(partial / f"reconstruction{tag}.png", sample.png)
+                atomic_write(partial / f"reencoded{tag}{suffix}", sample.reencoded.data)
+                write_json(sample.certificate.to_json(), partial / f"certificate{tag}.json")
             for name, data in others.items():
                 atomic_write(partial / name, data)
-            write_json(self.report, partial / REPORT)
+            write_json(self.report.to_json(), partial / REPORT)
 
     def comparison(self) -> Tensor:
         """uint8 [1,3,h,w]: original, plain decode and first reconstruction, side by side with a zoomed crop."""
-        report, first = self.report, self.reconstructions[0]
+        report, first = self.report, self.samples[0].result
         height, width = self.original.shape[-2:]
-        codec = report["codec"] if report["quality"] is None else f"{report['codec']}, quality {report['quality']}"
+        codec = report.codec if report.quality is None else f"{report.codec}, quality {report.quality}"
         verdict = "re-encodes to the same bytes" if first.exact else f"{first.differing_symbols} symbols differ"
         return compare(
             Panel(self.original, "Original", f"{width} x {height} pixels"),
-            Panel(self.decoded, "Decoded", f"{codec}: {report['bpp']:.3f} bpp"),
+            Panel(self.bitstream.byte_image, "Decoded", f"{codec}: {report.bpp:.3f} bpp"),
             Panel(first.image.cpu(), "Reconstruction", f"{self.decoder}: {verdict}"),
         )
 
@@ -84,82 +92,89 @@ def run_image(
     seed: int = 0,
     samples: int = 1,
     background: Colour | None = None,
-    progress: Progress = lambda _: nullcontext(),
+    watch: WatchSample = lambda _: nullcontext(),
     tradeoff: float = 1.0,
-) -> Run:
+) -> ImageRun:
     """Reads, encodes, decodes and certifies one image file; writes nothing."""
     image = read_image(path, background)
     original, clock = to_bytes(image), Stopwatch()
     with clock("encode"):
         bitstream = codec.encode(image)
     with clock("decode"):
-        decoded = to_bytes(bitstream.decoded).cpu()
-    results: list[Reconstruction] = []
-    for sample in range(samples):
-        with progress(sample) as callback:
-            results.append(decoder.reconstruct(bitstream, seed, sample, tradeoff, callback))
-    reencoded = [codec.encode(to_float(result.image)) for result in results]
-    asked = {"seed": seed, "tradeoff": tradeoff}
-    certificates = [certificate(bitstream, decoder, r, **asked, sample=n) for n, r in enumerate(results)]
-    rows = [
-        _row(tag, original, bitstream, result, again)
-        for tag, result, again in zip(tags(samples), results, reencoded, strict=True)
-    ]
-    report = {
-        "image": str(path),
-        "codec": codec.name,
-        "quality": getattr(codec.part.config, "quality", None),
-        "generator": decoder.parts.prior.spec.name if decoder.parts.prior else None,
-        "solver": decoder.parts.solver.spec.name,
-        "seed": seed,
-        "size": [bitstream.size[1], bitstream.size[0]],
-        "bytes": len(bitstream.data),
-        "bpp": bitstream.bits_per_pixel,
-        **_summary(rows, finite(psnr(original, decoded)), clock.seconds),
-        "reconstructions": rows,
-    }
-    return Run(original, decoded, results, reencoded, bitstream, certificates, decoder.name, report)
+        bitstream.decoded  # noqa: B018  # kept by the bitstream from here on
+    found = list[Sample]()
+    for number in range(samples):
+        with watch(number) as callback:
+            result = decoder.reconstruct(bitstream, seed, number, tradeoff, callback)
+        png = png_bytes(result.image)
+        reencoded = bitstream  # of an exact image, as `certify` found by encoding it
+        if not result.exact:
+            missed = to_float(result.image)
+            reencoded = codec.encode(missed)
+        picture = picture_facts(result.image, png)
+        content = certificate(bitstream, result, picture, decoder.parts, seed, number, tradeoff, decoder.tile)
+        found.append(Sample(result, png, content, reencoded))
+    names = [f"reconstruction{tag}.png" for tag in tags(samples)]
+    reports = [_sample_report(*pair, original, bitstream) for pair in zip(names, found, strict=True)]
+    report = _report(str(path), bitstream, decoder.parts, reports, seed, tradeoff, clock.seconds)
+    return ImageRun(original, bitstream, found, decoder.name, report)
 
 
-def _row(tag: str, original: Tensor, bitstream: Bitstream, result: Reconstruction, again: Bitstream) -> dict[str, Any]:
-    """The report of one sample."""
-    same = again.data == bitstream.data
-    drift = None if same else finite(psnr(to_bytes(again.decoded), to_bytes(bitstream.decoded)))
-    return {
-        "file": f"reconstruction{tag}.png",
-        "nfe": result.nfe,
-        "denoiser_backwards": result.backwards,
-        "seconds": result.seconds,
-        "exact": result.exact,
-        "differing_symbols": result.differing_symbols,
-        "psnr_moved": finite(result.psnr_moved),
-        "psnr": {"reconstruction": finite(psnr(original, result.image)), "reencoded_vs_decoded": drift},
-    }
-
-
-def _summary(rows: list[dict[str, Any]], decoded_psnr: float | None, seconds: dict[str, float]) -> dict[str, Any]:
+def _report(
+    image: str, bitstream: Bitstream, parts: DecoderParts, samples: list[SampleReport],
+    seed: int, tradeoff: float, seconds: Mapping[str, float],
+) -> RunReport:  # fmt: skip
     """Of all samples: sums of what they cost, the worst of how exact they are, the mean of their PSNR."""
+    height, width = bitstream.size
+    cost = {stage: sum(sample.seconds[stage] for sample in samples) for stage in ("solve", "certify")}
+    return RunReport(
+        image=image,
+        codec=bitstream.codec.name,
+        quality=getattr(bitstream.codec.part.config, "quality", None),
+        generator=parts.prior.spec.name if parts.prior else None,
+        solver=parts.solver.spec.name,
+        seed=seed,
+        tradeoff=tradeoff,
+        size=(width, height),
+        bytes=len(bitstream.data),
+        bpp=bitstream.bits_per_pixel,
+        nfe=sum(sample.nfe for sample in samples),
+        backwards=sum(sample.backwards for sample in samples),
+        seconds={**seconds, **cost},
+        exact=all(sample.exact for sample in samples),
+        differing_symbols=max(sample.differing_symbols for sample in samples),
+        psnr_moved=_least([sample.psnr_moved for sample in samples]),
+        psnr=Decibels(
+            decoded=samples[0].psnr.decoded,
+            reconstruction=_mean([sample.psnr.reconstruction for sample in samples]),
+            reencoded_vs_decoded=_least([sample.psnr.reencoded_vs_decoded for sample in samples]),
+        ),
+        reconstructions=tuple(samples),
+    )
 
-    def worst(values: list[float | None]) -> float | None:
-        return min((v for v in values if v is not None), default=None)
 
-    def mean(values: list[float | None]) -> float | None:
-        return None if None in values else fmean(v for v in values if v is not None)
+def _sample_report(file: str, sample: Sample, original: Tensor, bitstream: Bitstream) -> SampleReport:
+    result, decoded = sample.result, bitstream.byte_image
+    drift = None if result.exact else finite(psnr(sample.reencoded.byte_image, decoded))
+    return SampleReport(
+        file=file,
+        nfe=result.nfe,
+        backwards=result.backwards,
+        seconds=result.seconds,
+        exact=result.exact,
+        differing_symbols=result.differing_symbols,
+        psnr_moved=finite(result.psnr_moved),
+        psnr=Decibels(finite(psnr(original, decoded)), finite(psnr(original, result.image)), drift),
+    )
 
-    cost = {stage: sum(row["seconds"][stage] for row in rows) for stage in ("solve", "certify")}
-    return {
-        "nfe": sum(row["nfe"] for row in rows),
-        "denoiser_backwards": sum(row["denoiser_backwards"] for row in rows),
-        "seconds": {**seconds, **cost},
-        "exact": all(row["exact"] for row in rows),
-        "differing_symbols": max(row["differing_symbols"] for row in rows),
-        "psnr_moved": worst([row["psnr_moved"] for row in rows]),
-        "psnr": {
-            "decoded": decoded_psnr,
-            "reconstruction": mean([row["psnr"]["reconstruction"] for row in rows]),
-            "reencoded_vs_decoded": worst([row["psnr"]["reencoded_vs_decoded"] for row in rows]),
-        },
-    }
+
+def _least(values: list[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """None, which stands for infinity, if one of them is."""
+    return None if None in values else fmean(value for value in values if value is not None)
 
 
 def tags(samples: int) -> list[str]:

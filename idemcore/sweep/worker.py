@@ -22,11 +22,11 @@ from ..io.images import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find
 from ..metrics.case import Case
 from ..metrics.occupancy import histograms
-from ..observe.cost import PeakMemory, Stopwatch
+from ..observe.cost import Stopwatch
 from ..pipeline.certificate import finite
 from ..pipeline.certify import Certified
 from ..pipeline.codec import Bitstream, Codec
-from ..pipeline.decoder import Decoder, draw, joint_cell, noise_of
+from ..pipeline.decoder import Decoder, joint_cell
 from ..plugins.catalogue import load_catalogue
 from ..plugins.selection import Part
 from ..protocols import Cell, Generator, Metric, Solution
@@ -141,12 +141,9 @@ class Worker:
         with clock("decode"):
             cell = joint_cell(bitstreams)
             wait(self.runtime.device)
-        decoder.check(bitstreams[0])
-        generator = decoder.fitted(bitstreams[0].size)
-        noise = noise_of(bitstreams, [run.seed for run in job.runs])
-        memory = PeakMemory(self.runtime.device) if self._asked("peak-memory") else None
-        drawn = draw(decoder.solver, cell, generator, noise, job.configuration.tradeoff)
-        peak = memory.above() if memory else None
+        seeds, watched = [run.seed for run in job.runs], self._asked("peak-memory")
+        drawn = decoder.draw(bitstreams, seeds, tradeoff=job.configuration.tradeoff, watch_memory=watched)
+        peak = drawn.peak_bytes
         seconds = {stage: spent / len(job.runs) for stage, spent in clock.seconds.items()} | drawn.seconds
         recode = partial(_recoded, codec, bitstreams[0].contained_size)
         return Batch(to_bytes(images), bitstreams, cell, drawn.solution, drawn.certified, recode, seconds, peak)

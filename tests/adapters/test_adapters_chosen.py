@@ -17,7 +17,7 @@ from idemcore.errors import UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.io.images import read_image
 from idemcore.noise import Noise
-from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.certificate import certificate, picture_facts
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
 from idemcore.plugins.catalogue import Catalogue, Plugin, load_catalogue
@@ -136,11 +136,11 @@ def test_decoder_puts_the_adapter_in_and_the_certificate_names_it(world: SimpleN
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert result.nfe == 12 * 4 * 2 + 4
-    adapter = certificate(bitstream, decoder, result)["adapter"]
-    assert adapter["name"] == "diffusion-as-latent"
-    assert adapter["settings"] == {"steps": 4, "kind": "dpm++"}
+    adapter = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).adapter
+    assert adapter.name == "diffusion-as-latent"
+    assert adapter.settings == {"steps": 4, "kind": "dpm++"}
     native = Decoder.load("toy", "cell", world.CPU, {"solver": {"steps": 1}})
-    assert certificate(bitstream, native, native.reconstruct(bitstream))["adapter"] is None
+    assert native.parts.adapter is None
 
 
 def test_a_diffusion_solver_decodes_with_a_latent_generator_of_the_image_s_size(
@@ -155,7 +155,7 @@ def test_a_diffusion_solver_decodes_with_a_latent_generator_of_the_image_s_size(
     fitting = world.Linear(size=(24, 40))
     result = replace(decoder, generator=fitting).reconstruct(bitstream)
     assert result.exact
-    assert certificate(bitstream, decoder, result)["adapter"]["name"] == "latent-as-diffusion"
+    assert decoder.parts.adapter.spec.name == "latent-as-diffusion"
 
 
 def test_generators_info_tells_families_natively_and_by_adapter(idem) -> None:

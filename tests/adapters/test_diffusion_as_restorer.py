@@ -12,7 +12,7 @@ from idemcore.adapters.specs import NoisingConfig
 from idemcore.errors import UnsupportedCombination
 from idemcore.io.images import read_image
 from idemcore.noise import Noise
-from idemcore.pipeline.certificate import certificate
+from idemcore.pipeline.certificate import certificate, picture_facts
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
 from idemcore.plugins.catalogue import load_catalogue
@@ -53,10 +53,9 @@ def test_solvers_for_restorers_run_on_a_denoiser_and_the_certificate_says_so(
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert (result.nfe, result.backwards) == (3 if solver == "latino" else 1, 0)
-    adapter = certificate(bitstream, decoder, result)["adapter"]
-    assert (adapter["name"], adapter["settings"]) == ("diffusion-as-restorer", {"noise": 0.5})
-    assert certificate(bitstream, native := Decoder.load("toy-restorer", solver, world.CPU), native.reconstruct(
-        bitstream))["adapter"] is None  # fmt: skip
+    adapter = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).adapter
+    assert (adapter.name, adapter.settings) == ("diffusion-as-restorer", {"noise": 0.5})
+    assert Decoder.load("toy-restorer", solver, world.CPU).parts.adapter is None
 
 
 @pytest.mark.parametrize("solver", ["cell", "dps", "backproj", "pulse"])

@@ -110,12 +110,14 @@ def certificate() -> Made:
     """As `idem inspect` shows it."""
     from idemcore.cli.inspect import described
 
+    settings = {"version": "1", "settings": {"a": 1}, "weights_sha256": None}
+    part = {"name": "g", "plugin": "p", **settings}
     content = {
-        "exact": True, "differing_symbols": 0, "psnr_moved": 60.1, "seed": 0, "sample": 0,
-        "image": {"width": 8, "height": 8, "rgb_sha256": "ab"}, "bitstream": {"bytes": 3, "sha256": "cd"},
-        "codec": {"name": "jpeg", "plugin": "p", "version": "1", "stream": {"quality": 10}}, "adapter": None,
-        "generator": {"name": "g", "plugin": "p", "version": "1", "settings": {"a": 1}},
-        "solver": {"name": "s", "plugin": "p", "version": "1", "settings": {}},
+        "exact": True, "differing_symbols": 0, "reason": None, "psnr_moved": 60.1, "seed": 0, "sample": 0,
+        "tradeoff": 1.0, "tile": None, "special": [], "notes": [], "schema": 1,
+        "image": {"width": 8, "height": 8, "rgb_sha256": "ab", "png_sha256": "cd", "upright": True},
+        "bitstream": {"bytes": 3, "sha256": "cd"}, "adapter": None, "restorer": None, "generator": part, "solver": part,
+        "codec": {"name": "jpeg", "plugin": "p", "version": "1", "model_id": None, "stream": {"quality": 10}},
     }  # fmt: skip
     keys = [f'"{key}"'.encode() for key in content]
     return partial(described, file="x.json"), [json.dumps(content).encode()], [*JSON_WORDS, *keys]

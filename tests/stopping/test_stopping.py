@@ -58,7 +58,7 @@ def check(stopped, folder: Path) -> None:
 RUN_STAGES = [
     ("idemcore.pipeline.run_image:read_image", 1), ("idemcore_toy.encoder:ToyEncoder.encode", 1),
     ("idemcore.pipeline.decoder:certify", 1),
-    ("idemcore_toy.encoder:ToyEncoder.encode", 3), ("idemcore.pipeline.run_image:compare", 1), ("os:replace", 1),
+    ("idemcore.pipeline.run_image:certificate", 1), ("idemcore.pipeline.run_image:compare", 1), ("os:replace", 1),
     ("os:replace", 4),
 ]  # fmt: skip
 
