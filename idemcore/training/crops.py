@@ -15,9 +15,20 @@ from ..io.image_sets import pictures
 
 
 class Crops:
-    """Endless random crops of a folder or zip file of photographs, flipped left to right half of the time."""
+    """Endless random crops of a folder or zip file of photographs, flipped left to right half of the time.
 
-    def __init__(self, data: Path, largest: int, scales: Sequence[float] = (1.0,), held_out: float = 0.0) -> None:
+    All photographs lie in one table of pixels on the device, from which a batch is gathered at once: a GPU does not
+    wait for the processor.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        largest: int,
+        scales: Sequence[float] = (1.0,),
+        held_out: float = 0.0,
+        device: torch.device | str = "cpu",
+    ) -> None:
         """Keeps each photograph at each of `scales` where it is at least `largest` pixels wide and high.
 
         A share `held_out` of the photographs, evenly spaced by name, is kept for validation instead; of one or two
@@ -25,28 +36,46 @@ class Crops:
         with a warning.
         """
         found = list(pictures(data))
-        kept = [k for k in range(len(found)) if len(found) > 2 and _chosen(k, held_out)]
-        self.held_out = [found[k] for k in kept]
-        """Uint8 [3,H,W] each, at full size."""
+        kept = {k for k in range(len(found)) if len(found) > 2 and _chosen(k, held_out)}
+        self.held_out = [found[k] for k in sorted(kept)]
+        """Uint8 [3,H,W] each, at full size, on the CPU."""
         training = [image for k, image in enumerate(found) if k not in kept]
-        self.images = [scaled for image in training for scaled in _pyramid(image, largest, scales)]
-        if not self.images:
+        scaled = [one for image in training for one in _pyramid(image, largest, scales)]
+        if not scaled:
             raise InputError(
                 f"Every image under {data} is smaller than the largest crop, {largest} pixels.",
                 "Bring larger images, or smaller crops: --set 'train.crops=[32]'.",
             )
-        self.weights = torch.tensor([float(i.shape[1] * i.shape[2]) for i in self.images]).sqrt()
+        areas = torch.tensor([image.shape[1] * image.shape[2] for image in scaled])
+        self.weights = areas.float().sqrt()
+        self.place = torch.tensor([[*image.shape[1:], 0] for image in scaled])
+        self.place[1:, 2] = areas.cumsum(0)[:-1]
+        """Int64 [N,3]: height, width and first pixel of each image, on the CPU."""
+        self.pixels = torch.empty(int(areas.sum()), 3, dtype=torch.uint8, device=device)
+        """Uint8 [pixels of all images,3]."""
+        for image, own in zip(scaled, self.images, strict=True):
+            own.copy_(image)
+
+    @property
+    def images(self) -> list[Tensor]:
+        """Uint8 [3,H,W] each, views of `pixels`."""
+        parts = [self.pixels[first : first + height * width].view(height, width, 3)
+                 for height, width, first in self.place.tolist()]  # fmt: skip
+        return [part.permute(2, 0, 1) for part in parts]
 
     def batch(self, count: int, side: int, rng: torch.Generator) -> Tensor:
-        """[count,3,side,side] float32 in [0,1]."""
-        out = torch.empty(count, 3, side, side, dtype=torch.uint8)
-        for k, index in enumerate(torch.multinomial(self.weights, count, replacement=True, generator=rng).tolist()):
-            image = self.images[index]
-            u, v, flip = torch.rand(3, generator=rng).tolist()
-            top, left = int(u * (image.shape[1] - side + 1)), int(v * (image.shape[2] - side + 1))
-            crop = image[:, top : top + side, left : left + side]
-            out[k] = crop.flip(2) if flip < 0.5 else crop
-        return out.float() / 255
+        """[count,3,side,side] float32 in [0,1], channels last, on the device; `rng` is one of the CPU."""
+        chosen = torch.multinomial(self.weights, count, replacement=True, generator=rng)
+        height, width, first = self.place[chosen].T
+        u, v, flip = torch.rand(3, count, generator=rng)
+        top, left = (u * (height - side + 1)).long(), (v * (width - side + 1)).long()
+        corner, width, mirrored = (
+            one[:, None, None].to(self.pixels.device) for one in (first + top * width + left, width, flip < 0.5)
+        )
+        step = torch.arange(side, device=self.pixels.device)
+        column = torch.where(mirrored, side - 1 - step, step)
+        found = self.pixels[corner + step[:, None] * width + column]
+        return found.permute(0, 3, 1, 2).float() / 255
 
 
 def _chosen(index: int, share: float) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,10 @@ class NetworkTraining(Training):
     def prepare(self, network: nn.Module, learning_rate: float, rng: torch.Generator) -> None:
         """Once the network is there: its optimizer, averages, and the noise and order of its training."""
         self.network, self.rng = network, rng
-        self.optimizer = torch.optim.Adam(network.parameters(), learning_rate, (0.9, 0.99))
+        fused = self.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(network.parameters(), learning_rate, (0.9, 0.99), fused=fused)
+        self.noise = rng if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(rng.initial_seed())
+        """Of noise that is made on the device."""
         self.ema = self._copy()
 
     def _copy(self) -> dict[str, Tensor]:
@@ -68,13 +72,24 @@ class NetworkTraining(Training):
         if not resumed and self.init:
             self.network.load_state_dict(self.initial(self.init).state_dict())
             self.ema = self._copy()
+        if self.noise is not self.rng:  # noise that was seen before the interrupt does not come again
+            self.noise.manual_seed(self.rng.initial_seed() + self.step)
         return resumed
 
     @torch.no_grad()
     def average(self, share: float) -> None:
         """Moves the averaged weights by `share` of the way to those of now."""
-        for name, value in self.network.state_dict().items():
-            self.ema[name].lerp_(value, share)
+        now = self.network.state_dict()
+        torch._foreach_lerp_(list(self.ema.values()), [now[name] for name in self.ema], share)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal noise of that shape, made on its device."""
+        return torch.randn(like.shape, generator=self.noise, device=like.device)
+
+    @cached_property
+    def compiled(self) -> nn.Module:
+        """The network as updates run it: compiled on a GPU, where that pays."""
+        return cast(nn.Module, torch.compile(self.network)) if self.device.type == "cuda" else self.network
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:

@@ -98,11 +98,10 @@ class PhotoTraining(NetworkTraining):
 
     def _losses(self, clean: Tensor) -> Tensor:
         """[B] squared errors of the denoised crops, weighted so that every noise level counts the same (EDM)."""
-        sigma = draw_sigma(len(clean), self.config, self.rng)
-        noisy = clean + sigma[:, None, None, None] * torch.randn(clean.shape, generator=self.rng)
-        clean, noisy, sigma = (x.to(self.device) for x in (clean, noisy, sigma))
+        sigma = draw_sigma(len(clean), self.config, self.rng).to(self.device)
+        noisy = clean + sigma[:, None, None, None] * self.normal(clean)
         with autocast(self.device):
-            error = denoise(self.network, noisy.contiguous(memory_format=torch.channels_last), sigma) - clean
+            error = denoise(self.compiled, noisy.contiguous(memory_format=torch.channels_last), sigma) - clean
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
         return weight * error.square().mean(dim=(1, 2, 3))
 
@@ -139,6 +138,5 @@ def train(data: Path, out: Path, config: TrainConfig, device: torch.device, prog
     checkpoint or `config.init` does not fit; IdemError if the loss diverges.
     """
     with process_settings(config.threads):
-        return PhotoTraining(out, config, device, Crops(data, max(config.crops), config.scales, config.held_out)).run(
-            progress
-        )
+        crops = Crops(data, max(config.crops), config.scales, config.held_out, device)
+        return PhotoTraining(out, config, device, crops).run(progress)
