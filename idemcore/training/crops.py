@@ -36,8 +36,8 @@ class Crops:
         with a warning.
         """
         found = list(pictures(data))
-        kept = {k for k in range(len(found)) if len(found) > 2 and _chosen(k, held_out)}
-        self.held_out = [found[k] for k in sorted(kept)]
+        kept = held_out_indices(len(found), held_out)
+        self.held_out = [found[k] for k in kept]
         """Uint8 [3,H,W] each, at full size, on the CPU."""
         training = [image for k, image in enumerate(found) if k not in kept]
         scaled = [one for image in training for one in _pyramid(image, largest, scales)]
@@ -78,9 +78,9 @@ class Crops:
         return found.permute(0, 3, 1, 2).float() / 255
 
 
-def _chosen(index: int, share: float) -> bool:
-    """For a share of all indices, evenly spaced."""
-    return int((index + 1) * share + 0.5) > int(index * share + 0.5)
+def held_out_indices(count: int, share: float) -> list[int]:
+    """A share of 0..count-1, evenly spaced; none where there are too few images to spare one."""
+    return [k for k in range(count) if count > 2 and int((k + 1) * share + 0.5) > int(k * share + 0.5)]
 
 
 def middle(image: Tensor, side: int) -> Tensor:

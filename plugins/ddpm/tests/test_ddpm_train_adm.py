@@ -25,7 +25,14 @@ from idemcore_ddpm.train_adm import AdmTraining, Diffusion, train
 from idemcore_ddpm.weights import load_network
 
 TINY = AdmTrainConfig(
-    minutes=60.0, side=8, channels=32, multipliers=(1, 1), attention=(2,), batch=8, learning_rate=0.05
+    minutes=60.0,
+    side=8,
+    channels=32,
+    multipliers=(1, 1),
+    attention=(2,),
+    batch=8,
+    learning_rate=0.05,
+    held_out=0.0,
 )
 CPU = torch.device("cpu")
 
@@ -282,3 +289,16 @@ def test_weights_of_another_network_are_no_start(images: Tensor, tmp_path: Path)
     with pytest.raises(InputError, match="another network") as caught:
         AdmTraining(tmp_path, other, CPU, images).resume()
     assert "'train.multipliers=[1, 1]' --set train.blocks=1 --set 'train.attention=[2]'" in caught.value.hint
+
+
+def test_validation_sees_what_is_held_out_and_disturbs_nothing(images: Tensor, tmp_path: Path) -> None:
+    training = AdmTraining(tmp_path, replace(TINY, held_out=0.25), CPU, images)
+    assert len(training.held_out) == 6
+    seen = {tuple(image.flatten().tolist()) for image in training.images}
+    assert not seen & {tuple(image.flatten().tolist()) for image in training.held_out}
+    updates(training, 3)
+    state, weights = training.rng.get_state(), {k: v.clone() for k, v in training.network.state_dict().items()}
+    assert training.validate() == training.validate()
+    assert training.validate()["score"] < 0
+    assert torch.equal(training.rng.get_state(), state)
+    assert all(torch.equal(value, weights[name]) for name, value in training.network.state_dict().items())

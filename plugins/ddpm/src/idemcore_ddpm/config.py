@@ -133,10 +133,15 @@ class AdmTrainConfig:
     seed: int = 0  # of the starting weights, images and noise
     threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 10.0  # minutes between checkpoints
+    held_out: float = 0.05  # share of the images that is kept for validation; those weights are kept that do best
+    validate_minutes: float = 10.0  # minutes of training between validations
+    patience: int = 0  # validations without a new best after which the training stops; 0: it does not
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes < float("inf"):
             raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be at least 0 and below 1, not {self.held_out}")
         if self.side < 8 or self.side & (self.side - 1):
             raise ValueError(f"side must be a power of two from 8 on, not {self.side}")
         if self.channels < 16 or self.channels % 16:

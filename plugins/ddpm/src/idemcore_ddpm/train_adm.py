@@ -16,6 +16,7 @@ from idemcore.io.image_sets import squares
 from idemcore.io.images import to_bytes, write_png
 from idemcore.networks.residual_unet import zero
 from idemcore.runtime import finest
+from idemcore.training.crops import held_out_indices
 from idemcore.training.loop import Progress, autocast, process_settings
 from idemcore.training.network import NetworkTraining, grid, learning_rate
 
@@ -26,6 +27,8 @@ from .weights import load_network
 
 SAMPLES, COLUMNS, SAMPLE_STEPS = 16, 8, 25
 """Of the picture of samples."""
+VALIDATED = 256
+"""Images, at most, that a validation looks at."""
 HALF_LEVEL = 1 / 255
 """Half of the distance between two 8-bit values, [-1,1] units."""
 
@@ -108,9 +111,13 @@ class AdmTraining(NetworkTraining):
     """
 
     def __init__(self, out: Path, config: AdmTrainConfig, device: torch.device, images: Tensor) -> None:
-        """`images`: uint8 [N,C,side,side]. Raises UsageError if there is no such schedule."""
+        """`images`: uint8 [N,C,side,side]; some are held out. Raises UsageError if there is no such schedule."""
         super().__init__(out, config.minutes, config.save_minutes, device, config.init)
-        self.config, self.images = config, images.to(device)
+        held_out = held_out_indices(len(images), config.held_out)
+        trained_on = sorted(set(range(len(images))) - set(held_out))
+        self.config, self.images = config, images[trained_on].to(device)
+        self.held_out = images[held_out[:VALIDATED]].to(device)
+        self.validate_minutes, self.patience = config.validate_minutes * bool(held_out), config.patience
         self.diffusion = Diffusion(config.schedule, config.steps, device)
         self.shape = AdmUNetConfig(
             config.channels,
@@ -179,6 +186,18 @@ class AdmTraining(NetworkTraining):
             target, guess = self.diffusion.velocity(clean, noise, t), self.diffusion.noise_of(predicted, noisy, t)
         bound = self.diffusion.variance_bound(clean, noise, t, guess.detach(), v)
         return F.mse_loss(predicted, target), bound.mean()
+
+    def validate(self) -> dict[str, float]:
+        """The losses of images that are held out, with the same noise and timesteps every time."""
+        own, self.rng = self.rng, torch.Generator(self.device).manual_seed(self.config.seed)
+        try:
+            with self.averaged():
+                parts = (2 * part.float() / 255 - 1 for part in self.held_out.split(self.config.batch))
+                losses = torch.tensor([[len(part), *map(float, self._losses(part))] for part in parts])
+        finally:
+            self.rng = own
+        simple, bits = ((losses[:, 0] * losses[:, k]).sum().item() / len(self.held_out) for k in (1, 2))
+        return {"score": -simple, "held_out_bits": bits}
 
     def _timesteps(self, count: int) -> Tensor:
         start = torch.rand((), generator=self.rng, device=self.device, dtype=finest(self.device))
