@@ -38,3 +38,8 @@ def test_every_benchmark_is_told() -> None:
     page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"common.py"}
     assert not {name for name in scripts if f"benchmarks/{name}" not in page}
+
+
+def test_every_setting_is_explained() -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    assert not [line for line in page.splitlines() if line.startswith("| `") and line.endswith("|  |")]

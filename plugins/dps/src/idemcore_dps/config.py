@@ -116,9 +116,7 @@ class BackprojConfig:
     start: int = 300  # timestep of DDPM's 1000 to whose level the start is noised
     eta: float = 1.0  # share of fresh noise: 0 is deterministic
     eta_b: float = 0.4  # share of the back-projected estimate, the rest being the denoiser's own
-    start_at: str = (
-        "centre"  # what is noised first: centre, g(y), as published, estimate (of least error), or a restorer's name
-    )
+    start_at: str = "centre"  # noised first: centre (g(y), as published), estimate (least error), or a restorer's name
 
     def __post_init__(self) -> None:
         _within("steps", self.steps, 1)
@@ -133,9 +131,7 @@ class CellConfig:
     """Project and renoise."""
 
     steps: int = 12  # denoiser passes
-    start_at: str = (
-        "estimate"  # what is noised first: estimate (of least error), centre (the decode g(y)), or a restorer's name
-    )
+    start_at: str = "estimate"  # noised first: estimate (of least error), centre (g(y)), or a restorer's name
     start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
