@@ -10,7 +10,7 @@ from typing import Any
 
 from common import table
 
-from idemcore.evaluate.evaluation import Images, evaluate
+from idemcore.evaluation.evaluation import Images, evaluate
 from idemcore.io.image_sets import Frame
 from idemcore.metrics import Metric, Score, build
 from idemcore.pipeline.codec import Codec

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import combinations
+import public_api
 import schemas
 from idemcore.adapters.specs import ADAPTERS
 from idemcore.cli import main
@@ -149,6 +150,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/commands.md": commands,
     "reference/model-cards.md": model_cards,
     "reference/schemas.md": schema_page,
+    "reference/public-api.md": lambda: public_api.page(WRITTEN),
     "reference/settings.md": settings,
 }
 """What is written, by its path in docs/."""

@@ -1,0 +1,57 @@
+"""idem: decodes bitstreams into natural images that re-encode to the very same bytes.
+
+    import idemcore as idem
+
+    photo = idem.decode("old.jpg")                          # a Picture: .image .exact .certificate .save(png)
+    codec = idem.load_codec("elic", quality=2)              # names or objects of your own, everywhere
+    decoder = idem.load_decoder(generator="ddpm-photo", solver="cell", settings={"solver": {"steps": 8}})
+    rows = idem.evaluate([codec], [decoder], "photos", metrics=["psnr"])      # pandas.DataFrame(rows)
+
+What is not used is not loaded: this module alone imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .front.coding import decode, encode, open_bitstream, verify
+    from .front.loading import load_codec, load_decoder
+    from .front.registering import register
+    from .front.studies import evaluate, sweep
+
+__all__ = [
+    "decode",
+    "encode",
+    "evaluate",
+    "load_codec",
+    "load_decoder",
+    "open_bitstream",
+    "register",
+    "sweep",
+    "verify",
+]
+
+_WHERE = {
+    "decode": "front.coding",
+    "encode": "front.coding",
+    "evaluate": "front.studies",
+    "load_codec": "front.loading",
+    "load_decoder": "front.loading",
+    "open_bitstream": "front.coding",
+    "register": "front.registering",
+    "sweep": "front.studies",
+    "verify": "front.coding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for. Raises AttributeError for what is not there."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'idemcore' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .hookspecs import SolverSpec, hookimpl
 from .metrics.specs import idem_metrics as idem_metrics
 from .protocols import Callback, Constraint, Generator, InversionSolver, Solution, Step
-from .sweep.specs import idem_engines as idem_engines
+from .sweeps.specs import idem_engines as idem_engines
 
 if TYPE_CHECKING:
     from torch import Tensor

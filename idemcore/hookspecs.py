@@ -58,12 +58,12 @@ class Spec:
 
     name: str
     """What the user types, e.g. `jpeg`."""
-    target: str
-    """`package.module:Class`, imported at first use."""
+    target: str | Callable[..., Any]
+    """`package.module:Class`, imported at first use. Of an object made in Python, which no plugin provides, itself."""
     summary: str
     """One line for `idem codecs list` and its kin."""
-    config: str = ""
-    """`package.module:Dataclass` of its settings, with defaults; the module must be light."""
+    config: str | type[Any] = ""
+    """`package.module:Dataclass` of its settings, with defaults; the module must be light. Of an object the class."""
     weights: tuple[str, ...] = ()
     """Ids of the model cards in `registry/models` that it can load."""
     api: int | None = None

@@ -242,6 +242,7 @@ class RestorerGenerator(Generator):
     """
 
     family = "restorer"
+    offers = frozenset({"restorer"})
 
     @abstractmethod
     def restore(self, x: Tensor, sigma: Tensor | float, noise: Noise) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 
 SWEEP = ("sweep", "-m", "codec=toy", "generator=toy", "solver.steps=2")
 QUICK = ("--metrics", "bpp,psnr,exact", "--json")

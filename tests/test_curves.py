@@ -11,8 +11,18 @@ import pytest
 from scipy import stats
 
 from idemcore.errors import InputError, UsageError
-from idemcore.evaluate.curves import Curve, bd_metric, bd_rate, curve, find, overlap, paired, references, why_undefined
-from idemcore.evaluate.known_sets import known_sets
+from idemcore.evaluation.curves import (
+    Curve,
+    bd_metric,
+    bd_rate,
+    curve,
+    find,
+    overlap,
+    paired,
+    references,
+    why_undefined,
+)
+from idemcore.evaluation.known_sets import known_sets
 from idemcore.metrics import Score
 
 ANCHOR = Curve("a", {"bpp": [0.1, 0.2, 0.4, 0.8], "psnr-rgb": [25.0, 27.5, 30.1, 33.0], "fd": [90.0, 70, 40, 20]})

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from idemcore.errors import IdemError, UsageError
-from idemcore.evaluate import evaluation
-from idemcore.evaluate.evaluation import Images, evaluate, score_sets
+from idemcore.evaluation import evaluation
+from idemcore.evaluation.evaluation import Images, evaluate, score_sets
 from idemcore.io.image_sets import Frame
 from idemcore.io.images import read_bytes, to_float
 from idemcore.metrics import Case, Metric, build

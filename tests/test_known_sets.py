@@ -7,7 +7,7 @@ import json
 import pytest
 
 from idemcore.errors import UsageError
-from idemcore.evaluate.known_sets import difference, known_sets, recognised
+from idemcore.evaluation.known_sets import difference, known_sets, recognised
 from idemcore.report.references import given_curves, published_curves
 
 

@@ -17,7 +17,7 @@ from idemcore.protocols import Score
 from idemcore.report.summary import Summary, summarise
 from idemcore.reproduce.claims import CLAIMS, FAILS, HOLDS, OPEN, bootstrap, findings, wilson
 from idemcore.reproduce.experiments import load_experiments, studies
-from idemcore.sweep.identity import resolve_all
+from idemcore.sweeps.identity import resolve_all
 
 TOY = """
 title: A toy's trade-off

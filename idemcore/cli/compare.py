@@ -11,7 +11,7 @@ from .options import INPUT, json_option
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from ..evaluate.curves import Curve
+    from ..evaluation.curves import Curve
 
 
 @click.command()
@@ -26,7 +26,7 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
     Where both files hold the same images at the same settings of one codec, paired differences as well, with 95 %
     intervals: far narrower than those of the two means.
     """
-    from ..evaluate.curves import find, overlap
+    from ..evaluation.curves import find, overlap
     from .eval import listed
 
     first, second = find(anchor), find(test)
@@ -60,7 +60,7 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
 
 
 def _differences(anchor: Curve, test: Curve, name: str) -> dict[str, Any]:
-    from ..evaluate.curves import bd_metric, bd_rate, paired, why_undefined
+    from ..evaluation.curves import bd_metric, bd_rate, paired, why_undefined
 
     metric, lower = name.removesuffix("-rgb"), falls(name)
     rate, gain = bd_rate(anchor, test, name, lower), bd_metric(anchor, test, name)

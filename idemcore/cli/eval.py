@@ -18,14 +18,14 @@ from .options import FOLDER, INPUT, gather_settings, images_options, json_option
 from .output import print_json, print_table, say, solver_progress
 
 if TYPE_CHECKING:
-    from ..evaluate.curves import Curve
-    from ..evaluate.evaluation import Evaluation, Images
+    from ..evaluation.curves import Curve
+    from ..evaluation.evaluation import Evaluation, Images
     from ..metrics import Metric
     from ..plugins.catalogue import Catalogue
     from ..plugins.selection import Settings
     from ..protocols import Callback
     from ..runtime import Runtime
-    from ..sweep.identity import Configuration
+    from ..sweeps.identity import Configuration
 
 
 Watched = AbstractContextManager["Callback | None"]
@@ -107,7 +107,7 @@ def evaluate_(
     for name in wanted:
         find(catalogue, name)
 
-    from ..evaluate.evaluation import Images
+    from ..evaluation.evaluation import Images
     from ..io.image_sets import Frame
     from ..metrics import build
     from ..runtime import Runtime
@@ -154,8 +154,8 @@ def _plans(
 
     Raises UsageError for a name or setting that is wrong or that none of them has, and for parts that do not fit.
     """
-    from ..sweep.grid import parse_axes
-    from ..sweep.identity import resolve
+    from ..sweeps.grid import parse_axes
+    from ..sweeps.identity import resolve
 
     shared = {"codec": codec, "generator": generator}
     shared |= {f"{scope}.{key}": value for scope, values in settings.items() for key, value in values.items()}
@@ -184,8 +184,8 @@ def _curve(
     batch: int,
 ) -> tuple[Curve, set[str]]:
     """The curve of a solver, and the images that failed at any of its points."""
-    from ..evaluate.curves import curve
-    from ..evaluate.evaluation import evaluate, known
+    from ..evaluation.curves import curve
+    from ..evaluation.evaluation import evaluate, known
     from ..pipeline.codec import Codec
     from ..pipeline.decoder import Decoder
 

@@ -176,7 +176,7 @@ def _asked(study: str, experiment: str, only: Sequence[str]) -> bool:
 def _workers(device: str, engine: str) -> list[str]:
     """A process a core where small images are solved on a CPU, unless the user says otherwise."""
     from ..runtime import Runtime
-    from ..sweep.local import usable_cores
+    from ..sweeps.local import usable_cores
 
     if engine != "local" or Runtime.choose(device).device.type != "cpu":
         return []

@@ -22,10 +22,10 @@ from .output import print_json, print_record, say
 if TYPE_CHECKING:
     from ..plugins.catalogue import Catalogue
     from ..protocols import Engine
-    from ..sweep.grid import Definition
-    from ..sweep.run import Counts, Plan
-    from ..sweep.store import Store
-    from ..sweep.worker import Worker
+    from ..sweeps.grid import Definition
+    from ..sweeps.run import Counts, Plan
+    from ..sweeps.store import Store
+    from ..sweeps.worker import Worker
 
 _AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
 
@@ -73,8 +73,8 @@ def sweep(
     Killed at any moment, the same command goes on where it was; with another value on an axis it runs what is new.
     With --store and --export alone, it only exports. Exit 5 if runs failed: their rows say why.
     """
-    from ..sweep.export import check_export, export
-    from ..sweep.store import Store
+    from ..sweeps.export import check_export, export
+    from ..sweeps.store import Store
 
     if exported:
         check_export(Path(exported))
@@ -95,8 +95,8 @@ def sweep(
         find(catalogue, name)
     built = build_engine(catalogue, engine, overrides)
 
-    from ..sweep.run import plan
-    from ..sweep.worker import Worker
+    from ..sweeps.run import plan
+    from ..sweeps.worker import Worker
 
     planned = plan(definition, catalogue, precision)
     _tell(planned)
@@ -114,7 +114,7 @@ def sweep(
 
 def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[str]) -> Definition:
     """Raises UsageError."""
-    from ..sweep.grid import Definition, Grid, load_definition, parse_axes
+    from ..sweeps.grid import Definition, Grid, load_definition, parse_axes
 
     files = [word for word in words if _is_file(word)]
     if len(files) > 1:
@@ -157,7 +157,7 @@ def build_engine(catalogue: Catalogue, name: str, overrides: Sequence[str]) -> E
 def _execute(
     target: Store, planned: Plan, engine: Engine, work: Callable[[], Worker], batch: int, retry_failed: bool
 ) -> Counts:
-    from ..sweep.run import execute, remaining
+    from ..sweeps.run import execute, remaining
 
     left = remaining(target, planned, retry_failed)
     if earlier := len(planned.runs) - len(left.runs):

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import NotExact
 from .options import INPUT, background_option, json_option, runtime_options, salvage_option
 from .output import print_json, print_record, yes
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..io.images import Colour
-    from ..pipeline.codec import Bitstream
 
 
 @click.command()
@@ -38,44 +30,18 @@ def verify(
     from ..io.files import read_file
     from ..io.images import parse_background
     from ..pipeline.codec import open_bitstream
+    from ..pipeline.verify import readings, verdict
     from ..runtime import Runtime
 
     runtime, special = Runtime.choose(device, precision), ("salvage",) if salvage else ()
     opened = open_bitstream(read_file(Path(bitstream)), bitstream, runtime, special=special)
     colour = parse_background(background) if background else None
-    exact, differing, why = False, None, ""
-    for pixels in _readings(image, opened, colour):
-        if tuple(pixels.shape[-2:]) != opened.size:
-            found, wanted = ("{1}x{0}".format(*size) for size in (pixels.shape[-2:], opened.size))
-            why = why or f"it has {found} pixels, not {wanted}"
-            continue
-        pixels = pixels.to(opened.decoded.device)
-        exact = bool(opened.cell.contains(pixels))
-        count = 0 if exact else int(opened.cell.differing_symbols(pixels))
-        differing = count if differing is None else min(differing, count)
-        why = f"{differing} symbols differ"
-        if exact:
-            break
+    found = verdict(opened, readings(Path(image), opened, colour))
     if as_json:
-        print_json({"image": image, "bitstream": bitstream, "exact": exact, "differing_symbols": differing})
+        facts = {"exact": found.exact, "differing_symbols": found.differing_symbols}
+        print_json({"image": image, "bitstream": bitstream, **facts})
     else:
-        print_record({"differing symbols": "all" if differing is None else differing, "exact": yes(exact)})
-    if not exact:
-        raise NotExact(f"{image} does not re-encode to {bitstream}: {why}.")
-
-
-def _readings(image: str, opened: Bitstream, background: Colour | None) -> Iterator[Tensor]:
-    """The pixels of an image file that may be meant, uint8 [1,3,H,W], none of them twice."""
-    from ..io.exif import turn_back
-    from ..io.files import read_file
-    from ..io.images import decode_bytes
-
-    data = read_file(Path(image))
-    stored = decode_bytes(data, image, background, as_stored=True)
-    yield stored
-    metadata = opened.codec.encoder.metadata(opened.stream)
-    if metadata and metadata.orientation > 1:
-        yield turn_back(stored, metadata.orientation)
-    shown = decode_bytes(data, image, background)
-    if shown.shape != stored.shape or not shown.equal(stored):
-        yield shown
+        differing = "all" if found.differing_symbols is None else found.differing_symbols
+        print_record({"differing symbols": differing, "exact": yes(found.exact)})
+    if not found:
+        raise NotExact(f"{image} does not re-encode to {bitstream}: {found.reason}.")

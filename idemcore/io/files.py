@@ -131,4 +131,5 @@ def json_bytes(value: Any) -> bytes:
 
 
 def write_json(value: Any, path: Path) -> None:
+    """Writes a file of JSON, whole or not at all."""
     atomic_write(path, json_bytes(value))

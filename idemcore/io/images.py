@@ -83,6 +83,15 @@ def decode_bytes(
     return _tensor(_in_srgb(image, path, background, icc))
 
 
+def from_pillow(image: Image.Image, name: str) -> Tensor:
+    """Uint8 [1,3,H,W] of an image that Pillow opened or made, in sRGB; pixels as they lie. Raises InputError."""
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise InputError(f"{name} has {_OTHER_MODES.get(image.mode, image.mode)}; idem works on 8-bit sRGB.", _CONVERT)
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise InputError(f"{name} has transparent pixels.", "Lay it over a colour first: `Image.alpha_composite`.")
+    return _tensor(_in_srgb(image, Path(name), None, image.info.get("icc_profile", b"")))
+
+
 @contextmanager
 def pillow_limit() -> Iterator[None]:
     """Pillow refuses more pixels than `limits.max_pixels()`, and warns of nothing: what matters is an error."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 from torch import Tensor
@@ -49,7 +48,7 @@ def certificate(
         codec=CodecFacts(
             name=part.spec.name,
             plugin=part.distribution,
-            version=version(part.distribution),
+            version=part.version,
             model_id=encoder.model_id.hex() or None,
             stream=encoder.describe(bitstream.stream),
         ),
@@ -65,7 +64,7 @@ def part_facts(part: Part[Any] | None) -> PartFacts | None:
     if part is None:
         return None
     settings, weights = as_json(asdict(part.config)), weights_sha256(part) or None
-    return PartFacts(part.spec.name, part.distribution, version(part.distribution), settings, weights)
+    return PartFacts(part.spec.name, part.distribution, part.version, settings, weights)
 
 
 def picture_facts(byte_image: Tensor, png: bytes, upright: bool = True) -> PictureFacts:

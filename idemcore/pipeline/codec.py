@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ..errors import BitstreamError, IdemError, MissingError, named
+from ..errors import BitstreamError, IdemError, MissingError, UsageError, named
 from ..hookspecs import EncoderSpec
-from ..io.images import to_bytes
+from ..io.arrays import as_images
+from ..io.files import atomic_write
+from ..io.images import png_bytes, to_bytes
 from ..io.signatures import READ_AS_IMAGES, format_of, is_web_page
 from ..plugins.catalogue import Catalogue, NotInstalled, import_target, load_catalogue
 from ..plugins.registry import distributions_that_read
@@ -24,7 +27,7 @@ from ..runtime import Runtime
 from .container import MAGIC, Container
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Codec:
     """An encoder with the spec and settings it was built from."""
 
@@ -45,16 +48,35 @@ class Codec:
     def name(self) -> str:
         return self.part.spec.name
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{key}={value!r}" for key, value in asdict(self.part.config).items())
+        return f"<Codec {self.name}({settings})>"
+
     def encode(self, image: Tensor) -> Bitstream:
-        """The bitstream of one image [1,3,H,W] in [0,1], which is rounded to 8 bits first."""
+        """The bitstream of one image [1,3,H,W] in [0,1], which is rounded to 8 bits first.
+
+        What else may be an image is taken for one: see `io.arrays.as_images`. Raises UsageError for anything else.
+        """
+        image = as_images(image)
+        if len(image) != 1:
+            raise UsageError(
+                f"The batch has {len(image)} images.", "Encode each by itself: `[encode(x) for x in batch]`."
+            )
         height, width = image.shape[-2:]
         with torch.no_grad():
             (stream,) = self.encoder.encode(image)
         contained = Container(self.encoder.model_id, width, height, stream).pack() if self.encoder.model_id else stream
         return Bitstream(self, contained, stream, (height, width))
 
+    def open(self, data: bytes, where: str = "bitstream") -> Bitstream:
+        """The bitstream of a file's bytes that this codec wrote. Raises BitstreamError if they are damaged."""
+        if self.encoder.model_id and data[: len(MAGIC)] == MAGIC:
+            container = Container.unpack(data, where)
+            return Bitstream(self, data, container.payload, (container.height, container.width), where)
+        return Bitstream(self, data, data, None, where)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Bitstream:
     """One image's bitstream with the codec that reads it."""
 
@@ -106,6 +128,18 @@ class Bitstream:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the file, whole or not at all. Returns its path."""
+        atomic_write(Path(path), self.data)
+        return Path(path)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"<Bitstream {self.codec.name} {width}x{height}, {len(self.data)} bytes, {self.bits_per_pixel:.3f} bpp>"
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self.byte_image)
 
 
 def open_bitstream(

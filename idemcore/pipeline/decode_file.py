@@ -114,14 +114,7 @@ class Decoding:
             result = plain_decode(bitstream)
         else:
             result = self.decoder.reconstruct(bitstream, self.seed, tradeoff=self.tradeoff, callback=callback)
-        metadata = bitstream.codec.encoder.metadata(bitstream.stream) or Metadata()
-        image, kept = as_shown(result.image.cpu(), metadata) if self.upright else (result.image.cpu(), metadata)
-        with named(bitstream.where or "the bitstream") as notes:
-            png = png_bytes(image, kept)
-        picture, said = picture_facts(image, png, self.upright), (*bitstream.notes, *notes)
-        parts = None if self.plain else self.parts
-        content = certificate(bitstream, result, picture, parts, **self._details, notes=said)
-        return Decoded(bitstream, result, image, png, content)
+        return presented(bitstream, result, None if self.plain else self.parts, self.upright, **self._details)
 
     def is_done(self, data: bytes, output: Path) -> bool:
         """Whether `output` is what this would make of the content of a file, by the certificate beside it."""
@@ -136,6 +129,18 @@ class Decoding:
             )
         except (IdemError, ValueError, TypeError, AttributeError, PackageNotFoundError):
             return False
+
+
+def presented(
+    bitstream: Bitstream, result: Reconstruction, parts: DecoderParts | None, upright: bool = True, **details: Any
+) -> Decoded:
+    """A reconstruction as it is written: a PNG with the file's metadata, and its certificate, which has the details."""
+    metadata = bitstream.codec.encoder.metadata(bitstream.stream) or Metadata()
+    image, kept = as_shown(result.image.cpu(), metadata) if upright else (result.image.cpu(), metadata)
+    with named(bitstream.where or "the bitstream") as notes:
+        png = png_bytes(image, kept)
+    picture, said = picture_facts(image, png, upright), (*bitstream.notes, *notes)
+    return Decoded(bitstream, result, image, png, certificate(bitstream, result, picture, parts, **details, notes=said))
 
 
 def as_shown(byte_image: Tensor, metadata: Metadata) -> tuple[Tensor, Metadata]:

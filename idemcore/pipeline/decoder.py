@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCombination
 from ..hookspecs import GeneratorSpec
-from ..io.images import to_bytes
+from ..io.images import png_bytes, to_bytes
 from ..noise import Noise
 from ..observe.cost import PeakMemory
 from ..plugins.catalogue import import_target, load_catalogue
@@ -30,7 +30,7 @@ from .restored_start import StartingAtRestored
 from .tiles import fitted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
     """A certified image of the cell, and what it took to find it."""
 
@@ -65,8 +65,16 @@ class Reconstruction:
         """dB between the solver's image and the certified one; infinite if certifying changed nothing."""
         return self.certified.psnr_moved[0]
 
+    def __repr__(self) -> str:
+        height, width = self.image.shape[-2:]
+        verdict = "exact" if self.exact else f"{self.differing_symbols} symbols differ"
+        return f"<Reconstruction {width}x{height}, {verdict}, {self.nfe} passes>"
 
-@dataclass(frozen=True)
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self.image)
+
+
+@dataclass(frozen=True, repr=False)
 class Decoder:
     """A generator and a solver, ready for any number of bitstreams."""
 
@@ -115,6 +123,9 @@ class Decoder:
     def name(self) -> str:
         """Generator and solver, for people."""
         return self.parts.name
+
+    def __repr__(self) -> str:
+        return f"<Decoder {self.name} on {self.device}>"
 
     def reconstruct(
         self,

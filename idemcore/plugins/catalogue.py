@@ -11,7 +11,7 @@ import ast
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from functools import reduce
 from importlib import import_module
@@ -36,6 +36,7 @@ from ..hookspecs import (
     Spec,
 )
 from .entry_points import Hangs, canonical, entries_by_distribution, patience, version_of, within
+from .objects import HERE, registered
 from .registry import distributions_that_provide, install_line, known_plugins
 
 State = Literal["ok", "broken", "incompatible", "disabled"]
@@ -51,7 +52,16 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "recipe": ("idem_recipes", RecipeSpec),
 }
 
-_PLAIN = {"str": str, "int | None": int, "bool": bool, "bytes": bytes, "tuple[str, ...]": tuple, "Capabilities": Set}
+_PLAIN = {
+    "str": str,
+    "str | Callable[..., Any]": str,  # of a plugin; the target of an object made in Python is no text
+    "str | type[Any]": str,
+    "int | None": int,
+    "bool": bool,
+    "bytes": bytes,
+    "tuple[str, ...]": tuple,
+    "Capabilities": Set,
+}
 """Of the annotations of Specs."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -181,11 +191,17 @@ def load_catalogue(*, strict: bool | None = None) -> Catalogue:
     """
     strict = os.environ.get("IDEM_STRICT", "0") not in ("", "0") if strict is None else strict
     entries = entries_by_distribution(ENTRY_POINT_GROUP)
-    return Catalogue([_load(name, entries[name], strict) for name in sorted(entries)])
+    plugins = [_load(name, entries[name], strict) for name in sorted(entries)]
+    return Catalogue([*plugins, Plugin(HERE, "", "ok", "", made)] if (made := tuple(registered())) else plugins)
 
 
-def import_target(target: str) -> Any:
-    """The object that `package.module:Name` names. Raises MissingError, with the reason, if it cannot be imported."""
+def import_target(target: str | Callable[..., Any]) -> Any:
+    """The object that `package.module:Name` names, or itself where it is one.
+
+    Raises MissingError, with the reason, if it cannot be imported.
+    """
+    if not isinstance(target, str):
+        return target
     module, _, name = target.partition(":")
     try:
         return reduce(getattr, name.split("."), import_module(module))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any, Generic, TypeVar, cast
 
 from ..adapters.specs import AdapterSpec, adapter_for
-from ..errors import UnsupportedCombination, UsageError
+from ..errors import UnsupportedCombination, UsageError, nearest
 from ..hookspecs import CAPABILITIES, Capability, EncoderSpec, GeneratorSpec, SolverSpec, Spec
+from ..protocols import Generator, InversionSolver
 from .catalogue import Catalogue, NotInstalled, import_target, load_catalogue
-from .settings import build_config
+from .objects import HERE, Made, spec_of
+from .settings import SCOPES, build_config
 
 DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER = "jpeg", "ddpm-photo", "cell"
 
@@ -33,6 +36,12 @@ class Part(Generic[SpecT]):
     """Of the plugin that provides it."""
     config: Any
     """Instance of its config dataclass."""
+
+    @property
+    def version(self) -> str:
+        """That of its distribution; of an object made in Python, the digest of what it does."""
+        target = self.spec.target
+        return target.version if isinstance(target, Made) else version(self.distribution)
 
     def build(self, *others: Any) -> Any:
         """The object itself: `Class(config, *others)`. Raises MissingError for weights that are not here."""
@@ -107,6 +116,26 @@ def choose(catalogue: Catalogue, kind: str, name: str, values: Mapping[str, Any]
     return Part(_with_needs_of(spec, config), distribution, config)
 
 
+def part_of(catalogue: Catalogue, kind: str, given: Any, values: Mapping[str, Any] | None = None) -> Part[Any]:
+    """`choose` of a name; of an object made in Python, what `choose` would say of it; a Part is one already."""
+    if isinstance(given, Part):
+        return given
+    if isinstance(given, str):
+        return choose(catalogue, kind, given, values)
+    spec = spec_of(given, kind=kind)
+    return Part(spec, HERE, configure(spec, values or {}, kind))
+
+
+def check_scopes(settings: Settings, scopes: Sequence[str] = SCOPES) -> None:
+    """Raises UsageError for settings of nothing that is there: `{"solvr": {...}}`."""
+    for scope, values in settings.items():
+        if scope not in scopes:
+            guess = nearest(str(scope), list(scopes))
+            raise UsageError(f"settings: unknown scope '{scope}'.", f"{guess} Scopes: {', '.join(scopes)}.".strip())
+        if not isinstance(values, Mapping):
+            raise UsageError(f"settings: '{scope}' is {values!r}, not a mapping.", f'e.g. {{"{scope}": {{...}}}}.')
+
+
 def choose_all(catalogue: Catalogue, names: Mapping[str, str], settings: Settings) -> dict[str, Part[Any]]:
     """`choose` of each kind in `names`, after `check_installed`."""
     check_installed(catalogue, names)
@@ -145,7 +174,7 @@ def select(
     settings: Settings | None = None,
 ) -> Selection:
     """Raises UsageError for an unknown name or key, UnsupportedCombination if the three cannot work together."""
-    settings = settings or {}
+    check_scopes(settings := settings or {})
     parts = choose_all(catalogue, {"codec": codec, "generator": generator, "solver": solver}, settings)
     return combine(parts["codec"], parts["generator"], parts["solver"], settings, catalogue)
 
@@ -169,20 +198,22 @@ def combine(
 
 def select_decoder(
     catalogue: Catalogue,
-    generator: str = DEFAULT_GENERATOR,
-    solver: str = DEFAULT_SOLVER,
+    generator: str | Generator = DEFAULT_GENERATOR,
+    solver: str | InversionSolver[Any] = DEFAULT_SOLVER,
     settings: Settings | None = None,
 ) -> DecoderParts:
-    """`select` where each bitstream brings its codec, with which it is then checked. Raises UsageError.
+    """`select` where each bitstream brings its codec, with which it is then checked; names, or objects made in Python.
 
-    Where no codec is installed at all, the error names one with all else that is missing.
+    Raises UsageError. Where no codec is installed at all, the error names one with all else that is missing.
     """
-    settings, names = settings or {}, {"generator": generator, "solver": solver}
+    check_scopes(settings := settings or {})
+    names = {kind: given for kind, given in (("generator", generator), ("solver", solver)) if isinstance(given, str)}
     check_installed(catalogue, names if catalogue.specs("codec") else {**names, "codec": DEFAULT_CODEC})
-    parts = choose_all(catalogue, names, settings)
-    adapter = choose_adapter(parts["generator"].spec, parts["solver"].spec, settings.get("adapter"))
-    restorer = choose_restorer(parts["solver"], adapter, settings.get("restorer"), catalogue)
-    return DecoderParts(parts["generator"], parts["solver"], adapter, restorer)
+    prior = part_of(catalogue, "generator", generator, settings.get("generator"))
+    chosen = part_of(catalogue, "solver", solver, settings.get("solver"))
+    adapter = choose_adapter(prior.spec, chosen.spec, settings.get("adapter"))
+    restorer = choose_restorer(chosen, adapter, settings.get("restorer"), catalogue)
+    return DecoderParts(prior, chosen, adapter, restorer)
 
 
 def choose_adapter(

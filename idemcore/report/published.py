@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..evaluate.known_sets import recognised
+from ..evaluation.known_sets import recognised
 from ..io.safe_yaml import read_text, safe_load
 from ..plugins.registry import registry_folder
 from .measures import Measure, canonical

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from ..sweep.store import Row, Store
+from ..sweeps.store import Row, Store
 
 
 def read_store(folder: Path) -> list[Row]:

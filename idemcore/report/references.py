@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, UsageError
-from ..evaluate.known_sets import difference, recognised
+from ..evaluation.known_sets import difference, recognised
 from ..io.files import parse_json, read_file
 from ..plugins.registry import registry_folder
 from .measures import canonical

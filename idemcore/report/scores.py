@@ -88,7 +88,7 @@ def set_metrics(names: Sequence[str], runtime: Runtime) -> tuple[list[SetMetric]
 
 
 def _scored(store: Path, metrics: Sequence[SetMetric], rows: Sequence[Row], plain: bool) -> dict[str, Score]:
-    from ..evaluate.evaluation import score_sets
+    from ..evaluation.evaluation import score_sets
 
     draws = sorted(rows, key=lambda row: (row["image"]["sha256"], row.get("seed") or 0))
     first = list({row["image"]["sha256"]: row for row in reversed(draws)}.values())[::-1]

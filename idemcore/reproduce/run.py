@@ -19,9 +19,9 @@ from ..report.scores import Scores, set_metrics
 from ..report.site import write_site
 from ..report.summary import Summary, summarise
 from ..runtime import Runtime
-from ..sweep.run import Counts, Plan, execute, plan, remaining
-from ..sweep.store import Store
-from ..sweep.worker import Worker
+from ..sweeps.run import Counts, Plan, execute, plan, remaining
+from ..sweeps.store import Store
+from ..sweeps.worker import Worker
 from .claims import Finding, findings
 from .experiments import Study
 

@@ -13,6 +13,7 @@ from .law import Broken, Law, NotTried
 from .subject import Subject, subjects_of
 
 Outcome = Literal["holds", "broken", "not tried", "expected", "unexpected"]
+"""What became of a law: `expected` and `unexpected` are of those that the plugin declares not to hold."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from idemcore.errors import IdemError
 from idemcore.plugins.catalogue import KINDS, Catalogue
 from idemcore.plugins.selection import choose
 from idemcore.plugins.settings import parse_overrides
-from idemcore.sweep.grid import parse_axes
+from idemcore.sweeps.grid import parse_axes
 from idemcore.weights.store import find
 from others import catalogue_of_pages
 

@@ -69,7 +69,7 @@ def overrides() -> Made:
 
 
 def sweep() -> Made:
-    from idemcore.sweep.grid import load_definition, parse_axes
+    from idemcore.sweeps.grid import load_definition, parse_axes
 
     def run(data: bytes) -> None:
         path = scratch("sweep.yaml")
@@ -125,7 +125,7 @@ def certificate() -> Made:
 
 def curve() -> Made:
     """Results in CompressAI's format, as `idem compare` and `idem report --reference` take them."""
-    from idemcore.evaluate.curves import Curve, bd_metric, bd_rate, overlap, paired
+    from idemcore.evaluation.curves import Curve, bd_metric, bd_rate, overlap, paired
     from idemcore.report.references import read_reference
 
     results = {"bpp": [0.1, 0.2, 0.4], "psnr-rgb": [28.0, 30.0, 33.0]}
@@ -149,7 +149,7 @@ def curve() -> Made:
 
 def store() -> Made:
     """The rows of a sweep, as a resumed sweep and `idem report` read them."""
-    from idemcore.sweep.store import META, ROWS, Store
+    from idemcore.sweeps.store import META, ROWS, Store
 
     folder = scratch("store")
     folder.mkdir()

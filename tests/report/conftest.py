@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"q\" '$title' </script><b>.png"
 SIZE = (48, 32)

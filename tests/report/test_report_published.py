@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from idemcore.evaluate.known_sets import known_sets
+from idemcore.evaluation.known_sets import known_sets
 from idemcore.report.exports import latex, markdown
 from idemcore.report.published import comparable, printed_tables, section
 from idemcore.report.summary import summarise

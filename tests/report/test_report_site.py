@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from idemcore.report.chart import Scale
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 

@@ -21,8 +21,8 @@ from idemcore.cli import main
 
 BEFOREHAND = (
     "idemcore.cli.run", "idemcore.cli.decode", "idemcore.cli.sweep", "idemcore.cli.eval", "idemcore.cli.train",
-    "idemcore.pipeline.decode_file", "idemcore.evaluate.evaluation", "idemcore.report.site",
-    "idemcore.pipeline.run_image", "idemcore.sweep.run",
+    "idemcore.pipeline.decode_file", "idemcore.evaluation.evaluation", "idemcore.report.site",
+    "idemcore.pipeline.run_image", "idemcore.sweeps.run",
     "idemcore_ddpm.train_photo", "idemcore_dps.cell", "idemcore_toy.encoder", "idemcore_toy.generator",
 )  # fmt: skip
 """Imported once, so that a child need not."""

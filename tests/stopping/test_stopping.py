@@ -113,7 +113,7 @@ def test_decode_stopped_while_it_renames_leaves_all_files(stop, stream, tmp_path
 
 @pytest.mark.parametrize(
     ("place", "number"),
-    [("idemcore.pipeline.decoder:certify", 1), ("idemcore.sweep.store:Store.append", 2), ("os:replace", 3)],
+    [("idemcore.pipeline.decoder:certify", 1), ("idemcore.sweeps.store:Store.append", 2), ("os:replace", 3)],
 )
 def test_a_sweep_stopped_in_any_stage_goes_on_where_it_was(idem, stop, photos, tmp_path, place, number) -> None:
     store, whole = tmp_path / "store", tmp_path / "whole"
@@ -128,13 +128,13 @@ def test_a_sweep_stopped_in_any_stage_goes_on_where_it_was(idem, stop, photos, t
 def test_a_sweep_of_several_processes_leaves_none_behind(stop, photos, tmp_path) -> None:
     store = tmp_path / "store"
     stopped = stop(*SWEEP, photos, "--store", store, "--batch", 1, "--set", "engine.workers=2",
-                   place="idemcore.sweep.store:Store.append", signal="SIGTERM")  # fmt: skip
+                   place="idemcore.sweeps.store:Store.append", signal="SIGTERM")  # fmt: skip
     check(stopped, store)
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(store) not in listed
 
 
-@pytest.mark.parametrize(("place", "number"), [("idemcore.evaluate.evaluation:measure", 1), ("os:replace", 1)])
+@pytest.mark.parametrize(("place", "number"), [("idemcore.evaluation.evaluation:measure", 1), ("os:replace", 1)])
 def test_eval_stopped_writes_nothing(stop, photos, tmp_path, place, number) -> None:
     out = tmp_path / "results"
     arguments = ("eval", photos, *TOY, "--metrics", "psnr", "--out", out)

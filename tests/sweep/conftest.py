@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sweeping import QUICK, SWEEP
 
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from idemcore.errors import MissingError, UsageError
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.selection import configure
 from idemcore.protocols import WorkerDied
-from idemcore.sweep.config import LocalConfig
-from idemcore.sweep.local import LocalEngine
+from idemcore.sweeps.config import LocalConfig
+from idemcore.sweeps.local import LocalEngine
 
 WORK = """
 import os, signal

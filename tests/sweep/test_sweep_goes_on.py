@@ -18,7 +18,7 @@ from sweeping import QUICK, SWEEP, comparable, lines, lines_so_far
 from idemcore.cli import main
 from idemcore.errors import IdemError, MissingError
 from idemcore.io.images import read_bytes
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 
 
 def test_another_value_on_an_axis_runs_the_new_runs_alone(sweep) -> None:

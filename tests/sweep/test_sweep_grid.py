@@ -9,8 +9,8 @@ import pytest
 
 from idemcore.errors import MissingError, UsageError
 from idemcore.plugins.catalogue import load_catalogue
-from idemcore.sweep.grid import Definition, Grid, load_definition, parse_axes
-from idemcore.sweep.identity import Configuration, resolve, resolve_all
+from idemcore.sweeps.grid import Definition, Grid, load_definition, parse_axes
+from idemcore.sweeps.identity import Configuration, resolve, resolve_all
 
 SHA = "ab" * 32
 
@@ -174,7 +174,7 @@ def test_identity_changes_with_weights_and_versions(tmp_path: Path, monkeypatch:
         found.append(resolve(load_catalogue(), point)[0].run_id(SHA, 0))
     assert found[0] != found[1] == found[2]
     before = configured(solver="cell").run_id(SHA, 0)
-    monkeypatch.setattr("idemcore.sweep.identity.version", lambda name: "9.9")
+    monkeypatch.setattr("idemcore.sweeps.identity.version", lambda name: "9.9")
     assert configured(solver="cell").run_id(SHA, 0) != before
 
 

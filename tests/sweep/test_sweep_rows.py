@@ -12,7 +12,7 @@ import torch
 from sweeping import comparable
 
 from idemcore.io.images import read_bytes
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 
 
 def test_every_combination_has_a_row_with_images_that_are_there(sweep, photos: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from idemcore.errors import IntegrityError, UsageError
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 
 DEFINITION = {"title": "t"}
 

@@ -19,7 +19,7 @@ from idemcore.errors import MissingError, UsageError
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.selection import configure
 from idemcore.protocols import WorkerDied
-from idemcore.sweep.store import Store
+from idemcore.sweeps.store import Store
 from idemcore_ray.config import RayConfig
 
 ray = pytest.importorskip("ray")

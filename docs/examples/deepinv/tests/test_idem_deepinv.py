@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+import idemcore as idem
 from idemcore.noise import Noise
-from idemcore.pipeline.codec import Codec
-from idemcore.pipeline.decoder import Decoder
 from idemcore.testing import parametrize_with_checks
 
 pytest.importorskip("deepinv", reason="pip install 'idemcore[examples]' brings deepinv")
@@ -28,7 +27,7 @@ def test_the_codec_is_a_physics_of_deepinv() -> None:
     from deepinv.optim.data_fidelity import L2
     from idem_deepinv.solver import CellPhysics
 
-    cell = Codec.load("toy", quality=2).encode(image()).cell
+    cell = idem.load_codec("toy", quality=2).encode(image()).cell
     physics, x = CellPhysics(cell), image()
     torch.testing.assert_close(physics(x), cell.target)
     assert L2()(x, cell.target, physics).item() == 0
@@ -37,12 +36,12 @@ def test_the_codec_is_a_physics_of_deepinv() -> None:
 
 
 def test_guidance_brings_the_sample_nearer_to_the_bitstream() -> None:
-    bitstream = Codec.load("toy", quality=3).encode(image())
+    bitstream = idem.load_codec("toy", quality=3).encode(image())
     missed = {}
     for weight in (0.0, 1000.0):
         told: list[Any] = []
         settings = {"solver": {"steps": 20, "weight": weight}}
-        result = Decoder.load("toy", "deepinv-dps", settings=settings).reconstruct(bitstream, callback=told.append)
+        result = idem.load_decoder("toy", "deepinv-dps", settings=settings).reconstruct(bitstream, callback=told.append)
         missed[weight] = told[-1].residual
         assert result.exact
         assert (result.nfe, result.backwards) == (20, 20)

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+import idemcore as idem
 from idemcore.errors import MissingError, UsageError
 from idemcore.noise import Noise
-from idemcore.pipeline.codec import Codec
-from idemcore.pipeline.decoder import Decoder
-from idemcore.runtime import Runtime
 from idemcore.testing import Subject, check
 
 diffusers = pytest.importorskip("diffusers", reason="pip install 'idemcore[examples]' brings diffusers")
@@ -39,9 +37,9 @@ def save(tmp_path: Path) -> Any:
 
 
 def prior(folder: Path, **settings: Any) -> Any:
-    runtime = Runtime.choose("cpu", "fp32")
     generator = {"model": str(folder), **settings}
-    return Decoder.load("diffusers", "cell", runtime, {"generator": generator}).generator
+    exact = {"device": "cpu", "precision": "fp32"}
+    return idem.load_decoder("diffusers", "cell", settings={"generator": generator}, **exact).generator
 
 
 def test_conformance(save: Any) -> None:
@@ -84,9 +82,9 @@ def test_network_and_scheduler_may_lie_in_one_folder(save: Any, tmp_path: Path) 
 
 
 def test_an_image_is_decoded_with_it(save: Any) -> None:
-    bitstream = Codec.load("jpeg", quality=10).encode(Noise([0]).uniform(3, 24, 16))
+    bitstream = idem.load_codec("jpeg", quality=10).encode(Noise([0]).uniform(3, 24, 16))
     settings = {"generator": {"model": str(save("v_prediction"))}, "solver": {"steps": 2}}
-    result = Decoder.load("diffusers", "cell", settings=settings).reconstruct(bitstream)
+    result = idem.load_decoder("diffusers", "cell", settings=settings).reconstruct(bitstream)
     assert result.exact
     assert result.nfe == 2
 

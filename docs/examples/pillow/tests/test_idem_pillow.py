@@ -9,11 +9,11 @@ import torch
 from idem_pillow.plugin import FORMATS
 from PIL import features
 
+import idemcore as idem
 from idemcore.errors import BitstreamError, UsageError
 from idemcore.io.images import to_bytes
 from idemcore.noise import Noise
 from idemcore.pipeline.certify import certify, snap
-from idemcore.pipeline.codec import Codec, open_bitstream
 from idemcore.testing import Subject, parametrize_with_checks
 
 HERE = [f for f in FORMATS if features.check("jpg_2000" if f == "jp2" else f)]
@@ -32,8 +32,8 @@ def smooth(seed: int = 0, size: tuple[int, int] = (16, 16)) -> torch.Tensor:
 
 @pytest.mark.parametrize("format", HERE)
 def test_an_idem_file_is_decoded_without_being_told_how(format: str) -> None:
-    written = Codec.load("pillow", format=format, quality=41).encode(smooth())
-    read = open_bitstream(written.data)
+    written = idem.load_codec("pillow", format=format, quality=41).encode(smooth())
+    read = idem.open_bitstream(written.data)
     assert (read.codec.name, read.codec.part.config.format, read.codec.part.config.quality) == ("pillow", format, 41)
     assert read.decoded.equal(written.decoded)
 
@@ -41,7 +41,7 @@ def test_an_idem_file_is_decoded_without_being_told_how(format: str) -> None:
 @pytest.mark.parametrize("format", HERE)
 def test_the_original_is_in_its_cell(format: str) -> None:
     image = smooth()
-    cell = Codec.load("pillow", format=format).encode(image).cell
+    cell = idem.load_codec("pillow", format=format).encode(image).cell
     assert cell.contains(to_bytes(image)).tolist() == [True]
     assert cell.differing_symbols(to_bytes(image)).tolist() == [0]
 
@@ -49,7 +49,7 @@ def test_the_original_is_in_its_cell(format: str) -> None:
 @pytest.mark.parametrize("format", HERE)
 def test_snap_never_ends_further_from_the_cell_than_it_began(format: str) -> None:
     image = smooth()
-    cell = Codec.load("pillow", format=format).encode(image).cell
+    cell = idem.load_codec("pillow", format=format).encode(image).cell
     near = (image + 0.02 * Noise([1]).like(image)).clamp(0, 1)
     assert cell.differing_symbols(snap(cell, near)) <= cell.differing_symbols(to_bytes(near))
     assert certify(cell, image).exact == [True]
@@ -60,7 +60,7 @@ def test_a_single_block_is_snapped_to_exactly_the_same_bytes(format: str) -> Non
     exact = 0
     for seed in range(6):
         image = smooth(seed)
-        cell = Codec.load("pillow", format=format, quality=30).encode(image).cell
+        cell = idem.load_codec("pillow", format=format, quality=30).encode(image).cell
         x = (cell.centre + 0.02 * Noise([seed]).like(image)).clamp(0, 1)
         assert not cell.contains(to_bytes(x)).all()
         exact += certify(cell, x).exact[0]
@@ -68,10 +68,10 @@ def test_a_single_block_is_snapped_to_exactly_the_same_bytes(format: str) -> Non
 
 
 def test_a_damaged_stream_and_a_wrong_setting_are_refused() -> None:
-    codec = Codec.load("pillow", format="webp")
+    codec = idem.load_codec("pillow", format="webp")
     with pytest.raises(BitstreamError, match="cannot be read"):
         codec.encoder.decode([b"RIFF0000WEBP"])
     with pytest.raises(BitstreamError, match="16x16"):
         codec.encoder.decode(codec.encoder.encode(smooth()), (8, 8))
     with pytest.raises(UsageError, match="format must be"):
-        Codec.load("pillow", format="gif")
+        idem.load_codec("pillow", format="gif")

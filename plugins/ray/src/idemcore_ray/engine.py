@@ -12,7 +12,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from idemcore.errors import MissingError
 from idemcore.protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
-from idemcore.sweep.engine import Attempts
+from idemcore.sweeps.engine import Attempts
 
 from .config import RayConfig
 

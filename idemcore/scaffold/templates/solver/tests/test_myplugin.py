@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+import idemcore as idem
 from idemcore.errors import UsageError
-from idemcore.pipeline.decoder import Decoder
 from idemcore.testing import parametrize_with_checks
 
 
@@ -18,4 +18,4 @@ def test_conformance(check: Any) -> None:
 
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="steps must be at least 1"):
-        Decoder.load(solver="my-plugin", settings={"solver": {"steps": 0}})
+        idem.load_decoder(solver="my-plugin", settings={"solver": {"steps": 0}})

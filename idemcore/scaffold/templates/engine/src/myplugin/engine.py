@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
-from idemcore.sweep.engine import Attempts
+from idemcore.sweeps.engine import Attempts
 from idemcore.protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
 
 from .config import EngineConfig

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import IdemError
-from ..evaluate.evaluation import known, measure
+from ..evaluation.evaluation import known, measure
 from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes, to_float
 from ..metrics.building import build, find

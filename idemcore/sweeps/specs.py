@@ -11,8 +11,8 @@ def idem_engines() -> list[EngineSpec]:
         EngineSpec(
             name="local",
             api=1,
-            target="idemcore.sweep.local:LocalEngine",
+            target="idemcore.sweeps.local:LocalEngine",
             summary="this machine: this process, or several",
-            config="idemcore.sweep.config:LocalConfig",
+            config="idemcore.sweeps.config:LocalConfig",
         )
     ]

@@ -18,10 +18,12 @@ from ..adapters.specs import adapter_for
 from ..errors import UnsupportedCombination, UsageError
 from ..hookspecs import Spec
 from ..plugins.catalogue import Catalogue, import_target
+from ..plugins.objects import HERE
 from ..plugins.selection import (
     DEFAULT_CODEC,
     DEFAULT_GENERATOR,
     DEFAULT_SOLVER,
+    Part,
     Selection,
     check_installed,
     choose,
@@ -60,7 +62,7 @@ class Configuration:
             **settings,
             "precision": self.precision,
             "tradeoff": self.tradeoff,
-            "versions": _versions(["idemcore", "torch", *(part.distribution for part in parts.values())]),
+            "versions": _versions(parts.values()),
             "weights": {kind: found for kind, found in hashes.items() if found},
         }
 
@@ -77,9 +79,7 @@ class Configuration:
     @cached_property
     def _codec_digest(self) -> str:
         weights = self.facts["weights"].get("codec")
-        return digest(
-            [self.facts["codec"], weights, _versions(["idemcore", "torch", self.selection.codec.distribution])]
-        )
+        return digest([self.facts["codec"], weights, _versions([self.selection.codec])])
 
     def run_id(self, image_sha256: str, seed: int) -> str:
         return digest([self._digest, image_sha256, seed])
@@ -89,8 +89,13 @@ class Configuration:
         return digest([self._codec_digest, image_sha256])
 
     def command(self, image: str, seed: int) -> str:
-        """The `idem run` that repeats a run on its own, with the settings that are not defaults."""
+        """The `idem run` that repeats a run on its own, with the settings that are not defaults.
+
+        Empty for objects made in Python, which no command line knows.
+        """
         parts, words = self.selection.used, ["idem", "run", image]
+        if any(part.distribution == HERE for part in parts.values()):
+            return ""
         words += [word for kind in NAMES if (part := parts.get(kind)) for word in (f"--{kind}", part.spec.name)]
         for kind, part in parts.items():
             for field in describe(type(part.config)):
@@ -186,8 +191,10 @@ def _refuse_unknown(catalogue: Catalogue, points: Sequence[Point], key: str) -> 
         choose(catalogue, scope, str(point.get(scope, DEFAULTS[scope])), {name: point[key]})
 
 
-def _versions(distributions: Iterable[str]) -> dict[str, str]:
-    return {name: version(name) for name in sorted(set(distributions))}
+def _versions(parts: Iterable[Part[Any]]) -> dict[str, str]:
+    """Of what provides the parts, by distribution; of an object made in Python, by its name."""
+    provided = {part.spec.name if part.distribution == HERE else part.distribution: part.version for part in parts}
+    return dict(sorted({**{name: version(name) for name in ("idemcore", "torch")}, **provided}.items()))
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

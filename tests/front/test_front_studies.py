@@ -1,0 +1,137 @@
+"""Objects beside names in evaluations and sweeps, whose rows pandas takes as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+import idemcore as idem
+from idemcore.errors import UsageError
+from idemcore.plugins.catalogue import load_catalogue
+from idemcore.plugins.objects import Made
+from idemcore.protocols import ImageMetric
+
+
+def l1(reconstruction: Tensor, original: Tensor) -> Tensor:
+    return (reconstruction - original).abs().mean()
+
+
+def test_an_evaluation_takes_names_objects_and_functions(image: Tensor, photo: Path, mine: SimpleNamespace) -> None:
+    decoders = [idem.load_decoder(mine.Grey(), solver) for solver in ("cell", mine.MySolver(steps=2))]
+    rows = idem.evaluate(
+        ["jpeg", idem.load_codec("jpeg", quality=5)], decoders, [image, photo], ["psnr", "exact", l1], seeds=2
+    )
+    assert len(rows) == 2 * 2 * 2 * 2
+    assert {(row["codec"], row["codec.quality"], row["solver"]) for row in rows} == {
+        ("jpeg", quality, solver) for quality in (10, 5) for solver in ("cell", "MySolver")
+    }
+    assert {row["image"] for row in rows} == {"image-0", "photo.png"}
+    assert all(row["exact"] == 1 and 0 < row["l1"] < 1 for row in rows)
+    assert len(rows.scores) == 4
+    assert rows.scores[0]["l1"] == pytest.approx(sum(row["l1"] for row in rows[:4]) / 4)
+    assert repr(rows).startswith("<Records: 16 rows of codec, generator, solver, ")
+    assert rows._repr_html_().count("<tr>") == 17
+
+
+def test_records_are_what_pandas_takes(image: Tensor, mine: SimpleNamespace) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = idem.evaluate(mine.Coarse(), idem.load_decoder(mine.Grey(), mine.MySolver()), [image], ["psnr", l1])
+    table = pandas.DataFrame(rows)
+    assert table.loc[0, "codec"] == "Coarse"
+    assert table["l1"].dtype == float
+
+
+def test_a_metric_object_has_its_direction_and_name(image: Tensor, mine: SimpleNamespace) -> None:
+    class Brightness(ImageMetric):
+        """The mean of all samples."""
+
+        direction = "higher"
+
+        def measure(self, case):  # type: ignore[no-untyped-def]
+            return (case.reconstruction / 255).double().mean(dim=(1, 2, 3)).cpu()
+
+    rows = idem.evaluate(mine.Coarse(), idem.load_decoder(mine.Grey(), mine.MySolver()), [image], [Brightness()])
+    assert 0.3 < rows[0]["Brightness"] < 0.7
+
+
+def test_a_sweep_runs_objects_once_and_goes_on(image: Tensor, tmp_path: Path, mine: SimpleNamespace) -> None:
+    axes = {"codec": mine.Coarse(), "generator": mine.Grey(), "solver": [mine.MySolver(1), mine.MySolver(2), "mse"]}
+    rows = idem.sweep(axes, [image], tmp_path / "store", ["psnr", l1])
+    assert [row["status"] for row in rows] == ["ok"] * 3
+    assert {row["solver.name"]: row["nfe"] for row in rows} == {
+        "MySolver(steps=1)": 1,
+        "MySolver(steps=2)": 2,
+        "mse": 0,
+    }
+    assert all(row["metrics.l1"] > 0 for row in rows)
+    assert all(row["command"] == "" for row in rows)
+    again = idem.sweep({**axes, "seed": "0..1"}, [image], tmp_path / "store", ["psnr", l1])
+    assert len(again) == 6
+    assert {row["id"] for row in rows} < {row["id"] for row in again}
+
+
+def test_settings_of_a_dataclass_are_an_axis(image: Tensor, tmp_path: Path, mine: SimpleNamespace) -> None:
+    idem.register(mine.MySolver(), "mine")
+    axes = {"codec": mine.Coarse(), "generator": mine.Grey(), "solver": "mine", "solver.steps": [1, 3]}
+    rows = idem.sweep(axes, [image], tmp_path / "store", [l1])
+    assert sorted(row["nfe"] for row in rows) == [1, 3]
+
+
+def test_a_registered_object_is_there_by_name(image: Tensor, mine: SimpleNamespace) -> None:
+    assert idem.register(mine.MySolver(steps=2), "mine") == "mine"
+    idem.register(mine.Grey(0.3))
+    assert idem.decode(idem.encode(image), "Grey", "mine").nfe == 2
+    assert [plugin.name for plugin in load_catalogue().plugins if plugin.state == "ok"][-1] == "python"
+    idem.register(mine.MySolver(steps=4), "mine")
+    assert idem.decode(idem.encode(image), "Grey", "mine").nfe == 4
+    with pytest.raises(UsageError, match="idemcore-dps provides a solver named 'cell' already"):
+        idem.register(mine.MySolver(), "cell")
+
+
+def test_another_algorithm_of_the_same_name_is_another_run(
+    image: Tensor, tmp_path: Path, mine: SimpleNamespace
+) -> None:
+    def ran(scale: float) -> str:
+        class Scaled(mine.Grey):  # type: ignore[name-defined,misc]
+            def denoise(self, x, sigma):  # type: ignore[no-untyped-def]
+                return 0.5 + (super().denoise(x, sigma) - 0.5) * scale
+
+        prior = Scaled()
+        prior.table = torch.full((2,), scale)
+        axes = {"codec": mine.Coarse(), "generator": prior, "solver": mine.MySolver(1)}
+        (row,) = idem.sweep(axes, [image], tmp_path / "store", ["psnr"])
+        return row["id"]
+
+    assert ran(1.0) == ran(1.0)
+    assert ran(1.0) != ran(0.5)
+
+
+def test_the_digest_of_an_object_is_of_its_code_not_of_its_lines(mine: SimpleNamespace) -> None:
+    sources = ["class A:\n    def f(self):\n        return {1, 2} | {'a', 'b'}\n"]
+    sources += ["class A:\n\n    # a comment\n    def f(self):\n        return {1, 2} | {'a', 'b'}\n"]
+    sources += [sources[0].replace("'b'", "'c'")]
+    versions = []
+    for source in sources:
+        namespace: dict[str, object] = {"__name__": "notebook"}
+        exec(source, namespace)
+        versions.append(Made(namespace["A"]()).version)  # type: ignore[operator]
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_metrics_and_images_that_cannot_be_right_are_refused(image: Tensor, mine: SimpleNamespace) -> None:
+    decoder = idem.load_decoder(mine.Grey(), mine.MySolver())
+    for call, words in [
+        (lambda: idem.evaluate("jpeg", decoder, [image], "psnr"), r"Give a list: \['psnr'\]"),
+        (lambda: idem.evaluate("jpeg", decoder, [image], ["psnrr"]), "Did you mean 'psnr'"),
+        (lambda: idem.evaluate("jpeg", decoder, [image], [3]), "3 is no part of idem"),
+        (lambda: idem.evaluate("jpeg", decoder, [], ["psnr"]), "There are no images"),
+        (lambda: idem.evaluate("jpeg", decoder, [255 * image], ["psnr"]), "image 0 has samples from"),
+        (lambda: idem.evaluate("jpeg", decoder, "nowhere", ["psnr"]), "nowhere is not there"),
+        (lambda: idem.sweep({"solvr": ["cell"]}, [image], "store"), "Did you mean 'solver'"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            call()
