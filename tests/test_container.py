@@ -32,7 +32,7 @@ EXAMPLE = Container(b"\x8a\x01\xff\x00", 512, 768, b"payload")
 
 def test_the_example_of_the_documentation() -> None:
     packed = Container(b"\xa1\xb2\xc3\xd4", 768, 512, b"\x2a").pack()
-    assert packed.hex(" ") == "1d 65 6d 01 a1 b2 c3 d4 80 06 80 04 2a e7 12 b6 33"
+    assert packed.hex(" ") == "1d 65 6d 02 a1 b2 c3 d4 80 06 80 04 2a bf 04 4c 2d"
     assert packed.hex(" ") in (Path(__file__).parents[1] / "docs" / "format.md").read_text()
 
 
@@ -81,17 +81,17 @@ def test_every_single_bit_and_every_truncation_is_detected() -> None:
 
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_raise_nothing_but_bitstream_errors(data: bytes) -> None:
-    for candidate in (data, MAGIC + data, sealed(MAGIC + b"\x01" + data)):
+    for candidate in (data, MAGIC + data, sealed(MAGIC + b"\x02" + data)):
         with contextlib.suppress(BitstreamError):
             assert Container.unpack(candidate).pack() == candidate
 
 
-HEAD = MAGIC + b"\x01abcd"
+HEAD = MAGIC + b"\x02abcd"
 FAULTS = {
     b"": "is cut short: 0 bytes",
     b"\xff\xd8\xff\xe0 jpeg header": "is not an .idem file",
     MAGIC[:2]: "is cut short: 2 bytes",
-    MAGIC + b"\x02abcd" + bytes(20): "has .idem version 2, this idem reads version 1",
+    MAGIC + b"\x01abcd" + bytes(20): "has .idem version 1, this idem reads version 2",
     EXAMPLE.pack() + b"zz": "has 2 bytes after its end",
     EXAMPLE.pack()[:-1]: "is damaged or cut short",
     sealed(HEAD + b"\x00\x05"): "an image of 0x5 pixels is empty",

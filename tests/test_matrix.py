@@ -42,7 +42,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 def hurried() -> Any:
     """Certification of learned codecs gives up early: what these networks draw is far from any cell."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idemcore.learned.cell.SNAP_STEPS", 2)
+        patch.setattr("idemcore.learned.cell.PATIENCE", 1)
         patch.setattr("idemcore.learned.cell.SNAP_MARGINS", (0.02,))
         yield
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .coding import rounder, walk
-from .model import LatentModel, bounded, gaussian_likelihood
+from .model import LatentModel, bounded, gaussian_likelihood, padded
 
 GAINS = torch.linspace(-0.5, 1.2, 35).exp()
 """From 0.6 to 3.3, 5 % apart."""
@@ -35,10 +35,14 @@ def error_ratio(model: LatentModel, crops: Tensor) -> float:
     lost = within = 0.0
     for x in crops.split(16):
         y_hat = _gaussians(model, x)[0]
-        decoded = model.g_s(y_hat).clamp(0, 1)
+        decoded = _decoded(model, y_hat, x)
         lost += float((x - decoded).square().sum())
-        within += float((model.g_s(y_hat + rounding_noise(y_hat)).clamp(0, 1) - decoded).square().sum())
+        within += float((_decoded(model, y_hat + rounding_noise(y_hat), x) - decoded).square().sum())
     return (lost / max(within, 1e-12)) ** 0.5
+
+
+def _decoded(model: LatentModel, y_hat: Tensor, like: Tensor) -> Tensor:
+    return model.g_s(y_hat)[..., : like.shape[-2], : like.shape[-1]].clamp(0, 1)
 
 
 def rounding_noise(y_hat: Tensor) -> Tensor:
@@ -49,11 +53,11 @@ def rounding_noise(y_hat: Tensor) -> Tensor:
 
 def _gaussians(model: LatentModel, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """y_hat as it is coded, and its means and scales, [B,M,h,w] each."""
-    y = model.g_a(x)
+    y = model.g_a(padded(x))
     medians = model.entropy_bottleneck.medians
-    z_hat = (model.hyper_analysis(y) - medians).round() + medians
-    y_hat = walk(model, z_hat, rounder(y)).y_hat
-    return y_hat, *model.gaussians(model.h_s(z_hat), y_hat)
+    z_hat = (model.hyper_latents(y) - medians).round() + medians
+    y_hat = walk(model, z_hat, y.shape[-2:], rounder(y)).y_hat
+    return y_hat, *model.gaussians(model.hyper_synthesis(z_hat, y.shape[-2:]), y_hat)
 
 
 def _bits(y_hat: Tensor, means: Tensor, scales: Tensor) -> Tensor:

@@ -7,7 +7,10 @@ With y_hat given, every mean that the entropy model would predict is a constant,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +19,7 @@ from torch import Tensor
 from ..io.images import to_bytes
 from ..protocols import Cell
 from .calibration import rounding_noise
+from .flips import flip
 
 if TYPE_CHECKING:
     from .encoder import LearnedEncoder
@@ -25,9 +29,14 @@ TOLERANCE = 0.05
 
 Only symbols outside are moved: those in the rim between may stay, as a real image's do.
 """
-SNAP_STEPS = 100
 SNAP_MARGINS = (0.02, 0.04, 0.08)
 """Quantiser steps inside the cell that `snap` aims at in turn. What re-encodes with room to spare does so anywhere."""
+HEAVIER = 1.1
+"""Growth, a pass, of the weight of a symbol that stays outside."""
+PATIENCE = 30
+"""Passes without fewer symbols outside after which `snap` turns to the next margin."""
+OWN_SHARE = 0.6
+"""Of its passes, those that `snap` may spend on the image itself, before it starts from the decode g(y)."""
 SAFE = 1e-3
 """`snap` wants every symbol this far inside, in quantiser steps: more than float noise moves it."""
 
@@ -41,6 +50,7 @@ class LatentCell(Cell):
         latents = encoder.latents(streams, size)
         self.y_hat = latents.y_hat.to(encoder.device, torch.float32)
         self.z_hat = latents.z_hat.to(encoder.device, torch.float32)
+        self.symbols = self.y_hat[0].numel() + self.z_hat[0].numel()
         self.centre = self._decoded(self.y_hat)
         within = self._decoded(self.y_hat + rounding_noise(self.y_hat)) - self.centre
         # The codec also loses what no latent holds, in a share that its training measured.
@@ -57,10 +67,24 @@ class LatentCell(Cell):
         with torch.no_grad():
             return (self.position(byte_image.to(self.centre.device).float() / 255).abs() > 0.5).sum(dim=1)
 
+    def reason(self, byte_image: Tensor) -> str:
+        """How many symbols are outside, and what lets certification search longer."""
+        outside = int(self.differing_symbols(byte_image[:1])[0])
+        if not outside:
+            return ""
+        return (
+            f"{outside} of {self.symbols} latents are outside their intervals after at most "
+            f"{self.most_passes} passes; --set codec.certify_passes=1000 lets certification go on."
+        )
+
     def position(self, x: Tensor) -> Tensor:
         """[B,K]: where each symbol of x stands in its interval (-1/2, 1/2), in quantiser steps; differentiable."""
+        return self._offsets(x, slice(None))
+
+    def _offsets(self, x: Tensor, cells: slice) -> Tensor:
+        """`position` of images in these cells, one an image or one for all."""
         y, z = self.encoder.analyse(x)
-        return torch.cat([(y - self.y_hat).flatten(1), (z - self.z_hat).flatten(1)], dim=1)
+        return torch.cat([(y - self.y_hat[cells]).flatten(1), (z - self.z_hat[cells]).flatten(1)], dim=1)
 
     def measure(self, x: Tensor) -> Tensor:
         """g(f(x)), rounding passed straight through: the gradient of y_hat with respect to y is the identity."""
@@ -84,43 +108,70 @@ class LatentCell(Cell):
             x = torch.where(_wide(outside), x + step, x).clamp(0, 1)
         return x
 
+    @property
+    def most_passes(self) -> int:
+        """Of certification: `config.certify_passes`, or up to four times as many where images are small and quick."""
+        larger = 512 / math.sqrt(self.size[0] * self.size[1])
+        return round(self.encoder.config.certify_passes * min(max(larger, 1.0), 4.0))
+
     def snap(self, x: Tensor) -> Tensor:
         """Uint8 [B,3,H,W]: the steps of `project`, evaluated at the image rounded to 8 bits, until all is inside.
 
         The unrounded image goes on moving while a pixel is not yet worth another level, so nothing moves by more
-        than it must. Margins grow only if the least is not enough.
+        than it must. Margins grow only if the least is not enough; an image that finds no way into the cell gives way
+        to g(y), which lies nearest. At most `most_passes` passes forwards and backwards are made; for images of a few
+        thousand pixels, as many again that try single levels.
         """
-        best, least = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device)
-        for margin in SNAP_MARGINS:
-            found, outside = self._snap(x.clamp(0, 1), 0.5 - margin)
-            best = torch.where(_wide(outside < least), found, best)
-            least = torch.minimum(outside, least)
-            if not least.any():
+        x, most = x.clamp(0, 1), self.most_passes
+        best, outside, spent = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device), 0
+        for (start, limit), margin in product(((x, math.ceil(OWN_SHARE * most)), (self.centre, most)), SNAP_MARGINS):
+            if not outside.any():
                 break
+            found, count, passes = self._approach(start, 0.5 - margin, limit - spent)
+            best = torch.where(_wide(count < outside), found, best)
+            outside, spent = torch.minimum(count, outside), spent + passes
+        for b in outside.nonzero().flatten().tolist():
+            best[b : b + 1] = flip(partial(self._energy, b), best[b : b + 1], most)
         return best
 
-    def _snap(self, x: Tensor, reach: float) -> tuple[Tensor, Tensor]:
-        """The best byte images on the way to |position| <= reach, and how many symbols each leaves outside, [B]."""
-        best, least = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device)
-        for _ in range(SNAP_STEPS):
-            rounded = to_bytes(x)
-            position, step = self._step(rounded.float() / 255, reach, reach)
-            outside = (position.abs() > 0.5 - SAFE).sum(dim=1)
-            best = torch.where(_wide(outside < least), rounded, best)
-            least = torch.minimum(outside, least)
-            if not least.any():
-                break
-            x = torch.where(_wide(least > 0), x + step, x).clamp(0, 1)
-        return best, least
+    def _energy(self, b: int, x: Tensor) -> Tensor:
+        """[K]: summed squared excess of images over cell b."""
+        excess = (self._offsets(x, slice(b, b + 1)).abs() - 0.5 + SAFE).clamp(min=0.0)
+        return excess.square().sum(dim=1)
 
-    def _step(self, x: Tensor, edge: float, reach: float) -> tuple[Tensor, Tensor]:
-        """Position [B,K] of x, and the step [B,3,H,W] that takes symbols beyond `edge` towards |position| <= reach."""
+    def _approach(self, x: Tensor, reach: float, most: int) -> tuple[Tensor, Tensor, int]:
+        """The best byte images on the way to |position| <= reach, symbols that each leaves outside, [B], and passes.
+
+        In a pass that brings no fewer outside, the excess of those outside begins to weigh more, so that the last few
+        are not outvoted by the many that each step disturbs a little.
+        """
+        best, least = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device)
+        weights = torch.ones(len(x), self.symbols, device=x.device)
+        passes = since = 0
+        while passes < most and since < PATIENCE and least.any():
+            rounded = to_bytes(x)
+            position, step = self._step(rounded.float() / 255, reach, reach, weights)
+            outside = position.abs() > 0.5 - SAFE
+            count = outside.sum(dim=1)
+            better = count < least
+            best, least = torch.where(_wide(better), rounded, best), torch.minimum(count, least)
+            passes, since = passes + 1, 0 if better.any() else since + 1
+            heavier = torch.where(outside, HEAVIER * weights, 1 + (weights - 1) / HEAVIER)
+            weights = torch.where(better[:, None], weights, heavier)
+            x = torch.where(_wide(least > 0), x + step, x).clamp(0, 1)
+        return best, least, passes
+
+    def _step(self, x: Tensor, edge: float, reach: float, weights: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """Position [B,K] of x, and the step [B,3,H,W] that takes symbols beyond `edge` towards |position| <= reach.
+
+        `weights` [B,K] are factors of the squared excess of each symbol.
+        """
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             position = self.position(x)
             found = position.detach()
             excess = (position - found.clamp(-reach, reach)) * (found.abs() > edge)
-            energy = excess.square().sum(dim=1)
+            energy = (weights * excess.square()).sum(dim=1)
             (gradient,) = torch.autograd.grad(energy.sum() / 2, x)
         length = energy.detach() / gradient.square().sum(dim=(1, 2, 3)).clamp(min=1e-30)
         return found, -_wide(length) * gradient

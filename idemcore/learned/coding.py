@@ -1,6 +1,6 @@
 """Latents to bytes and back: one range-coded stream an image, decodable on any machine.
 
-    checksum of the symbols 2 | rANS words: z channel by channel, then y group by group
+    checksum of the symbols 2 | range coder's bytes: z channel by channel, then y group by group
 
 All that decoding computes from the weights is done on the CPU in float64, with means rounded to a grid and scales to a
 table, so that the float noise of another machine, thread count or batch gives the same symbols; should it not, the
@@ -13,14 +13,14 @@ import copy
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import google_crc32c
 import torch
 from torch import Tensor
 
 from ..errors import BitstreamError
-from .model import Group, LatentModel
+from .model import Group, LatentModel, hyper_size
+from .range_coder import SymbolDecoder, SymbolEncoder, Unreadable
 from .tables import SCALE_MIN, Tables, gaussian_tables, on_grid, scale_indexes
 
 CHECKSUM = struct.Struct(">H")
@@ -35,13 +35,6 @@ Symbols = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
 """From group, mask [h,w], means and table indexes [B,C,positions] to the symbols there."""
 
 
-class RangeCoder(Protocol):
-    """The module `compressai.ans`, which a plugin passes: the core does not depend on CompressAI."""
-
-    BufferedRansEncoder: Any
-    RansDecoder: Any
-
-
 @dataclass(frozen=True)
 class Latents:
     """What bitstreams say, float64 on the CPU."""
@@ -49,7 +42,7 @@ class Latents:
     y_hat: Tensor
     """[B,M,h,w]."""
     z_hat: Tensor
-    """[B,N,h/4,w/4]."""
+    """[B,N,ceil(h/4),ceil(w/4)]."""
     means: Tensor
     """Of the Gaussians by which y was coded, of y's shape."""
     scales: Tensor
@@ -58,34 +51,27 @@ class Latents:
 class EntropyCoder:
     """Codes the latents of one model. Built from it once; holds its own float64 copy of h_s and what follows."""
 
-    def __init__(self, model: LatentModel, ans: RangeCoder) -> None:
+    def __init__(self, model: LatentModel) -> None:
         exact = copy.copy(model)  # shares the modules, of which only those that decoding needs are then copied
         exact._modules = {name: part for name, part in model._modules.items() if name not in ("g_a", "g_s", "h_a")}
         self.model = copy.deepcopy(exact).cpu().double().eval().requires_grad_(False)
-        self.ans = ans
         self.z_tables = model.entropy_bottleneck.tables()
         self.medians = self.model.entropy_bottleneck.medians
 
     def quantise(self, y: Tensor, z: Tensor) -> Latents:
         """The latents that `encode` would write for y and z [B,...]."""
         z_hat = (z.cpu().double() - self.medians).round() + self.medians
-        return walk(self.model, z_hat, rounder(y.cpu().double()))
+        return walk(self.model, z_hat, y.shape[-2:], rounder(y.cpu().double()))
 
     def encode(self, y: Tensor, z: Tensor) -> bytes:
         """The stream of one image's latents [1,...]. Raises ValueError if a symbol is not finite or beyond 2**24."""
-        encoder, written = self.ans.BufferedRansEncoder(), list[Tensor]()
+        encoder, written = SymbolEncoder(), list[Tensor]()
 
         def write(symbols: Tensor, indexes: Tensor, tables: Tables) -> None:
             if not float(symbols.abs().max()) <= LARGEST:  # nor if it is not a number
                 raise ValueError("latents that are not finite cannot be coded; are these weights of a trained network?")
             written.append(symbols)
-            encoder.encode_with_indexes(
-                symbols.long().flatten().tolist(),
-                indexes.flatten().tolist(),
-                tables.cdfs,
-                tables.lengths,
-                tables.offsets,
-            )
+            encoder.write(symbols.long().flatten().numpy(), indexes.flatten().numpy(), tables)
 
         z_symbols = (z.cpu().double() - self.medians).round()
         write(z_symbols, self._z_indexes(z_symbols.shape), self.z_tables)
@@ -96,32 +82,32 @@ class EntropyCoder:
             write(symbols, indexes, gaussian_tables())
             return symbols
 
-        walk(self.model, z_symbols + self.medians, step)
-        body = bytes(encoder.flush())
+        walk(self.model, z_symbols + self.medians, y.shape[-2:], step)
+        body = encoder.flush()
         if not _plausible(body, z.shape[-2:]):
             raise ValueError("it takes so few bits that no decoder would believe its size; cut it into smaller images.")
         return _checksum(written) + body
 
-    def decode(self, stream: bytes, hyper_size: tuple[int, int]) -> Latents:
-        """The inverse of `encode`; `hyper_size` is (height, width) of z. Raises BitstreamError for anything else."""
-        decoder, found = self.ans.RansDecoder(), list[Tensor]()
-        body, count = stream[CHECKSUM.size :], hyper_size[0] * hyper_size[1]
-        if not _plausible(body, hyper_size):
+    def decode(self, stream: bytes, size: tuple[int, int]) -> Latents:
+        """The inverse of `encode`; `size` is (h, w) of y. Raises BitstreamError for anything else."""
+        decoder, found = SymbolDecoder(stream[CHECKSUM.size :]), list[Tensor]()
+        if not _plausible(stream[CHECKSUM.size :], hyper_size(size)):
             raise BitstreamError("The bitstream is too short for the size that its file claims.", "Fetch it again.")
-        shape = (1, self.medians.shape[1], *hyper_size)
-        # The decoder does not look where its input ends: zeros behind it keep whatever it reads its own.
-        decoder.set_stream(body + bytes(64 + 16 * len(body) + 8 * count * (shape[1] + 16 * self.model.latents)))
 
         def read(indexes: Tensor, tables: Tables) -> Tensor:
-            values = decoder.decode_stream(indexes.flatten().tolist(), tables.cdfs, tables.lengths, tables.offsets)
-            symbols = torch.tensor(values, dtype=torch.float64).view(indexes.shape)
+            try:
+                values = decoder.read(indexes.flatten().numpy(), tables)
+            except Unreadable as error:
+                raise _unreadable() from error
+            symbols = torch.from_numpy(values).double().view(indexes.shape)
             if float(symbols.abs().max()) > LARGEST:
                 raise _unreadable()
             found.append(symbols)
             return symbols
 
-        z_hat = read(self._z_indexes(shape), self.z_tables) + self.medians
-        latents = walk(self.model, z_hat, lambda group, mask, means, indexes: read(indexes, gaussian_tables()))
+        z_indexes = self._z_indexes((1, self.medians.shape[1], *hyper_size(size)))
+        z_hat = read(z_indexes, self.z_tables) + self.medians
+        latents = walk(self.model, z_hat, size, lambda group, mask, means, indexes: read(indexes, gaussian_tables()))
         if _checksum(found) != stream[: CHECKSUM.size]:
             raise _unreadable()
         return latents
@@ -131,13 +117,15 @@ class EntropyCoder:
 
 
 @torch.no_grad()
-def walk(model: LatentModel, z_hat: Tensor, symbols: Symbols) -> Latents:
-    """The latents, group by group, from z_hat and whatever gives the symbols of a group."""
-    hyper = model.h_s(z_hat)
-    y_hat = z_hat.new_zeros(len(z_hat), model.latents, *hyper.shape[-2:])
+def walk(model: LatentModel, z_hat: Tensor, size: Sequence[int], symbols: Symbols) -> Latents:
+    """The latents, `size` (h, w) of them, group by group, from z_hat and whatever gives the symbols of a group."""
+    hyper = model.hyper_synthesis(z_hat, size)
+    y_hat = z_hat.new_zeros(len(z_hat), model.latents, *size)
     all_means, all_scales = torch.zeros_like(y_hat), torch.zeros_like(y_hat)
     for group in model.groups:
-        mask = group.mask(*hyper.shape[-2:])
+        mask = group.mask(*size)
+        if not mask.any():  # a board of one position has no odd ones
+            continue
         means, scales = (t[..., mask] for t in model.gaussian(group.channels, hyper, y_hat))
         means, scales = on_grid(means), scales.clamp(min=SCALE_MIN)
         y_hat[:, group.channels, mask] = symbols(group, mask, means, scale_indexes(scales)) + means
@@ -150,8 +138,8 @@ def rounder(y: Tensor) -> Symbols:
     return lambda group, mask, means, indexes: (y[:, group.channels][..., mask] - means).round()
 
 
-def _plausible(body: bytes, hyper_size: Sequence[int]) -> bool:
-    return 8 * len(body) >= LEAST_BITS * (hyper_size[0] * hyper_size[1] - SURELY_SMALL)
+def _plausible(body: bytes, positions: Sequence[int]) -> bool:
+    return 8 * len(body) >= LEAST_BITS * (positions[0] * positions[1] - SURELY_SMALL)
 
 
 def _checksum(symbols: list[Tensor]) -> bytes:

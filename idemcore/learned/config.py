@@ -18,12 +18,15 @@ class LearnedConfig:
     weights: str = "bundled"  # `bundled`, or a folder of weights
     precision: str = "fp32"  # of the network that draws the decoded image: fp32 or bf16; no bitstream depends on it
     project_steps: int = 12  # most gradient steps of a projection within a solver; certification takes what it needs
+    certify_passes: int = 180  # most passes of certification, forwards and back, from 512x512 up; below up to 4 times
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if self.project_steps < 1:
             raise ValueError(f"project_steps must be at least 1, not {self.project_steps}")
+        if self.certify_passes < 1:
+            raise ValueError(f"certify_passes must be at least 1, not {self.certify_passes}")
 
 
 @dataclass
@@ -50,5 +53,5 @@ class CodecTrainConfig:
             raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
         if not 1 <= self.first <= len(self.lambdas):
             raise ValueError(f"first must be a quality from 1 to {len(self.lambdas)}, not {self.first}")
-        if self.crops < 64 or self.crops % 64:
-            raise ValueError(f"crops must be a multiple of 64 pixels, not {self.crops}")
+        if self.crops < 64 or self.crops % 16:
+            raise ValueError(f"crops must be a multiple of 16 pixels, at least 64, not {self.crops}")

@@ -7,7 +7,6 @@ from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..errors import BitstreamError, InputError
 from ..io.images import to_bytes
@@ -15,14 +14,14 @@ from ..pipeline.tiles import chosen_tile, tiled, windows
 from ..protocols import Encoder
 from ..runtime import Runtime, full_float32
 from .cell import LatentCell
-from .coding import EntropyCoder, Latents, RangeCoder, rounder, walk
+from .coding import EntropyCoder, Latents, rounder, walk
 from .config import LearnedConfig
-from .model import LATENT, STRIDE, LatentModel
+from .model import LATENT, LatentModel, latent_size, padded
 from .weights import ERROR_RATIO
 
 
 class LearnedEncoder(Encoder):
-    """A trained `LatentModel` with its range coder.
+    """A trained `LatentModel` with its entropy coder.
 
     Symbols depend on no precision: g_a and h_a run in float32, also where TF32 or autocast is on, image by image, and
     whatever decoding computes runs in float64 on the CPU. Only g_s, which draws the image, obeys `config.precision`.
@@ -35,7 +34,6 @@ class LearnedEncoder(Encoder):
         self,
         model: LatentModel,
         model_id: bytes,
-        ans: RangeCoder,
         runtime: Runtime,
         config: LearnedConfig,
         error_ratio: float = ERROR_RATIO,
@@ -43,7 +41,7 @@ class LearnedEncoder(Encoder):
         """`model_id` and `error_ratio` as `Library.load` gives them."""
         self.config, self.device, self.model_id, self.error_ratio = config, runtime.device, model_id, error_ratio
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.coder = EntropyCoder(model, ans)
+        self.coder = EntropyCoder(model)
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.tile = runtime.tile
 
@@ -67,29 +65,26 @@ class LearnedEncoder(Encoder):
         return {"weights": self.config.weights, "quality": self.config.quality}
 
     def analyse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y and z of images [B,3,H,W] in [0,1], differentiable; padded by their last row and column."""
-        height, width = x.shape[-2:]
-        padded = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        """y [B,M,h,w] and z of images [B,3,H,W] in [0,1], of the sizes that `model` states; differentiable."""
         with full_float32():
-            y = self._tiled(self.model.g_a, padded, takes=LATENT)
-            return y, self.model.hyper_analysis(y)
+            y = self._tiled(self.model.g_a, padded(x), takes=LATENT)
+            return y, self.model.hyper_latents(y)
 
     def quantise(self, y: Tensor, z: Tensor) -> Tensor:
         """y_hat that `encode` would write, but for float noise: in float32 on the device, as solvers need it often."""
         with full_float32():
             medians = self.coder.medians.to(z)
-            return walk(self.model, (z - medians).round() + medians, rounder(y)).y_hat
+            return walk(self.model, (z - medians).round() + medians, y.shape[-2:], rounder(y)).y_hat
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
-        """The images of latents, of padded size, clamped to [0,1]."""
+        """The images of latents, of whole latents' size, clamped to [0,1]."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             image = self._tiled(self.model.g_s, y_hat.to(self.device, torch.float32), gives=LATENT)
             return image.float().clamp(0, 1)
 
     def latents(self, streams: Sequence[bytes], size: tuple[int, int]) -> Latents:
         """What the streams of images of (H, W) say. Raises BitstreamError."""
-        hyper_size = (-(-size[0] // STRIDE), -(-size[1] // STRIDE))
-        found = [self.coder.decode(stream, hyper_size) for stream in streams]
+        found = [self.coder.decode(stream, latent_size(size)) for stream in streams]
         return Latents(*(torch.cat([getattr(f, part.name) for f in found]) for part in fields(Latents)))
 
     def _tiled(self, network: nn.Module, x: Tensor, takes: int = 1, gives: int = 1) -> Tensor:

@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .factorized import FactorizedDensity
 from .tables import SCALE_MIN
 
 LATENT = 16
 """Pixels a side that a latent of y stands for."""
-STRIDE = 64
-"""Images are padded to multiples of it inside; y has a 16th of their size, z a 64th."""
+HYPER = 4
+"""Latents of y a side that a latent of z stands for."""
+
+
+def latent_size(size: Sequence[int]) -> tuple[int, int]:
+    """(h, w) of y for an image of (H, W): each latent covers pixels, if only one row of them."""
+    return -(-size[0] // LATENT), -(-size[1] // LATENT)
+
+
+def hyper_size(size: Sequence[int]) -> tuple[int, int]:
+    """(h, w) of z for (h, w) of y."""
+    return -(-size[0] // HYPER), -(-size[1] // HYPER)
+
+
+def padded(x: Tensor) -> Tensor:
+    """Images [B,C,H,W] with their last row and column repeated to whole latents.
+
+    Beyond that, nothing is coded: the networks see the zeros that their convolutions pad with, as they did at the edges
+    of the crops they were trained on.
+    """
+    return repeated(x, LATENT)
+
+
+def repeated(x: Tensor, multiple: int) -> Tensor:
+    """x [B,C,H,W] with its last row and column repeated until its sides are multiples."""
+    return F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode="replicate")
 
 
 @dataclass(frozen=True)
@@ -73,8 +99,16 @@ class LatentModel(nn.Module, ABC):
         """
 
     def hyper_analysis(self, y: Tensor) -> Tensor:
-        """z of y."""
+        """z of y, whose sides are whole hyper-latents: see `hyper_latents`."""
         return self.h_a(y)
+
+    def hyper_latents(self, y: Tensor) -> Tensor:
+        """z of y [B,M,h,w], a quarter of its sides, rounded up; the last row and column of y are repeated for h_a."""
+        return self.hyper_analysis(repeated(y, HYPER))
+
+    def hyper_synthesis(self, z: Tensor, size: Sequence[int]) -> Tensor:
+        """What h_s makes of z, for as many positions (h, w) as there are latents."""
+        return self.h_s(z)[..., : size[0], : size[1]]
 
     @abstractmethod
     def set_spread(self, spread: Tensor) -> None:

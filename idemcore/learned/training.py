@@ -17,7 +17,7 @@ from ..training.loop import Progress, Training, autocast, process_settings
 from .calibration import calibrate, error_ratio
 from .config import CodecTrainConfig
 from .klt import start_from_klt
-from .model import LatentModel, bounded, gaussian_likelihood
+from .model import LatentModel, bounded, gaussian_likelihood, padded
 from .weights import codec_file
 
 KLT_CROPS = 256
@@ -123,13 +123,13 @@ class CodecTraining(Training):
         """Bits per pixel and mean squared error of a batch."""
         model, density = self.model, self.model.entropy_bottleneck
         with autocast(self.device):
-            y = model.g_a(x)
-            z = model.hyper_analysis(y)
+            y = model.g_a(padded(x))
+            z = model.hyper_latents(y)
             z_hat = straight_through(z.float(), density.medians)
-            hyper = model.h_s(z_hat)
+            hyper = model.hyper_synthesis(z_hat, y.shape[-2:])
             noisy = y.float() + self._uniform(y)
             means, scales = (t.float() for t in model.gaussians(hyper, noisy))
-            x_hat = model.g_s(straight_through(y.float(), means))
+            x_hat = model.g_s(straight_through(y.float(), means))[..., : x.shape[-2], : x.shape[-1]]
         likelihood_y = gaussian_likelihood(noisy, means, bounded(scales))
         likelihood_z = density.likelihood(z.float() + self._uniform(z))
         bits = -(bounded(likelihood_y, 1e-9).log2().sum() + bounded(likelihood_z, 1e-9).log2().sum())

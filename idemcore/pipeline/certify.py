@@ -13,6 +13,8 @@ from ..protocols import Cell, Unsupported
 
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 """Quantiser steps inside the cell that `snap_by_projection` tries in turn: rounding to 8 bits needs some room."""
+FAR = 30.0
+"""dB PSNR: certification that moves an image by less is worth a warning."""
 PART = 2**22
 """Samples of an image that `psnr` compares at a time."""
 
@@ -30,6 +32,21 @@ class Certified:
     psnr_moved: list[float]
     """dB between the solver's image, rounded to 8 bits, and the certified one; infinite if nothing moved."""
 
+    def concern(self) -> str:
+        """What a user should know before relying on the images, as one sentence or two; empty if there is nothing."""
+        missed = [count for count in self.differing_symbols if count]
+        if missed:
+            return (
+                f"certification found no exact image: {max(missed)} symbols differ when the nearest one is encoded "
+                "again. Another seed or solver may find one."
+            )
+        if (least := min(self.psnr_moved)) < FAR:
+            return (
+                f"certification moved the image by {least:.1f} dB, which can be seen: the solver ended far from the "
+                "bitstream. More steps, or another solver, come nearer."
+            )
+        return ""
+
     def single(self) -> list[Certified]:
         """Each image for itself."""
         fields = zip(self.image.split(1), self.exact, self.differing_symbols, self.psnr_moved, strict=True)
@@ -37,13 +54,52 @@ class Certified:
 
 
 def certify(cell: Cell, image: Tensor) -> Certified:
-    """Moves `image` [B,3,H,W] into the cell, as little as the codec's `snap` can, then asks the real encoder."""
-    with torch.no_grad():
-        snapped = snap(cell, image)
-        exact = [bool(e) for e in cell.contains(snapped)]
-        differing = [0] * len(exact) if all(exact) else [int(n) for n in cell.differing_symbols(snapped)]
-    moved = [psnr(a, b) for a, b in zip(to_bytes(image), snapped, strict=True)]
-    return Certified(snapped, exact, differing, moved)
+    """Moves `image` [B,3,H,W] into the cell, as little as the codec's `snap` can, and asks the real encoder.
+
+    An image that is in the cell already stays as it is. Where `snap` finds nothing that is inside, the attempt with the
+    fewest differing symbols is kept.
+    """
+    attempts = Attempts(cell, image)
+    if not attempts.done:
+        with torch.no_grad():
+            attempts.offer(snap(cell, image))
+    moved = [psnr(a, b) for a, b in zip(to_bytes(image), attempts.best, strict=True)]
+    return Certified(attempts.best, attempts.exact, attempts.differing, moved)
+
+
+class Attempts:
+    """Of the byte images that were offered, the best for each cell: one that is inside, or else the nearest miss."""
+
+    def __init__(self, cell: Cell, image: Tensor) -> None:
+        """The first is `image` [B,3,H,W] itself, rounded to 8 bits."""
+        self.cell, self.best = cell, to_bytes(image)
+        self.differing = self._count(self.best)
+
+    @property
+    def exact(self) -> list[bool]:
+        return [count == 0 for count in self.differing]
+
+    @property
+    def done(self) -> bool:
+        """All are inside."""
+        return all(self.exact)
+
+    def offer(self, byte_image: Tensor) -> None:
+        """Takes each image [B,3,H,W] that has fewer differing symbols than the best so far."""
+        counts = self._count(byte_image)
+        better = [new < old for new, old in zip(counts, self.differing, strict=True)]
+        chosen = torch.tensor(better, device=self.best.device)[:, None, None, None]
+        self.best = torch.where(chosen, byte_image.to(self.best.device), self.best)
+        self.differing = [min(pair) for pair in zip(counts, self.differing, strict=True)]
+
+    @torch.no_grad()
+    def _count(self, byte_image: Tensor) -> list[int]:
+        """Differing symbols: 0 where the real encoder gives the real bytes, 1 at least elsewhere."""
+        inside = self.cell.contains(byte_image).tolist()
+        if all(inside):
+            return [0] * len(inside)
+        counts = self.cell.differing_symbols(byte_image).tolist()
+        return [0 if same else max(int(count), 1) for same, count in zip(inside, counts, strict=True)]
 
 
 def snap(cell: Cell, x: Tensor) -> Tensor:
@@ -55,17 +111,21 @@ def snap(cell: Cell, x: Tensor) -> Tensor:
 
 
 def snap_by_projection(cell: Cell, x: Tensor) -> Tensor:
-    """For codecs without a search of their own: rounds projections of growing margin, until the real encoder agrees."""
-    best = to_bytes(x)
-    found = cell.contains(best)
-    for margin in (m for m in MARGINS if m <= cell.margin_limit):
-        if bool(found.all()):
-            break
-        attempt = to_bytes(cell.project(x, margin))
-        inside = cell.contains(attempt)
-        best = torch.where((found | ~inside)[:, None, None, None], best, attempt)
-        found = found | inside
-    return best
+    """For codecs without a search: rounded projections of x of growing margin, then of g(y), until the encoder agrees.
+
+    g(y) is what is nearest to the cell without knowing the codec; of all attempts the best is kept, image by image.
+    """
+    attempts = Attempts(cell, x)
+    for start in (x, cell.centre):
+        for margin in (m for m in MARGINS if m <= cell.margin_limit):
+            if attempts.done:
+                return attempts.best
+            try:
+                attempts.offer(to_bytes(cell.project(start, margin)))
+            except Unsupported:
+                attempts.offer(to_bytes(start))
+                break
+    return attempts.best
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -15,7 +15,7 @@ from ..errors import BitstreamError
 from ..io.limits import RAISE, too_large
 
 MAGIC = b"\x1dem"
-VERSION = 1
+VERSION = 2
 
 _HEAD = len(MAGIC) + 1 + 4
 _CRC = 4
@@ -54,9 +54,10 @@ class Container:
             raise BitstreamError(f"{where} is cut short: {len(data)} bytes, an .idem file has at least {_SHORTEST}.")
         if data[len(MAGIC)] != VERSION:
             found = data[len(MAGIC)]
-            raise BitstreamError(
-                f"{where} has .idem version {found}, this idem reads version {VERSION}.", "Upgrade idemcore."
+            hint = (
+                "Upgrade idemcore." if found > VERSION else "Encode the image again, or use the idemcore of its time."
             )
+            raise BitstreamError(f"{where} has .idem version {found}, this idem reads version {VERSION}.", hint)
         if data[-_CRC:] != _checksum(data[:-_CRC]):
             raise _damaged(data, where)
         return cls._parse(data[:-_CRC], where)

@@ -8,6 +8,7 @@ Decoder.load(generator, solver) ----------+
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -15,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedCombination
+from ..errors import IdemWarning, UnsupportedCombination
 from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes
 from ..noise import Noise
@@ -154,9 +155,13 @@ class Decoder:
         """`reconstruct` of bitstreams of one codec and one size, with a seed each, all at once: what a GPU is fast at.
 
         Each image's noise is its own, so it comes out as it would alone, but for float noise; passes are counted once
-        a batch, and `seconds` are an even share.
+        a batch, and `seconds` are an even share. An image that is not exact, or was moved far, is an IdemWarning.
         """
-        return self.draw(bitstreams, seeds, sample, tradeoff, callback).single()
+        found = self.draw(bitstreams, seeds, sample, tradeoff, callback).single()
+        for one, bitstream in zip(found, bitstreams, strict=True):
+            if concern := one.certified.concern():
+                warnings.warn(f"{bitstream.where or 'the bitstream'}: {concern}", IdemWarning, stacklevel=2)
+        return found
 
     def draw(
         self,

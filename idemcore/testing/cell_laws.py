@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..pipeline.certify import certify
-from ..protocols import Unsupported
+from ..noise import Noise
+from ..pipeline.certify import certify, snap
+from ..protocols import Cell, Unsupported
 from .law import Broken, close, equal, law, require, show
 from .law import image as check_image
-from .pictures import byte_image
+from .pictures import byte_image, pictures
 from .trials import CodecTrial
 
 LEVEL = 1 / 255
@@ -109,11 +110,37 @@ def own_image_inside(trial: CodecTrial) -> None:
 
 @law("codec")
 def certifies(trial: CodecTrial) -> None:
-    """`snap` gives a byte image: of the picture that was encoded an exact one, hardly moved."""
+    """Certifying the picture that was encoded returns it, exact; `snap` of it is a byte image of the cell as well."""
+    own = byte_image(trial.image)
+    snapped = snap(trial.cell, trial.image)
+    require(snapped.dtype == torch.uint8 and snapped.shape == own.shape, f"snap gave {show(snapped)}, not {show(own)}")
+    require(bool(trial.cell.contains(snapped).all()), "snap moved the picture that was encoded out of the cell")
     found = certify(trial.cell, trial.image)
-    require(found.image.dtype == torch.uint8 and found.image.shape == trial.image.shape, f"snap: {show(found.image)}")
     require(all(found.exact), f"exact: {found.exact}, {found.differing_symbols} symbols differ")
-    require(min(found.psnr_moved) >= 30, f"the picture, which is in the cell, moved by {min(found.psnr_moved):.1f} dB")
+    equal(found.image, own, "the picture that was encoded before and after certifying")
+
+
+@law("codec")
+def certifies_another(trial: CodecTrial) -> None:
+    """Certifying another picture gives an exact image."""
+    _certified(trial, trial.streams, trial.cell, trial.other)
+
+
+@law("codec")
+def certifies_odd_sizes(trial: CodecTrial) -> None:
+    """At sizes that are no multiple of anything, certifying g(y), with and without noise, gives an exact image."""
+    for size in trial.odd_sizes:
+        streams = trial.encode(pictures(1, *size))
+        cell = trial.encoder.cell(streams, size)
+        noise = cell.distortion[:, None, None, None] * Noise([44]).like(cell.centre)
+        for image in (cell.centre, (cell.centre + noise).clamp(0, 1)):
+            _certified(trial, streams, cell, image)
+
+
+def _certified(trial: CodecTrial, streams: list[bytes], cell: Cell, image: Tensor) -> None:
+    found, size = certify(cell, image), f"{image.shape[-1]}x{image.shape[-2]}"
+    require(all(found.exact), f"{found.differing_symbols} symbols of images of {size} differ after certifying")
+    require(trial.encode(found.image.float() / 255) == streams, f"an exact image of {size} has other bytes")
 
 
 @law("codec", needs={"measure"})

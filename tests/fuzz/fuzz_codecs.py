@@ -167,23 +167,24 @@ def tiny_network() -> Any:
 
 
 def latents() -> Made:
-    """Range-coded streams of a learned codec; the first two bytes are the size of z."""
+    """Range-coded streams of a learned codec; the first two bytes are the size of y."""
     import torch
 
     from idemcore.learned.coding import EntropyCoder
-    from idemcore_elic.rans import range_coder
+    from idemcore.learned.model import hyper_size
 
-    coder = EntropyCoder(tiny_network(), range_coder())
+    coder = EntropyCoder(tiny_network())
     seeds = []
-    for height, width in ((1, 1), (2, 3), (1, 4)):
+    for height, width in ((1, 1), (8, 12), (3, 14)):
         rng = torch.Generator().manual_seed(height)
-        y, z = (torch.randn(1, c, height * k, width * k, generator=rng) * 9 for c, k in ((4, 4), (3, 1)))
-        seeds.append(bytes([height, width]) + coder.encode(y, z))
+        y = 9 * torch.randn(1, 4, height, width, generator=rng)
+        z = 9 * torch.randn(1, 3, *hyper_size((height, width)), generator=rng)
+        seeds.append(bytes([height - 1, width - 1]) + coder.encode(y, z))
 
     @believed
     def run(data: bytes) -> None:
         sizes = [*data[:2], 1, 1]
-        coder.decode(data[2:], (1 + sizes[0] % 12, 1 + sizes[1] % 12))
+        coder.decode(data[2:], (1 + sizes[0] % 48, 1 + sizes[1] % 48))
 
     return run, seeds, [b"\xff" * 8, b"\0" * 8, b"\xff" * 400]
 

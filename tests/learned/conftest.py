@@ -13,7 +13,6 @@ from idemcore.learned.encoder import LearnedEncoder
 from idemcore.learned.factorized import FactorizedDensity
 from idemcore.learned.model import Group, LatentModel, checkerboard
 from idemcore.runtime import Runtime
-from idemcore_elic.rans import range_coder
 
 
 def down(inner: int, outer: int) -> nn.Conv2d:
@@ -74,7 +73,7 @@ def build(seed: int = 0) -> Small:
 
 def codec(seed: int = 0, **settings: object) -> LearnedEncoder:
     runtime = Runtime(torch.device("cpu"), torch.float32)
-    return LearnedEncoder(build(seed), b"test", range_coder(), runtime, LearnedConfig(**settings))
+    return LearnedEncoder(build(seed), b"test", runtime, LearnedConfig(**settings))
 
 
 def picture(count: int = 1, height: int = 64, width: int = 64, seed: int = 0) -> Tensor:

@@ -105,6 +105,23 @@ def test_a_grainy_decode_is_certified_and_hardly_moved(
     assert certified.psnr_moved[0] > 30
 
 
+SMALL_SIZES = [(1, 1), (2, 3), (33, 17)]
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("size", SMALL_SIZES)
+def test_odd_sizes_are_certified_from_the_decode_and_from_another_image(
+    codecs: dict[int, Codec], photo: torch.Tensor, quality: int, size: tuple[int, int]
+) -> None:
+    original, other = photo[..., : size[0], : size[1]], photo[..., -size[0] :, -size[1] :]
+    written = codecs[quality].encode(original.float() / 255)
+    for image in (written.decoded, other.float() / 255)[: 2 if quality == 2 else 1]:
+        certified = certify(written.cell, image)
+        assert certified.exact == [True]
+        assert codecs[quality].encode(certified.image.float() / 255).data == written.data
+    assert torch.equal(certify(written.cell, original.float() / 255).image, original), "the original is never moved"
+
+
 def test_it_tells_how_wrong_its_decode_is(codecs: dict[int, Codec], photo: torch.Tensor) -> None:
     for quality in QUALITIES:
         written = codecs[quality].encode(photo.float() / 255)

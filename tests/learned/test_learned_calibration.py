@@ -9,12 +9,11 @@ import torch
 
 from idemcore.learned.calibration import GAINS, calibrate, error_ratio
 from idemcore.learned.coding import EntropyCoder
-from idemcore_elic.rans import range_coder
 
 
 def length(model: torch.nn.Module, x: torch.Tensor) -> int:
     """Bytes of all streams."""
-    coder = EntropyCoder(model, range_coder())
+    coder = EntropyCoder(model)
     with torch.no_grad():
         y = model.g_a(x)
         z = model.hyper_analysis(y)
@@ -50,9 +49,9 @@ def test_calibrating_moves_no_symbol(make: SimpleNamespace) -> None:
     with torch.no_grad():
         y = model.g_a(x)
         z = model.hyper_analysis(y)
-    before = EntropyCoder(model, range_coder()).quantise(y, z)
+    before = EntropyCoder(model).quantise(y, z)
     calibrate(model, x)
-    after = EntropyCoder(model, range_coder()).quantise(y, z)
+    after = EntropyCoder(model).quantise(y, z)
     assert torch.equal(after.y_hat, before.y_hat)
     assert not torch.equal(after.scales, before.scales)
 

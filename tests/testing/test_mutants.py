@@ -14,6 +14,7 @@ from torch import Tensor
 from idemcore.noise import Noise
 from idemcore.protocols import Solution, Step
 from idemcore.testing import Subject, check, laws
+from idemcore.testing.pictures import byte_image
 
 Mutate = Callable[[Any], None]
 """Changes an instance in place."""
@@ -200,6 +201,21 @@ def contains_everything(f: Any, image: Tensor) -> Tensor:
 @cell_mutant("jpeg", "own-image-inside", "differing_symbols")
 def one_symbol_too_many(f: Any, image: Tensor) -> Tensor:
     return f(image) + 1
+
+
+@cell_mutant("toy", "certifies", "snap")
+def snap_one_level_too_far(f: Any, x: Tensor) -> Tensor:
+    return f(x) + 16
+
+
+@cell_mutant("jpeg", "certifies-another", "snap")
+def snap_that_only_rounds(f: Any, x: Tensor) -> Tensor:
+    return byte_image(x)
+
+
+@cell_mutant("jpeg", "certifies-odd-sizes", "snap")
+def snap_of_whole_blocks_only(f: Any, x: Tensor) -> Tensor:
+    return byte_image(x) if x.shape[-1] % 8 else f(x)
 
 
 @mutant("codec", "jpeg", "cell-distortion")

@@ -19,7 +19,6 @@ from idemcore.learned.factorized import FactorizedDensity
 from idemcore.learned.weights import codec_file
 from idemcore.runtime import Runtime
 from idemcore_elic.network import Elic, Shape
-from idemcore_elic.rans import range_coder
 
 TINY = Shape(channels=8, groups=(2, 2, 2, 2, 4), context=(8, 8), aggregation=(16, 16))
 
@@ -59,7 +58,7 @@ def full_density(channels: int) -> FactorizedDensity:
 
 def codec(seed: int = 0, **settings: object) -> LearnedEncoder:
     runtime = Runtime(torch.device("cpu"), torch.float32)
-    return LearnedEncoder(tiny(seed), b"tiny", range_coder(), runtime, LearnedConfig(**settings))
+    return LearnedEncoder(tiny(seed), b"tiny", runtime, LearnedConfig(**settings))
 
 
 def picture(count: int = 1, height: int = 64, width: int = 64, seed: int = 0) -> Tensor:

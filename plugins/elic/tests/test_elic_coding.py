@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from idemcore.errors import BitstreamError, IdemError, InputError, UsageError
 from idemcore.io.images import read_bytes, to_bytes
 from idemcore.learned.encoder import LearnedEncoder
+from idemcore.learned.model import hyper_size
 from idemcore.pipeline.codec import Codec, open_bitstream
 from idemcore.pipeline.container import Container
 from idemcore.plugins.catalogue import load_catalogue
@@ -45,14 +46,14 @@ def threads(count: int) -> Iterator[None]:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    size=st.tuples(st.integers(1, 2), st.integers(1, 3)),
+    size=st.tuples(st.integers(1, 8), st.integers(1, 12)),
     spread=st.sampled_from([0.3, 4.0, 300.0, 2e5]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_any_latents_come_back_exactly(codec: LearnedEncoder, size: tuple[int, int], spread: float, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
-    y = spread * torch.randn(1, 12, 4 * size[0], 4 * size[1], generator=rng)
-    z = 3 * torch.randn(1, 8, *size, generator=rng)
+    y = spread * torch.randn(1, 12, *size, generator=rng)
+    z = 3 * torch.randn(1, 8, *hyper_size(size), generator=rng)
     found, sent = codec.coder.decode(codec.coder.encode(y, z), size), codec.coder.quantise(y, z)
     assert all(torch.equal(getattr(found, part), getattr(sent, part)) for part in vars(sent))
 

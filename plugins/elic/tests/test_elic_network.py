@@ -14,7 +14,6 @@ from idemcore.learned.coding import EntropyCoder
 from idemcore.learned.published import DERIVED
 from idemcore.plugins.registry import registry_folder
 from idemcore_elic.network import SMALL, CheckerboardConv, Elic, Shape, shape_of
-from idemcore_elic.rans import range_coder
 
 PUBLISHED = json.loads((Path(__file__).parent / "data" / "elic_chandelier.json").read_text())
 
@@ -92,7 +91,7 @@ def test_what_codes_a_group_depends_on_no_latent_of_it_or_after_it(make: SimpleN
 
 def test_training_sees_the_gaussians_that_coding_uses(make: SimpleNamespace) -> None:
     model = make.model()
-    coder = EntropyCoder(model, range_coder())
+    coder = EntropyCoder(model)
     rng = torch.Generator().manual_seed(0)
     found = coder.quantise(3 * torch.randn(2, 12, 8, 8, generator=rng), torch.randn(2, 8, 2, 2, generator=rng))
     with torch.no_grad():

@@ -67,7 +67,7 @@ def test_what_cannot_be_trained_is_refused_in_words(idem: Callable[..., Any], ph
     for data, words, code, told in (
         (tmp_path / "none", (), 1, "holds no images"),
         (photos, (), 1, "smaller than the largest crop, 128 pixels"),
-        (photos, ("--set", "train.crops=100"), 2, "multiple of 64"),
+        (photos, ("--set", "train.crops=100"), 2, "multiple of 16"),
         (photos, ("--set", "train.first=9"), 2, "first must be a quality from 1 to 4"),
         (photos, ("--set", "train.lambda=1"), 2, "train.lambdas"),
     ):

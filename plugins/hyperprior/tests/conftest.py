@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from compressai import ans
 from PIL import Image
 from torch import Tensor, nn
 
@@ -49,7 +48,7 @@ def tiny(kind: str = "scale", seed: int = 0, channels: int = 8, latents: int = 1
 
 def codec(kind: str = "scale", seed: int = 0, **settings: object) -> LearnedEncoder:
     runtime = Runtime(torch.device("cpu"), torch.float32)
-    return LearnedEncoder(tiny(kind, seed), b"tiny", ans, runtime, LearnedConfig(**settings))
+    return LearnedEncoder(tiny(kind, seed), b"tiny", runtime, LearnedConfig(**settings))
 
 
 def picture(count: int = 1, height: int = 64, width: int = 64, seed: int = 0) -> Tensor:

@@ -16,8 +16,12 @@ from idemcore.learned.factorized import FactorizedDensity
 from idemcore.learned.model import gaussian_likelihood
 from idemcore.learned.published import DERIVED
 from idemcore.plugins.registry import registry_folder
+from idemcore.runtime import Runtime
+from idemcore_hyperprior.config import HyperpriorConfig
+from idemcore_hyperprior.encoder import HyperpriorEncoder
 from idemcore_hyperprior.network import Hyperprior, MeanHyperprior, network_for
 
+CPU = Runtime(torch.device("cpu"), torch.float32)
 DATA = Path(__file__).parent / "data"
 THEIRS: dict[str, type[CompressionModel]] = {"scale": ScaleHyperprior, "mean": MeanScaleHyperprior}
 
@@ -73,6 +77,21 @@ def test_the_gaussian_likelihood_is_that_of_compressai() -> None:
     quantised = (y - means).round() + means
     own = gaussian_likelihood(quantised, means, scales.clamp(min=0.11)).clamp(min=1e-9)
     torch.testing.assert_close(own, their, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (128, 192)])
+def test_multiples_of_64_have_the_symbols_of_compressai(size: tuple[int, int], make: SimpleNamespace) -> None:
+    """With the bundled weights; decoded from our stream, and as CompressAI writes and reads them itself."""
+    codec, image = HyperpriorEncoder(HyperpriorConfig(quality=2), CPU), make.real(make.picture(1, *size))
+    model = theirs("scale", codec.model)
+    found = codec.latents(codec.encode(image), size)
+    with torch.no_grad():
+        written = model.compress(image)
+        z_hat = model.entropy_bottleneck.decompress(written["strings"][1], written["shape"])
+        indexes = model.gaussian_conditional.build_indexes(model.h_s(z_hat))
+        y_hat = model.gaussian_conditional.decompress(written["strings"][0], indexes, z_hat.dtype)
+    assert torch.equal(found.y_hat.float(), y_hat)
+    torch.testing.assert_close(found.z_hat.float(), z_hat, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", THEIRS)

@@ -15,7 +15,6 @@ from idemcore.runtime import Runtime
 from .config import ElicConfig
 from .library import LIBRARY
 from .network import Elic, shape_of
-from .rans import range_coder
 
 
 class ElicEncoder(LearnedEncoder):
@@ -25,7 +24,7 @@ class ElicEncoder(LearnedEncoder):
         """Raises UsageError, MissingError or InputError if the weights are not here or not ELIC's."""
         path = LIBRARY.locate(config.weights, config.quality)
         model, model_id, error_ratio = LIBRARY.load(path, build)
-        super().__init__(model, model_id, range_coder(), runtime, config, error_ratio)
+        super().__init__(model, model_id, runtime, config, error_ratio)
 
 
 def build(state: Mapping[str, Tensor]) -> Elic:

@@ -11,7 +11,6 @@ from idemcore.runtime import Runtime
 from .config import HyperpriorConfig
 from .library import LIBRARY
 from .network import Hyperprior, network_for
-from .upstream import ans
 
 
 class HyperpriorEncoder(LearnedEncoder):
@@ -21,7 +20,7 @@ class HyperpriorEncoder(LearnedEncoder):
         """Raises UsageError, MissingError or InputError if the weights are not here or not a hyperprior model's."""
         path = LIBRARY.locate(config.weights, config.quality)
         model, model_id, error_ratio = LIBRARY.load(path, network_for)
-        super().__init__(model, model_id, ans, runtime, config, error_ratio)
+        super().__init__(model, model_id, runtime, config, error_ratio)
 
 
 train = partial(train_codec, "hyperprior", Hyperprior)

@@ -6,8 +6,7 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
-    from compressai import ans
     from compressai.layers import GDN
     from compressai.models import MeanScaleHyperprior, ScaleHyperprior
 
-__all__ = ["GDN", "MeanScaleHyperprior", "ScaleHyperprior", "ans"]
+__all__ = ["GDN", "MeanScaleHyperprior", "ScaleHyperprior"]
