@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def evaluate_(
 
     catalogue = load_catalogue()
     settings = gather_settings(overrides, config_file)
-    plans = _plans(catalogue, codec, qualities, generator, listed(solvers, "--solver"), settings, precision)
+    plans = _plans(catalogue, codec, qualities, generator, listed(solvers, "--solver"), settings)
     wanted = listed(names, "--metrics")
     for name in wanted:
         find(catalogue, name)
@@ -110,10 +111,13 @@ def evaluate_(
     from ..evaluation.evaluation import Images
     from ..io.image_sets import Frame
     from ..metrics import build
+    from ..pipeline.identity import Computed
     from ..runtime import Runtime
 
     runtime = Runtime.choose(device, precision)
     images = Images(Path(place), Frame(crop, size), limit)
+    computed = Computed.of(runtime)
+    plans = [[replace(point, computed=computed) for point in points] for points in plans]
     images.sources  # noqa: B018  # an empty folder is told before models are loaded
     metrics, missing = build(wanted, runtime, catalogue=catalogue)
     for name, reason in missing.items():
@@ -148,7 +152,6 @@ def _plans(
     generator: str,
     solvers: Sequence[str],
     settings: Settings,
-    precision: str,
 ) -> list[list[Configuration]]:
     """The points of each solver's curve.
 
@@ -165,7 +168,7 @@ def _plans(
     for solver in solvers:
         plans.append([])
         for step in steps:
-            configuration, used = resolve(catalogue, {**shared, "solver": solver, **step}, precision)
+            configuration, used = resolve(catalogue, {**shared, "solver": solver, **step})
             plans[-1].append(configuration)
             unused -= used
     if unused:

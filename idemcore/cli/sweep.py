@@ -95,16 +95,18 @@ def sweep(
         find(catalogue, name)
     built = build_engine(catalogue, engine, overrides)
 
+    from ..pipeline.identity import Computed
     from ..sweeps.run import plan
     from ..sweeps.worker import Worker
 
-    planned = plan(definition, catalogue, precision)
+    computed = Computed.by(device, precision)
+    planned = plan(definition, catalogue, computed)
     _tell(planned)
     place = store or _default_store(words)
     declare_folder(place)
     target = Store(place)
     with target.writing(definition.facts()):
-        work = partial(Worker, device, precision, definition.metrics)
+        work = partial(Worker, computed.named(device), computed.precision, definition.metrics)
         counts = _execute(target, planned, built, work, batch, retry_failed)
         if exported:
             export(target.rows(), Path(exported))
@@ -177,6 +179,8 @@ def _tell(planned: Plan) -> None:
         say(f"left out: {reason}")
     for error in planned.unreadable:
         say(f"left out: {error}")
+    for twin in planned.same:
+        say(f"note: {twin}")
 
 
 def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None:

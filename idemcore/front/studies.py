@@ -19,6 +19,7 @@ from ..evaluation.evaluation import evaluate as evaluated
 from ..metrics.building import build
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
+from ..pipeline.identity import Computed
 from ..plugins.catalogue import Catalogue, load_catalogue
 from ..plugins.objects import keep, kind_of, spec_of
 from ..plugins.selection import part_of
@@ -93,11 +94,12 @@ def sweep(
         names = [_registered(metric, "metric") for metric in metrics]
         definition = parse_definition({**content, "metrics": names})
         catalogue, target = load_catalogue(), Store(store)
-        planned = plan(definition, catalogue, precision)
-        for reason in (*planned.refused, *map(str, planned.unreadable)):
+        computed = Computed.by(device, precision)
+        planned = plan(definition, catalogue, computed)
+        for reason in (*planned.refused, *map(str, planned.unreadable), *planned.same):
             warnings.warn(f"left out: {reason}", IdemWarning, stacklevel=2)
         with target.writing(definition.facts()):
-            work = partial(Worker, device, precision, definition.metrics)
+            work = partial(Worker, computed.named(device), computed.precision, definition.metrics)
             execute(target, planned, _engine(catalogue, engine), work, batch, retry_failed)
     return Records(flat(row) for row in target.rows() if row["id"] in planned.ids)
 

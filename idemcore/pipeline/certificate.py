@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
-from ..plugins.selection import DecoderParts, Part
+from ..plugins.selection import DecoderParts
 from ..results.base import as_json
-from ..results.certificate import BitstreamFacts, Certificate, CodecFacts, PartFacts, PictureFacts
-from ..weights.digest import weights_sha256
+from ..results.certificate import BitstreamFacts, Certificate, CodecFacts, ComputedFacts, PictureFacts
 from .codec import Bitstream
 from .decoder import Reconstruction
+from .identity import part_facts, source_sha256
 
 
 def certificate(
@@ -27,11 +29,13 @@ def certificate(
     tradeoff: float | None = None,
     tile: int | None = None,
     special: tuple[str, ...] = (),
+    codec_settings: Mapping[str, Any] = MappingProxyType({}),
+    computed: ComputedFacts | None = None,
     notes: tuple[str, ...] = (),
 ) -> Certificate:
     """What is written beside a PNG. `parts` and what follows are None of a plain decode."""
     part, encoder = bitstream.codec.part, bitstream.codec.encoder
-    used = parts.used if parts else {}
+    used = {kind: part_facts(found) for kind, found in (parts.used if parts else {}).items()}
     return Certificate(
         exact=result.exact,
         differing_symbols=result.differing_symbols,
@@ -42,6 +46,8 @@ def certificate(
         tradeoff=tradeoff,
         tile=tile,
         special=special,
+        codec_settings=codec_settings,
+        computed=computed or bitstream.codec.computed.facts,
         notes=notes,
         image=picture,
         bitstream=BitstreamFacts(len(bitstream.data), bitstream.sha256),
@@ -49,22 +55,16 @@ def certificate(
             name=part.spec.name,
             plugin=part.distribution,
             version=part.version,
+            source_sha256=source_sha256(part.distribution) or None,
+            settings=as_json(asdict(part.config)),
             model_id=encoder.model_id.hex() or None,
             stream=encoder.describe(bitstream.stream),
         ),
-        generator=part_facts(used.get("generator")),
-        solver=part_facts(used.get("solver")),
-        adapter=part_facts(used.get("adapter")),
-        restorer=part_facts(used.get("restorer")),
+        generator=used.get("generator"),
+        solver=used.get("solver"),
+        adapter=used.get("adapter"),
+        restorer=used.get("restorer"),
     )
-
-
-def part_facts(part: Part[Any] | None) -> PartFacts | None:
-    """Raises MissingError for weights that are not here."""
-    if part is None:
-        return None
-    settings, weights = as_json(asdict(part.config)), weights_sha256(part) or None
-    return PartFacts(part.spec.name, part.distribution, part.version, settings, weights)
 
 
 def picture_facts(byte_image: Tensor, png: bytes, upright: bool = True) -> PictureFacts:

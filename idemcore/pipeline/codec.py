@@ -25,6 +25,7 @@ from ..plugins.selection import DEFAULT_CODEC, Part, choose
 from ..protocols import Cell, Encoder
 from ..runtime import Runtime
 from .container import MAGIC, Container
+from .identity import CPU_FP32, Computed
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,11 +34,12 @@ class Codec:
 
     part: Part[EncoderSpec]
     encoder: Encoder
+    computed: Computed = CPU_FP32
 
     @classmethod
     def build(cls, part: Part[EncoderSpec], runtime: Runtime) -> Codec:
         """As chosen by `selection`. Raises MissingError for weights that are not here."""
-        return cls(part, part.build(runtime))
+        return cls(part, part.build(runtime), Computed.of(runtime))
 
     @classmethod
     def load(cls, name: str = DEFAULT_CODEC, runtime: Runtime | None = None, **settings: Any) -> Codec:

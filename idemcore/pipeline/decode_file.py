@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from os.path import lexists
 from pathlib import Path
@@ -24,13 +23,17 @@ from ..io.images import png_bytes
 from ..plugins.catalogue import Catalogue
 from ..plugins.selection import DecoderParts, Part, Settings
 from ..protocols import Callback
+from ..results.base import as_json
 from ..results.certificate import Certificate
 from ..runtime import Runtime
-from .certificate import certificate, part_facts, picture_facts
+from .certificate import certificate, picture_facts
 from .codec import Bitstream, Codec, open_bitstream
 from .decoder import Decoder, Reconstruction, plain_decode
+from .identity import Computed, is_installed, part_facts
 
 CERTIFICATE = "certificate.json"
+DRAWING = ("generator", "solver", "adapter", "restorer")
+"""The parts of a certificate that are not the file's."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,6 @@ class Decoded:
             codec = self.bitstream.codec
             files[jpeg] = codec.encoder.rewrite(self.bitstream.stream, self.result.image.cpu())
         write_together({**files, beside(output, CERTIFICATE): json_bytes(self.certificate.to_json())})
-
-
-DRAWING = ("generator", "solver", "adapter", "restorer")
-"""The parts of a certificate that are not the file's."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,13 @@ class Decoding:
     def asked(self) -> dict[str, Any]:
         """The part of a certificate that the file has no say in."""
         used = {} if self.plain else self.parts.used
-        return {**{kind: part_facts(used.get(kind)) for kind in DRAWING}, **self._details}
+        made = {"computed": Computed.of(self.runtime).facts}
+        return {**{kind: part_facts(used[kind]) if kind in used else None for kind in DRAWING}, **made, **self._details}
 
     @property
     def _details(self) -> dict[str, Any]:
-        special = {"special": self.special}
+        given = as_json(dict(self.settings.get("codec") or {}))
+        special = {"special": self.special, "codec_settings": given}
         if self.plain:
             return {**dict.fromkeys(("seed", "sample", "tradeoff", "tile")), **special}
         return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, "tile": self.runtime.tile, **special}
@@ -123,11 +124,11 @@ class Decoding:
             return bool(
                 content.bitstream.sha256 == hashlib.sha256(data).hexdigest()
                 and all(getattr(content, key) == value for key, value in self.asked.items())
-                and content.codec.version == version(content.codec.plugin)
+                and is_installed(content.codec)
                 and content.image.upright == self.upright
                 and content.image.png_sha256 == hashlib.sha256(read_file(output)).hexdigest()
             )
-        except (IdemError, ValueError, TypeError, AttributeError, PackageNotFoundError):
+        except (IdemError, ValueError, TypeError, AttributeError):
             return False
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ..metrics.building import find
+from ..pipeline.identity import Computed
 from ..plugins.catalogue import Catalogue
 from ..protocols import Engine
 from ..report.measures import directions
@@ -44,6 +45,11 @@ class How:
     progress: Progress = lambda runs: nullcontext(lambda more: None)
     told: Callable[[str], None] = lambda line: None
 
+    @property
+    def computed(self) -> Computed:
+        """After `auto` is decided."""
+        return Computed.by(self.device, self.precision)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -67,7 +73,7 @@ def run_study(study: Study, out: Path, how: How) -> Result:
     Raises UsageError for what cannot be right, MissingError for weights that went away.
     """
     begin = time.monotonic()
-    planned = plan(study.definition, how.catalogue, how.precision)
+    planned = plan(study.definition, how.catalogue, how.computed)
     store = Store(out / STORES / study.name)
     for reason in planned.refused:
         how.told(f"left out: {reason}")
@@ -96,7 +102,8 @@ def _execute(study: Study, planned: Plan, store: Store, how: How) -> Counts:
         left = remaining(store, planned, how.retry_failed)
         count = len(left.runs) + len(left.rows)
         how.told(f"{study.name}: {len(planned.runs)} runs, {len(planned.runs) - len(left.runs)} of them here already")
-        work = partial(Worker, how.device, how.precision, study.definition.metrics)
+        computed = how.computed
+        work = partial(Worker, computed.named(how.device), computed.precision, study.definition.metrics)
         with how.progress(count) as advance:
             return execute(store, planned, how.engine, work, how.batch, how.retry_failed, advance)
 

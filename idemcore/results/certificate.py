@@ -23,6 +23,10 @@ class PartFacts(Result):
     """All of its config, defaults too."""
     weights_sha256: str | None
     """First 16 hex digits of the sha256 of its weights; null without weights."""
+    source_sha256: str | None
+    """First 16 hex digits of the sha256 of its Python files where they are installed editable; else null."""
+    warm_start: float | None
+    """Where a diffusion starts from a plain decode, in multiples of its rms error; null of other parts."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,30 @@ class CodecFacts(Result):
     """The distribution that provides it."""
     version: str
     """Of that distribution."""
+    source_sha256: str | None
+    """First 16 hex digits of the sha256 of its Python files where they are installed editable; else null."""
+    settings: Mapping[str, Any]
+    """All of its config as it read the bitstream; another program may have written it with others."""
     model_id: str | None
     """Hex, as in the header of an `.idem` file; null for files of the codec's own."""
     stream: Mapping[str, str | int | float]
     """What the bitstream says of itself, such as its quality: not settings, which another program may not have had."""
+
+
+@dataclass(frozen=True)
+class ComputedFacts(Result):
+    """What computed."""
+
+    device: str
+    """Its kind: cpu, cuda, mps or xpu."""
+    precision: str
+    """Of networks: fp32 or bf16."""
+    idemcore: str
+    """Version of the core."""
+    source_sha256: str | None
+    """First 16 hex digits of the sha256 of what of the core draws, where it is installed editable; else null."""
+    torch: str
+    """Version of PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,10 @@ class Certificate(Document):
     """Pixels a side that the network saw at once; null if idem chose."""
     special: tuple[str, ...]
     """Ways of reading the bitstream that were asked for: `salvage` takes what is left of a damaged file."""
+    codec_settings: Mapping[str, Any]
+    """Settings of the codec that were asked for when the bitstream was read."""
+    computed: ComputedFacts
+    """On what, and with what."""
     notes: tuple[str, ...]
     """What a user should know of the bitstream and the picture, a sentence each."""
     image: PictureFacts

@@ -1,29 +1,29 @@
 """From a point of a grid to a configuration that can run, and what a run is called. Imports no torch.
 
 A run is named by all that its result depends on: codec, generator, solver and adapter with every setting, the versions
-of what provides them, the hashes of weights, the precision, the pixels of the image and the seed.
+of what provides them, the hashes of weights and of source that is edited in place, device and precision, the pixels of
+the image and the seed; see `pipeline.identity`.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
 from ..adapters.specs import adapter_for
 from ..errors import UnsupportedCombination, UsageError
 from ..hookspecs import Spec
+from ..pipeline.identity import CPU_FP32, Computed, identity
 from ..plugins.catalogue import Catalogue, import_target
 from ..plugins.objects import HERE
 from ..plugins.selection import (
     DEFAULT_CODEC,
     DEFAULT_GENERATOR,
     DEFAULT_SOLVER,
-    Part,
     Selection,
     check_installed,
     choose,
@@ -33,7 +33,7 @@ from ..plugins.selection import (
     restorer_name,
 )
 from ..plugins.settings import SCOPES, describe
-from ..weights.digest import digest, weights_sha256
+from ..weights.digest import digest
 from .grid import NAMES, Point
 
 DEFAULTS = {"codec": DEFAULT_CODEC, "generator": DEFAULT_GENERATOR, "solver": DEFAULT_SOLVER}
@@ -44,26 +44,36 @@ class Configuration:
     """What the runs of one point of a curve share: parts that were checked to work together."""
 
     selection: Selection
-    precision: str
-    """auto, fp32 or bf16, as it was asked for."""
+    computed: Computed = CPU_FP32
     tradeoff: float = 1.0
     """Between least error (0) and most realism (1), see `Decoder.reconstruct`."""
 
     @cached_property
-    def facts(self) -> dict[str, Any]:
-        """For a row: the part of each scope (name and settings, or None), `versions`, `weights`.
+    def made(self) -> dict[str, Any]:
+        """`pipeline.identity.identity` of the parts. Raises MissingError for weights that are not here."""
+        return identity(self.selection.used, self.computed)
 
-        Raises MissingError for weights that are not here.
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """For a row: the part of each scope (name and settings, or None), what computes, `versions`, `weights`.
+
+        `sources` has hashes of what is installed editable. Raises MissingError for weights that are not here.
         """
-        parts, settings = self.selection.used, dict[str, Any].fromkeys(SCOPES)
-        settings |= {kind: {"name": part.spec.name, **_plain(asdict(part.config))} for kind, part in parts.items()}
-        hashes = {kind: weights_sha256(part) for kind, part in parts.items()}
+        parts = {kind: self.made[kind] for kind in self.selection.used}
+        core = self.made["computed"]
+        named = {part["name"] if part["plugin"] == HERE else part["plugin"]: part for part in parts.values()}
+        versions = {name: part["version"] for name, part in named.items()}
+        versions |= {name: core[name] for name in ("idemcore", "torch")}
+        sources = {name: part["source_sha256"] for name, part in named.items()} | {"idemcore": core["source_sha256"]}
         return {
-            **settings,
-            "precision": self.precision,
+            **dict[str, Any].fromkeys(SCOPES),
+            **{kind: {"name": part["name"], **part["settings"]} for kind, part in parts.items()},
+            "precision": self.computed.precision,
+            "device": self.computed.device,
             "tradeoff": self.tradeoff,
-            "versions": _versions(parts.values()),
-            "weights": {kind: found for kind, found in hashes.items() if found},
+            "versions": dict(sorted(versions.items())),
+            "sources": {name: found for name, found in sorted(sources.items()) if found},
+            "weights": {kind: found for kind, part in parts.items() if (found := part["weights_sha256"])},
         }
 
     @cached_property
@@ -74,12 +84,11 @@ class Configuration:
 
     @cached_property
     def _digest(self) -> str:
-        return digest(self.facts)
+        return digest([self.made, self.tradeoff])
 
     @cached_property
     def _codec_digest(self) -> str:
-        weights = self.facts["weights"].get("codec")
-        return digest([self.facts["codec"], weights, _versions([self.selection.codec])])
+        return digest([self.made[key] for key in ("codec", "computed")])
 
     def run_id(self, image_sha256: str, seed: int) -> str:
         return digest([self._digest, image_sha256, seed])
@@ -102,11 +111,11 @@ class Configuration:
                 if (value := getattr(part.config, field.name)) != field.default:
                     words += ["--set", f"{kind}.{field.name}={_word(value)}"]
         words += [] if self.tradeoff == 1 else ["--tradeoff", f"{self.tradeoff:g}"]
-        words += ["--seed", str(seed), *([] if self.precision == "auto" else ["--precision", self.precision])]
+        words += ["--seed", str(seed), "--device", self.computed.device, "--precision", self.computed.precision]
         return shlex.join(words)
 
 
-def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tuple[Configuration, set[str]]:
+def resolve(catalogue: Catalogue, point: Point, computed: Computed = CPU_FP32) -> tuple[Configuration, set[str]]:
     """The configuration of a point, and the keys of it that had an effect.
 
     A setting goes to the part that has it: where an axis spans several codecs or solvers, what one of them lacks is
@@ -126,12 +135,12 @@ def resolve(catalogue: Catalogue, point: Point, precision: str = "auto") -> tupl
     settings = {scope: _settings(point, scope, spec, used) for scope, spec in beside.items() if spec}
     selection = combine(codec, generator, solver, settings, catalogue)
     if not selection.uses_prior:  # the solver finds the plain decode, of which there are no shades
-        return Configuration(selection, precision), used
-    return Configuration(selection, precision, _tradeoff(point, used)), used
+        return Configuration(selection, computed), used
+    return Configuration(selection, computed, _tradeoff(point, used)), used
 
 
 def resolve_all(
-    catalogue: Catalogue, points: Sequence[Point], precision: str = "auto"
+    catalogue: Catalogue, points: Sequence[Point], computed: Computed = CPU_FP32
 ) -> tuple[list[tuple[Configuration, Point]], list[str]]:
     """The configurations of all points that can work, each with a point, and why the others cannot, each reason once.
 
@@ -143,7 +152,7 @@ def resolve_all(
         key = json.dumps({k: v for k, v in point.items() if k != "seed"}, sort_keys=True, default=str)
         if key not in known:
             try:
-                known[key], keys = resolve(catalogue, point, precision)
+                known[key], keys = resolve(catalogue, point, computed)
                 used |= keys
             except UnsupportedCombination as error:
                 known[key], refused[str(error)] = None, None
@@ -189,17 +198,6 @@ def _refuse_unknown(catalogue: Catalogue, points: Sequence[Point], key: str) -> 
         choose_restorer(parts["solver"], None, {name: point[key]}, catalogue)
     else:
         choose(catalogue, scope, str(point.get(scope, DEFAULTS[scope])), {name: point[key]})
-
-
-def _versions(parts: Iterable[Part[Any]]) -> dict[str, str]:
-    """Of what provides the parts, by distribution; of an object made in Python, by its name."""
-    provided = {part.spec.name if part.distribution == HERE else part.distribution: part.version for part in parts}
-    return dict(sorted({**{name: version(name) for name in ("idemcore", "torch")}, **provided}.items()))
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON has it, so that a row read from the store equals the one written."""
-    return dict(json.loads(json.dumps(settings, default=str)))
 
 
 def _word(value: Any) -> str:

@@ -18,6 +18,7 @@ from ..errors import IdemError, UnsupportedCombination
 from ..io.image_sets import Frame
 from ..io.images import png_bytes, read_bytes
 from ..metrics.building import find
+from ..pipeline.identity import CPU_FP32, Computed
 from ..plugins.catalogue import Catalogue
 from ..protocols import Engine, WorkerDied
 from .grid import Definition
@@ -50,6 +51,8 @@ class Plan:
     """Why combinations were left out that cannot work."""
     unreadable: list[IdemError] = field(default_factory=list)
     """Images that were left out."""
+    same: list[str] = field(default_factory=list)
+    """Images that have the pixels of another, whose runs stand for theirs."""
 
     @property
     def ids(self) -> set[str]:
@@ -81,10 +84,10 @@ class Counts:
     """Metrics that the workers could not measure, and why."""
 
 
-def plan(definition: Definition, catalogue: Catalogue, precision: str = "auto") -> Plan:
+def plan(definition: Definition, catalogue: Catalogue, computed: Computed = CPU_FP32) -> Plan:
     """Raises UsageError for what cannot be right, MissingError for weights that are not here, UnsupportedCombination if
     no combination can work."""
-    configured, refused = resolve_all(catalogue, definition.points(), precision)
+    configured, refused = resolve_all(catalogue, definition.points(), computed)
     if not configured:
         raise UnsupportedCombination(f"No combination of the sweep can work. {' '.join(refused)}".strip())
     metrics = tuple(name for name in definition.metrics if find(catalogue, name)[0].kind == "image")
@@ -94,7 +97,17 @@ def plan(definition: Definition, catalogue: Catalogue, precision: str = "auto") 
         for picture in pictures:
             run = _run(configuration, picture, int(point.get("seed", 0)))
             runs.setdefault(run.id, Planned(run, configuration, picture))
-    return Plan(sorted(runs.values(), key=_order), metrics, refused, unreadable)
+    return Plan(sorted(runs.values(), key=_order), metrics, refused, unreadable, _twins(pictures))
+
+
+def _twins(pictures: list[Picture]) -> list[str]:
+    """Each image that has the pixels of one before it, in words."""
+    first: dict[str, Picture] = {}
+    found = []
+    for picture in pictures:
+        if (known := first.setdefault(picture.sha256, picture)) is not picture:
+            found.append(f"{picture.source} has the pixels of {known.source}, whose runs stand for it")
+    return found
 
 
 def execute(

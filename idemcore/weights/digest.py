@@ -35,7 +35,7 @@ def weights_sha256(part: Part[Any]) -> str:
     if not weights:
         return ""
     paths = _weight_files(part.spec, str(weights), getattr(part.config, "quality", None))
-    return digest([_file_sha256(path, path.stat().st_mtime_ns) for path in paths])
+    return digest([file_sha256(path, path.stat().st_mtime_ns) for path in paths])
 
 
 def _weight_files(spec: Spec, weights: str, quality: int | None) -> list[Path]:
@@ -61,8 +61,8 @@ def _here(file: ModelFile) -> Path:
 
 
 @cache
-def _file_sha256(path: Path, _: int) -> str:
-    """`_` is the file's time of change."""
+def file_sha256(path: Path, _: int) -> str:
+    """In hex; `_` is the file's time of change."""
     hashed = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

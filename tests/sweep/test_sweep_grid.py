@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from idemcore.errors import MissingError, UsageError
+from idemcore.pipeline.identity import Computed
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.sweeps.grid import Definition, Grid, load_definition, parse_axes
 from idemcore.sweeps.identity import Configuration, resolve, resolve_all
@@ -158,9 +160,8 @@ def test_identity_changes_with_whatever_changes_the_result() -> None:
         configured(solver="cell", quality=3, solver__steps=3).run_id(SHA, 0),
         configured(solver="mse", quality=3).run_id(SHA, 0),
         configured(solver="cell", quality=3, generator__seed=1).run_id(SHA, 0),
-        resolve(load_catalogue(), {"codec": "toy", "generator": "toy", "solver": "cell", "quality": 3}, "bf16")[
-            0
-        ].run_id(SHA, 0),
+        replace(first, computed=Computed("cpu", "bf16")).run_id(SHA, 0),
+        replace(first, computed=Computed("cuda", "fp32")).run_id(SHA, 0),
     ]
     assert len({first.run_id(SHA, 0), *others}) == len(others) + 1
 
@@ -174,7 +175,7 @@ def test_identity_changes_with_weights_and_versions(tmp_path: Path, monkeypatch:
         found.append(resolve(load_catalogue(), point)[0].run_id(SHA, 0))
     assert found[0] != found[1] == found[2]
     before = configured(solver="cell").run_id(SHA, 0)
-    monkeypatch.setattr("idemcore.sweeps.identity.version", lambda name: "9.9")
+    monkeypatch.setattr("idemcore.plugins.selection.version", lambda name: "9.9")
     assert configured(solver="cell").run_id(SHA, 0) != before
 
 
