@@ -17,6 +17,7 @@ def idem_encoders() -> Sequence[EncoderSpec]:
             target="idemcore_jpeg.encoder:JpegEncoder",
             summary="JPEG by libjpeg-turbo: ordinary .jpg files, cell known in closed form",
             config="idemcore_jpeg.config:JpegConfig",
+            weights=("jpeg-estimate",),
             offers=frozenset({"measure", "gradient", "position", "excess", "project", "estimate", "salvage"}),
             suffix=".jpg",
             magic=b"\xff\xd8\xff",
