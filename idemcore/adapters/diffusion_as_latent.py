@@ -20,7 +20,7 @@ from ..protocols import (
     Solution,
     Step,
 )
-from .flow import flow, flow_levels
+from .flow import check_knows_pure_noise, flow, flow_levels
 from .passes import Passes
 from .specs import FlowConfig
 
@@ -35,6 +35,7 @@ class OnDiffusion(InversionSolver[DiffusionGenerator]):
         self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`. Passes are those of the denoiser, checkpointing's second ones among them."""
+        check_knows_pure_noise(generator)
         height, width = cell.centre.shape[-2:]
         latent = DiffusionAsLatent(generator, (height, width), self.config, cell.centre.device)
 

@@ -7,7 +7,23 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ..errors import UnsupportedCombination
+from ..protocols import DiffusionGenerator
+
+PURE = 1.0
+"""Noise level, in [0,1] units, from which an image is taken for pure noise: DDPM's schedules go far beyond it."""
+
 Denoise = Callable[[Tensor, float], Tensor]
+
+
+def check_knows_pure_noise(generator: DiffusionGenerator) -> None:
+    """Raises UnsupportedCombination for a denoiser of little noise, such as DRUNet: it draws nothing from noise."""
+    if generator.sigma_max < PURE:
+        raise UnsupportedCombination(
+            f"This generator knows noise of up to {generator.sigma_max:.3g} in units of white: it restores images, and "
+            "makes none of noise alone.",
+            "Use it with a solver that starts at the bitstream's own image, such as --solver cell, or choose another.",
+        )
 
 
 def flow_levels(steps: int, sigma_max: float, sigma_min: float, rho: float = 7.0) -> list[float]:

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ..adapters.flow import Denoise, flow, flow_levels
+from ..adapters.flow import Denoise, check_knows_pure_noise, flow, flow_levels
 from ..errors import UsageError
 from ..io.images import to_bytes
 from ..noise import Noise, image_seed
@@ -70,6 +70,7 @@ class Sampler:
 
     def _diffuse(self, generator: DiffusionGenerator, noise: Noise, callback: Callback | None) -> Tensor:
         """From the largest noise level to the least, whose noise a last pass removes."""
+        check_knows_pure_noise(generator)
         levels = flow_levels(self.steps - 1, generator.sigma_max, generator.sigma_min)
         x = 0.5 + noise.normal(3, *self.size, device=self.device) * math.hypot(levels[0], 0.5)
         image = None

@@ -199,9 +199,12 @@ class GeneratorTrial(Trial):
     @cached_property
     def own(self) -> Tensor:
         """[2,3,H,W]: images that the generator draws, by a few steps of the sampler of `idem sample`."""
+        from ..adapters.flow import PURE
         from ..noise import Noise
         from ..pipeline.sample_prior import Sampler
 
+        if self.generator.family == "diffusion" and self.denoiser.sigma_max < PURE:
+            raise NotTried("it knows no pure noise, so it draws no images of its own")
         return Sampler(self.generator, self.size, steps=12).draw(Noise([24, 25]))
 
     def noisy(self, sigma: float, seed: int = 20) -> Tensor:

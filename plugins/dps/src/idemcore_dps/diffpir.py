@@ -11,7 +11,7 @@ from idemcore.protocols import Callback, Constraint, DiffusionGenerator, Inversi
 from .config import DiffPIRConfig
 from .guidance import descent, rms
 from .schedules import timestep_levels
-from .vp import estimate, noised, predicted_noise, report, timesteps, unsigned
+from .vp import estimate, first, noised, predicted_noise, report, timesteps, unsigned
 
 
 class DiffPIR(InversionSolver[DiffusionGenerator]):
@@ -36,7 +36,7 @@ class DiffPIR(InversionSolver[DiffusionGenerator]):
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps = timesteps(timestep_levels(generator, self.config.steps, self.config.schedule))
-        x, zeta = noise.like(cell.centre), self.config.zeta
+        x, zeta = first(cell, steps[0], noise), self.config.zeta
         for t in steps:
             x0, _ = estimate(generator, x, t)
             rho = self.config.lambda_ * self.config.sigma_n**2 * t.abar / (1 - t.abar)

@@ -13,7 +13,7 @@ from idemcore.protocols import Callback, Constraint, DiffusionGenerator, Inversi
 from .config import DPSConfig
 from .guidance import Guidance, rms, through_denoiser
 from .schedules import timestep_levels
-from .vp import Timestep, posterior, report, timesteps, unsigned
+from .vp import Timestep, first, posterior, report, timesteps, unsigned
 
 
 class DPS(InversionSolver[DiffusionGenerator]):
@@ -63,7 +63,7 @@ class DPS(InversionSolver[DiffusionGenerator]):
         noise: Noise,
         callback: Callback | None,
     ) -> Tensor:
-        x = noise.like(cell.centre)
+        x = first(cell, steps[0], noise)
         for t in steps:
             found = through_denoiser(cell, generator, x, t, self.config.constraint)
             report(callback, t, x, found.x0, rms(found.missed, self.config.constraint), found.gradient)

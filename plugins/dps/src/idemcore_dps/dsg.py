@@ -10,7 +10,7 @@ from idemcore.protocols import Callback, Constraint, DiffusionGenerator, Inversi
 from .config import DSGConfig
 from .guidance import on_sphere, rms, through_denoiser, violation
 from .schedules import timestep_levels
-from .vp import Timestep, estimate, posterior, report, timesteps, unsigned
+from .vp import Timestep, estimate, first, posterior, report, timesteps, unsigned
 
 
 class DSG(InversionSolver[DiffusionGenerator]):
@@ -34,7 +34,7 @@ class DSG(InversionSolver[DiffusionGenerator]):
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, constraint = timesteps(timestep_levels(generator, self.config.steps)), self.config.constraint
-        x = noise.like(cell.centre)
+        x = first(cell, steps[0], noise)
         for t in steps:
             found = through_denoiser(cell, generator, x, t, constraint) if self._guided(t) else None
             x0 = found.x0 if found else estimate(generator, x, t)[0]

@@ -12,7 +12,7 @@ from .config import MCGConfig
 from .dps import guided_step
 from .guidance import Guidance, rms, through_denoiser
 from .schedules import timestep_levels
-from .vp import Timestep, noised, report, signed, timesteps, unsigned
+from .vp import Timestep, first, noised, report, signed, timesteps, unsigned
 
 
 class MCG(InversionSolver[DiffusionGenerator]):
@@ -50,7 +50,7 @@ class MCG(InversionSolver[DiffusionGenerator]):
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps = timesteps(timestep_levels(generator, self.config.steps))
-        x = noise.like(cell.centre)
+        x = first(cell, steps[0], noise)
         for t in steps:
             found = through_denoiser(cell, generator, x, t, "image")
             report(callback, t, x, found.x0, rms(found.missed, "image"), found.gradient)

@@ -10,7 +10,7 @@ from idemcore.protocols import Callback, Constraint, DiffusionGenerator, Inversi
 from .config import MPGDConfig
 from .guidance import descent, rms
 from .schedules import timestep_levels
-from .vp import ddim, estimate, predicted_noise, report, timesteps, unsigned
+from .vp import ddim, estimate, first, predicted_noise, report, timesteps, unsigned
 
 
 class MPGD(InversionSolver[DiffusionGenerator]):
@@ -34,7 +34,7 @@ class MPGD(InversionSolver[DiffusionGenerator]):
     ) -> Solution:
         """See `InversionSolver.solve`."""
         steps, constraint = timesteps(timestep_levels(generator, self.config.steps)), self.config.constraint
-        x = noise.like(cell.centre)
+        x = first(cell, steps[0], noise)
         for t in steps:
             x0, _ = estimate(generator, x, t)
             predicted = predicted_noise(x, x0, t)

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from idemcore.protocols import Callback, DiffusionGenerator, Step
+from idemcore.noise import Noise
+from idemcore.protocols import Callback, Constraint, DiffusionGenerator, Step
 
 from .schedules import alpha_from_sigma
+
+PURE = 1.0
+"""Noise level, in [0,1] units, from which an image is taken for pure noise: DDPM's schedules go far beyond it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ def estimate(generator: DiffusionGenerator, x_t: Tensor, t: Timestep) -> tuple[T
 def noised(x0: Tensor, abar: float, noise: Tensor) -> Tensor:
     """A draw of q(x_t | x_0) (Ho et al. 2020, eq. 4) by standard normal `noise`."""
     return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
+
+
+def first(cell: Constraint, t: Timestep, noise: Noise) -> Tensor:
+    """x_T [B,3,H,W]: pure noise, as published.
+
+    A denoiser that knows less noise than that, such as DRUNet, would take it for an image: it starts at the cell's
+    estimate with noise of its largest level.
+    """
+    drawn = noise.like(cell.centre)
+    return drawn if t.sigma >= PURE else noised(signed(cell.estimate), t.abar, drawn)
 
 
 def predicted_noise(x_t: Tensor, x0: Tensor, t: Timestep) -> Tensor:

@@ -1,0 +1,1 @@
+"""Published restoration networks for idem, through the library spandrel."""
