@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from spandrel import MAIN_REGISTRY, ImageModelDescriptor, ModelDescriptor, UnsupportedModelError
@@ -15,7 +16,7 @@ from idemcore.errors import InputError
 from idemcore.weights.checkpoints import read_state_dict
 from idemcore.weights.store import locate
 
-Network = ImageModelDescriptor[nn.Module]
+Network: TypeAlias = ImageModelDescriptor[nn.Module]
 HINT = "Give generator.model=FILE, or an id that `idem models` lists."
 
 
