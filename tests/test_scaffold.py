@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_what_is_written_is_tidy_whatever_the_name(kind: str, tmp_path: Path) ->
         files = write_plugin(names, kind, tmp_path / name)
         assert {"pyproject.toml", "README.md"} < {path.name for path in files}
         text = "".join(path.read_text() for path in files).replace(names.module, "").replace(names.distribution, "")
-        assert not [word for word in ("my-plugin", "myplugin", "THE-SUMMARY") if word in text]
+        assert not [word for word in ("my-plugin", "myplugin", "THE-SUMMARY", "THE-ENTRY") if word in text]
         for command in (["check"], ["format", "--check"]):
             ran = subprocess.run([sys.executable, "-m", "ruff", *command, "--no-cache", tmp_path / name],
                                  capture_output=True, text=True, check=False)  # fmt: skip
@@ -74,7 +75,7 @@ def test_every_template_stays_within_a_hundred_lines() -> None:
 
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path, idem) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "there").mkdir()
-    result = idem("plugins", "new", "q-codec", "--kind", "encoder", "--out", tmp_path / "there")
+    result = idem("plugins", "new", "q-codec", "--kind", "codec", "--out", tmp_path / "there")
     assert result.exit_code == 2
     assert "exists already" in result.stderr
     assert not list((tmp_path / "there").iterdir())
@@ -82,7 +83,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, idem) -> None:  # ty
 
 def test_a_folder_without_a_parent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Make that folder first"):
-        write_plugin(names_of("q-codec"), "encoder", tmp_path / "no" / "q-codec")
+        write_plugin(names_of("q-codec"), "codec", tmp_path / "no" / "q-codec")
 
 
 def test_nothing_is_left_of_a_folder_that_could_not_be_written_whole(
@@ -98,22 +99,40 @@ def test_nothing_is_left_of_a_folder_that_could_not_be_written_whole(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
-        write_plugin(names_of("q-codec"), "encoder", tmp_path / "q-codec")
+        write_plugin(names_of("q-codec"), "codec", tmp_path / "q-codec")
     assert len(written) == 4
     assert not list(tmp_path.iterdir())
 
 
 def test_a_name_that_an_installed_plugin_provides_is_refused(tmp_path: Path, idem) -> None:  # type: ignore[no-untyped-def]
-    result = idem("plugins", "new", "jpeg", "--kind", "encoder", "--out", tmp_path / "jpeg")
+    result = idem("plugins", "new", "jpeg", "--kind", "codec", "--out", tmp_path / "jpeg")
     assert result.exit_code == 2
     assert "idemcore-jpeg provides a codec named 'jpeg' already" in result.stderr
 
 
 def test_the_files_and_the_next_commands_are_told(tmp_path: Path, idem) -> None:  # type: ignore[no-untyped-def]
-    result = idem("plugins", "new", "Q_Codec", "--kind", "encoder", "--out", tmp_path / "here")
+    result = idem("plugins", "new", "Q_Codec", "--kind", "codec", "--out", tmp_path / "here")
     assert result.exit_code == 0
     assert [Path(line) for line in result.stdout.splitlines()] == sorted(
         path for path in (tmp_path / "here").rglob("*") if path.is_file()
     )
     assert f"pip install -e '{tmp_path / 'here'}[test]'" in result.stderr
     assert "idem plugins check q-codec" in result.stderr
+
+
+@pytest.mark.parametrize(("kind", "files", "lines"), [("solver", 2, 60), ("metric", 2, 30)])
+def test_a_solver_and_a_metric_are_short(kind: str, files: int, lines: int) -> None:
+    """Lines of code; those of docstrings and comments are for who reads them first."""
+    sources = list((writing.TEMPLATES / kind / "src").rglob("*.py"))
+    assert len(sources) == files
+    assert sum(map(lines_of_code, sources)) <= lines
+
+
+def lines_of_code(path: Path) -> int:
+    tree = ast.parse(path.read_text())
+    docstrings = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    silent = {line for node in docstrings for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    text = enumerate(path.read_text().splitlines(), 1)
+    return sum(1 for number, line in text if line.strip() and not line.strip().startswith("#") and number not in silent)

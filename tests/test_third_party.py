@@ -79,7 +79,7 @@ def copied(example: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """New plugins `new-encoder`, `new-generator`, ... and the examples that can run here."""
+    """New plugins `new-codec`, `new-generator`, ... and the examples that can run here."""
     folder = tmp_path_factory.mktemp("third-party")
     environment = Environment(tmp_path_factory.mktemp("environment"))
     for kind in KINDS:
@@ -116,16 +116,15 @@ def test_the_tests_of_an_example_pass(installed: Installed, example: str) -> Non
 
 
 def test_a_run_with_a_new_codec_prior_and_solver_is_exact(installed: Installed, photo: Path, tmp_path: Path) -> None:
-    names = [word for kind in ("encoder", "generator", "solver")
-             for word in (f"--{'codec' if kind == 'encoder' else kind}", f"new-{kind}")]  # fmt: skip
+    names = [word for kind in ("codec", "generator", "solver") for word in (f"--{kind}", f"new-{kind}")]
     told = installed.environment.idem("run", photo, *names, "--out", tmp_path / "run", "--json", cwd=tmp_path)
     report = json.loads(told)
-    assert report["codec"] == "new-encoder"
+    assert report["codec"] == "new-codec"
     assert report["exact"]
 
 
 def test_a_sweep_on_a_new_engine_measures_a_new_metric(installed: Installed, photo: Path, tmp_path: Path) -> None:
-    words = ["codec=new-encoder", "codec.quality=2,4", "solver=mse", photo, "--metrics", "psnr,new-metric"]
+    words = ["codec=new-codec", "codec.quality=2,4", "solver=mse", photo, "--metrics", "psnr,new-metric"]
     store = ["--store", tmp_path / "sweep", "--export", tmp_path / "rows.jsonl"]
     installed.environment.idem(
         "sweep", *words, "--engine", "new-engine", "--set", "engine.workers=1", *store, cwd=tmp_path

@@ -81,7 +81,7 @@ def new(name: str, kind: str, out: str | None, as_json: bool) -> None:
     from ..scaffold.writing import write_plugin
 
     names = names_of(name)
-    _refuse_taken(load_catalogue(), "codec" if kind == "encoder" else kind, names.distribution)
+    _refuse_taken(load_catalogue(), kind, names.distribution)
     folder = Path(out or names.distribution)
     files = write_plugin(names, kind, folder)
     if as_json:

@@ -13,11 +13,12 @@ from ..errors import UsageError
 from .naming import Names
 
 KINDS = {
-    "encoder": "A codec for idem",
+    "codec": "A codec for idem",
     "generator": "A prior over images for idem",
     "solver": "A solver for idem",
     "metric": "A metric for idem",
     "engine": "An engine for idem's sweeps",
+    "recipe": "A recipe for idem train",
 }
 """Of the templates, with the description of what is written."""
 
@@ -49,7 +50,9 @@ def write_plugin(names: Names, kind: str, folder: Path) -> list[Path]:
 
 def rendered(names: Names, kind: str) -> dict[Path, str]:
     """From each path in the distribution to its text."""
-    words = {"my-plugin": names.distribution, "myplugin": names.module, "THE-SUMMARY": KINDS[kind]}
+    apart = (TEMPLATES / kind / "src" / "myplugin" / "plugin.py").is_file()
+    entry = f"{names.module}.plugin" if apart else names.module  # the module that describes the plugin
+    words = {"my-plugin": names.distribution, "myplugin": names.module, "THE-SUMMARY": KINDS[kind], "THE-ENTRY": entry}
     files = {path.relative_to(root): path for root in (TEMPLATES / "common", TEMPLATES / kind) for path in _files(root)}
     return {
         Path(_replaced(str(path), words)): _replaced(source.read_text(encoding="utf-8"), words)

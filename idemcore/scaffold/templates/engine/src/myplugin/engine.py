@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
-from idemcore.sweeps.engine import Attempts
 from idemcore.protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
+from idemcore.sweeps.engine import Attempts
 
 from .config import EngineConfig
 

@@ -1,4 +1,4 @@
-"""The metric. Settings, if it had any, would be a dataclass in `config.py`, named in `plugin.py`."""
+"""The metric. Settings, if it had any, would be a dataclass that its Spec names as `config`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from torch import Tensor
 
 from idemcore.metrics.case import Case
 from idemcore.protocols import ImageMetric
-from idemcore.runtime import Runtime
 
 
 class MeanAbsoluteError(ImageMetric):
     """The mean of |original - reconstruction| over pixels and channels, in grey levels of 8 bits."""
 
-    def __init__(self, config: object, runtime: Runtime) -> None:
+    def __init__(self, config: object, runtime: object) -> None:
         """There is nothing to set, and no network to put on `runtime.device`."""
 
     def measure(self, case: Case) -> Tensor:
