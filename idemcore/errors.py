@@ -83,9 +83,9 @@ class MissingError(IdemError):
     exit_code = EXIT_MISSING
 
 
-def nearest(name: str, choices: list[str]) -> str:
+def nearest(name: str, choices: list[str], cutoff: float = 0.4) -> str:
     """' Did you mean X?' for the choice closest to `name`, or ''."""
     import difflib
 
-    found = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
+    found = difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
     return f"Did you mean '{found[0]}'?" if found else ""

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from idemcore.cli.group import explain
 from idemcore.errors import MissingError, UsageError
 from idemcore.hookspecs import API_VERSION, ENTRY_POINT_GROUP
 from idemcore.plugins import entry_points as entries
+from idemcore.plugins.blame import origin
 from idemcore.plugins.catalogue import KINDS, Catalogue, Plugin, import_target, load_catalogue
 from idemcore.plugins.registry import known_plugins
+from idemcore.sweeps.worker import told
 
 Install = Callable[..., None]
 
@@ -87,12 +90,16 @@ def test_a_good_plugin_is_listed_and_resolved(install: Install) -> None:
 FAULTS = {
     "import error": ("import no_such_module", "needs the package 'no_such_module', which is not installed"),
     "syntax error": ("def (", "SyntaxError"),
-    "exception on import": ("raise RuntimeError('on\\nimport')", "RuntimeError: on import"),
+    "exception on import": ("raise RuntimeError('on\\nimport')", "RuntimeError: on import, at line 1 of "),
     "exit on import": ("raise SystemExit(3)", "SystemExit"),
-    "exception in a hook": (encoders("return 1 / 0"), "idem_encoders of demo-bad failed: ZeroDivisionError"),
+    "exception in a hook": (
+        encoders("return 1 / 0"),
+        "idem_encoders of demo-bad failed: ZeroDivisionError: division by zero, at line 6 of ",
+    ),
     "wrong signature": (encoders("return []", "(config)"), "config"),
     "wrong signature beside a good hook": (good("x") + "\n@hookimpl\ndef idem_solvers(a): return []", "idem_solvers"),
-    "unknown hook": (good("x") + "\n@hookimpl\ndef idem_samplers(): return []", "idem_samplers"),
+    "unknown hook": (good("x") + "\n@hookimpl\ndef idem_solver(): return []", "Did you mean 'idem_solvers'"),
+    "hook without its prefix": ("def idm_solvers(): return []", "Did you mean 'idem_solvers'"),
     "hook without marker": (good("x") + "\ndef idem_solvers(): return []", "idem_solvers lacks @hookimpl"),
     "no hooks": ("x = 1", "implements no hook"),
     "returns None": (encoders("pass"), "returned NoneType, not a list of EncoderSpec"),
@@ -351,3 +358,50 @@ def test_the_environment_knows_our_plugins_by_their_short_names(
 
 def test_every_plugin_that_is_installed_here_is_sound() -> None:
     assert {plugin.name: plugin.reason for plugin in load_catalogue().plugins if plugin.state != "ok"} == {}
+
+
+WRONG_TARGETS = {
+    "codec:Codec": "there is no module codec",
+    "{module}.codec:Codec": "there is no module {module}.codec",
+    "{module}:Codek": "{module} has no Codek. Did you mean 'Codec'?",
+}
+
+
+@pytest.mark.parametrize(("target", "words"), WRONG_TARGETS.items(), ids=list(WRONG_TARGETS))
+def test_a_target_that_is_not_there_is_seen_without_importing_it(install: Install, target: str, words: str) -> None:
+    source = good("demo").replace("{module}:Codec", target) + "\nclass Codec: pass\n"
+    install("demo-a", source)
+    module = "plugin_0_demo_a"
+    assert state("demo-a").state == "ok"
+    (found,) = load_catalogue().examined().plugins
+    assert found.state == "broken"
+    assert words.replace("{module}", module) in found.reason
+    with pytest.raises(MissingError, match="cannot be imported"):
+        import_target(target.replace("{module}", module))
+
+
+def test_a_target_in_a_package_is_found_or_its_likes_are_told(install: Install, tmp_path: Path) -> None:
+    (tmp_path / "demo_pack").mkdir()
+    (tmp_path / "demo_pack" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "demo_pack" / "codec.py").write_text("from x import Thing as Codec\n")
+    (tmp_path / "demo_pack" / "lazy.py").write_text("def __getattr__(name): ...\n")
+    for distribution, target in (("demo-a", "codec:Codec"), ("demo-b", "lazy:Whatever"), ("demo-c", "codecs:Codec")):
+        install(distribution, good(distribution).replace("{module}:Codec", f"demo_pack.{target}"))
+    states = {plugin.name: plugin for plugin in load_catalogue().examined().plugins}
+    assert [states[name].state for name in sorted(states)] == ["ok", "ok", "broken"]
+    assert "Did you mean 'codec'?" in states["demo-c"].reason
+
+
+def test_an_error_inside_a_plugin_names_plugin_file_and_line(install: Install) -> None:
+    install("demo-a", good("demo") + "\ndef encode():\n    return 1 / 0\n")
+    load_catalogue()
+    with pytest.raises(ZeroDivisionError) as error:
+        sys.modules["plugin_0_demo_a"].encode()
+    place = origin(error.value)
+    assert place.startswith("line ")
+    assert place.endswith("plugin_0_demo_a.py, in the plugin demo-a")
+    assert place in explain(error.value)[0]
+    assert f"({place})" in told(error.value)
+    with pytest.raises(ZeroDivisionError) as elsewhere:
+        1 / 0  # noqa: B018
+    assert origin(elsewhere.value) == ""

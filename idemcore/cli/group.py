@@ -21,6 +21,7 @@ from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXI
 from ..io.files import PATH_ERRORS
 from ..io.inputs import ledger
 from ..io.signals import stoppable
+from ..plugins.blame import origin
 
 LONGEST = 4000
 """Characters of an error: it may quote what somebody wrote into a file."""
@@ -138,8 +139,11 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename:
         code = EXIT_USAGE if error.errno in PATH_ERRORS else EXIT_FAILED
         return f"{error.filename}: {error.strerror}. Check the path and its permissions.", code
-    debug = "Type the same with IDEM_DEBUG=1 before it to see where, and report that to the plugin's or idem's authors."
-    return f"{type(error).__name__}: {error}. This was not expected. {debug}", EXIT_FAILED
+    place = origin(error)
+    whose = f"the authors of {place.rpartition(' ')[2]}" if place else "idem's authors"
+    debug = f"Type the same with IDEM_DEBUG=1 before it to see where, and report that to {whose}."
+    at = f", at {place}" if place else ""
+    return f"{type(error).__name__}: {error}{at}. This was not expected. {debug}", EXIT_FAILED
 
 
 def exit_code(codes: set[int]) -> int:

@@ -38,7 +38,7 @@ def list_(as_json: bool, strict: bool = False) -> int:
     """Every plugin with its state: ok, broken, incompatible or disabled."""
     from ..plugins.catalogue import load_catalogue
 
-    catalogue = load_catalogue(strict=False)
+    catalogue = load_catalogue(strict=False).examined()
     found = [_facts(catalogue, plugin) for plugin in catalogue.plugins]
     if as_json:
         print_json(found)
@@ -56,7 +56,7 @@ def info(name: str, as_json: bool) -> None:
     """One plugin: state, reason, and all that it provides."""
     from ..plugins.catalogue import load_catalogue
 
-    catalogue = load_catalogue(strict=False)
+    catalogue = load_catalogue(strict=False).examined()
     facts = _facts(catalogue, catalogue.plugin(name))
     if as_json:
         print_json(facts)

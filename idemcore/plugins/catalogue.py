@@ -12,7 +12,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from importlib import import_module
 from importlib.metadata import EntryPoint
@@ -35,9 +35,11 @@ from ..hookspecs import (
     SolverSpec,
     Spec,
 )
+from .blame import origin
 from .entry_points import Hangs, canonical, entries_by_distribution, patience, version_of, within
 from .objects import HERE, registered
 from .registry import distributions_that_provide, install_line, known_plugins
+from .targets import faults
 
 State = Literal["ok", "broken", "incompatible", "disabled"]
 
@@ -51,6 +53,8 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "engine": ("idem_engines", EngineSpec),
     "recipe": ("idem_recipes", RecipeSpec),
 }
+
+_HOOK_NAMES = [name for name, _ in _HOOKS.values()]
 
 _PLAIN = {
     "str": str,
@@ -106,6 +110,10 @@ class Catalogue:
     """All installed plugins, sorted by name, and the lookup of what they provide."""
 
     plugins: list[Plugin]
+
+    def examined(self) -> Catalogue:
+        """With a look at what Specs name, without importing it: a plugin whose target is not there is broken."""
+        return Catalogue([_examined(plugin) for plugin in self.plugins])
 
     def plugin(self, name: str) -> Plugin:
         """The plugin of that name; `jpeg` is short for `idemcore-jpeg`. Raises UsageError if it is not installed."""
@@ -195,6 +203,13 @@ def load_catalogue(*, strict: bool | None = None) -> Catalogue:
     return Catalogue([*plugins, Plugin(HERE, "", "ok", "", made)] if (made := tuple(registered())) else plugins)
 
 
+def _examined(plugin: Plugin) -> Plugin:
+    for kind, spec in plugin.specs if plugin.state == "ok" else ():
+        for fault in faults(spec):
+            return replace(plugin, state="broken", reason=f"{kind} '{spec.name}' of {plugin.name}: {fault}")
+    return plugin
+
+
 def import_target(target: str | Callable[..., Any]) -> Any:
     """The object that `package.module:Name` names, or itself where it is one.
 
@@ -209,7 +224,7 @@ def import_target(target: str | Callable[..., Any]) -> Any:
         raise
     except Exception as error:
         hint = "`idem doctor` checks the installation; IDEM_DEBUG=1 shows the traceback."
-        raise MissingError(f"{target} cannot be imported: {_one_line(error)}.", hint) from error
+        raise MissingError(f"{target} cannot be imported: {_one_line(error)}{_where(error)}.", hint) from error
 
 
 def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:
@@ -255,7 +270,7 @@ def _fault(name: str, error: BaseException) -> _Fault:
         spare = f"IDEM_DISABLE_PLUGINS={name} spares the wait"
         fault = _HANGING[name] = _Fault(f"{name} hangs: after {patience():g} s it was at {error}; {spare}")
         return fault
-    return _Fault(f"{name} describes itself wrongly: {_one_line(error)}")
+    return _Fault(f"{name} describes itself wrongly: {_one_line(error)}{_where(error)}")
 
 
 def _imported(entry: EntryPoint) -> object:
@@ -264,9 +279,9 @@ def _imported(entry: EntryPoint) -> object:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] != entry.value.partition(":")[0].split(".")[0]:
             raise _Fault(f"{entry.value} needs the package '{error.name}', which is not installed") from error
-        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}") from error
+        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
     except (Exception, SystemExit) as error:
-        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}") from error
+        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
 
 
 def _specs_of(plugin: object, distribution: str) -> Iterator[tuple[str, Spec]]:
@@ -277,12 +292,19 @@ def _specs_of(plugin: object, distribution: str) -> Iterator[tuple[str, Spec]]:
         manager.register(plugin, distribution)
         manager.check_pending()
     except Exception as error:
-        raise _Fault(f"{distribution} has a wrong hook: {_one_line(error)}") from error
+        unknown = [name for name in _marked(manager, plugin) if name not in _HOOK_NAMES]
+        hint = f". {nearest(unknown[0], _HOOK_NAMES)}".rstrip(". ") if unknown else ""
+        raise _Fault(f"{distribution} has a wrong hook: {_one_line(error)}{hint}") from error
     _check_marked(manager, plugin, distribution)
     for kind, (hook, spec_class) in _HOOKS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             for spec in _call(implementation.function, hook, spec_class, distribution):
                 yield kind, spec
+
+
+def _marked(manager: pluggy.PluginManager, plugin: object) -> list[str]:
+    """Names of what carries the marker."""
+    return [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
 
 
 def _check_marked(manager: pluggy.PluginManager, plugin: object, distribution: str) -> None:
@@ -292,7 +314,9 @@ def _check_marked(manager: pluggy.PluginManager, plugin: object, distribution: s
         if manager.parse_hookimpl_opts(plugin, name) is None:
             raise _Fault(f"{distribution}: {name} lacks @hookimpl")
     if not named:
-        raise _Fault(f"{distribution} implements no hook; there are {', '.join(h for h, _ in _HOOKS.values())}")
+        like = [guess for name in vars(plugin) if "_" in name and (guess := nearest(name, _HOOK_NAMES, 0.7))]
+        hint = f". {like[0]}" if like else ""
+        raise _Fault(f"{distribution} implements no hook; there are {', '.join(_HOOK_NAMES)}{hint}")
 
 
 def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -> list[Spec]:
@@ -300,7 +324,7 @@ def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -
         result = function()
         specs = list(result) if isinstance(result, (list, tuple)) else None
     except (Exception, SystemExit) as error:
-        raise _Fault(f"{hook} of {distribution} failed: {_one_line(error)}") from error
+        raise _Fault(f"{hook} of {distribution} failed: {_one_line(error)}{_where(error)}") from error
     if specs is None:
         raise _Fault(f"{hook} of {distribution} returned {type(result).__name__}, not a list of {spec_class.__name__}")
     for spec in specs:
@@ -346,6 +370,12 @@ def _fits(value: object, annotation: str) -> bool:
     if not isinstance(value, _PLAIN.get(annotation, object)):
         return False
     return not isinstance(value, (tuple, Set)) or all(isinstance(each, str) for each in value)
+
+
+def _where(error: BaseException) -> str:
+    """Line and file, where the plugin's own code raised it."""
+    place = origin(error)
+    return f", at {place.partition(', in the plugin')[0]}" if place else ""
 
 
 def _disabled(name: str) -> str:

@@ -27,6 +27,7 @@ from ..pipeline.certificate import finite
 from ..pipeline.certify import Certified
 from ..pipeline.codec import Bitstream, Codec
 from ..pipeline.decoder import Decoder, joint_cell
+from ..plugins.blame import origin
 from ..plugins.catalogue import load_catalogue
 from ..plugins.selection import Part
 from ..protocols import Cell, Generator, Metric, Solution
@@ -320,9 +321,12 @@ def failed_row(configuration: Configuration, run: Run, error: str) -> Row:
 
 
 def told(error: Exception) -> str:
-    """In one line."""
+    """In one line, with the place of what a plugin did not expect."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, IdemError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, IdemError):
+        return text
+    place = origin(error)
+    return f"{type(error).__name__}: {text}" + (f" ({place})" if place else "")
 
 
 def _row(configuration: Configuration, run: Run) -> Row:

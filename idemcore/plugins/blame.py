@@ -1,0 +1,25 @@
+"""Which plugin an exception comes from, in which file and line. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import traceback
+
+from ..hookspecs import ENTRY_POINT_GROUP
+from .entry_points import entries_by_distribution
+
+
+def origin(error: BaseException) -> str:
+    """`line 12 of .../codec.py, in the plugin mycodec`: the innermost line that is a plugin's; empty if none is."""
+    packages = _packages()
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        package = str(frame.f_globals.get("__name__", "")).split(".")[0]
+        if package in packages:
+            return f"line {line} of {frame.f_code.co_filename}, in the plugin {packages[package]}"
+    return ""
+
+
+def _packages() -> dict[str, str]:
+    """From the top-level packages of plugins to their distributions; without the core's."""
+    entries = entries_by_distribution(ENTRY_POINT_GROUP)
+    found = {entry.value.partition(":")[0].split(".")[0]: name for name, group in entries.items() for entry in group}
+    return {package: name for package, name in found.items() if package != "idemcore"}
