@@ -153,7 +153,7 @@ def test_a_large_picture_in_tiles_is_that_of_one_piece(
 ) -> None:
     cell = encoder().cell([make.pillow_jpeg(make.natural(200, 430), quality=10)])
     whole, calls, single = cell.estimator.image(cell.box, cell.centre), [], DecodeDenoiser.denoise
-    monkeypatch.setattr("idemcore.pipeline.tiles.AUTO", 192)
+    monkeypatch.setattr(DecodeDenoiser, "window", 192)
     monkeypatch.setattr(DecodeDenoiser, "denoise", lambda *a: (calls.append(a[1].shape), single(*a))[1])
     tiled = cell.estimator.image(cell.box, cell.centre)
     assert len(calls) > 4
