@@ -157,9 +157,15 @@ def test_another_api_version_is_incompatible(install: Install, api: int, older: 
 
 
 def test_ctrl_c_during_loading_is_not_swallowed(install: Install) -> None:
-    install("demo-a", "raise KeyboardInterrupt")
+    install("demo-a", "import _thread, time\n_thread.interrupt_main()\ntime.sleep(5)")
     with pytest.raises(KeyboardInterrupt):
         load_catalogue()
+
+
+def test_an_interrupt_that_a_plugin_raises_makes_it_broken(install: Install) -> None:
+    install("demo-a", "raise KeyboardInterrupt")
+    (plugin,) = load_catalogue().plugins
+    assert (plugin.state, "KeyboardInterrupt" in plugin.reason) == ("broken", True)
 
 
 @pytest.mark.parametrize(

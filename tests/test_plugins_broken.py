@@ -1,4 +1,4 @@
-"""Fourteen plugins, each with a fault of its own, beside our own: `idem` works, and says of each what is wrong."""
+"""Twenty plugins, each with a fault of its own, beside our own: `idem` works, and says of each what is wrong."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def codec(spec: str) -> str:
     return HEAD + CODEC.format(spec=spec if "api=" in spec else f"{spec}, api=1")
 
 
+PRINTS = "print('NOISE')\nsys.stdout.write('NOISE')\nsys.stdout.buffer.write(b'NOISE')\nos.write(1, b'NOISE')\n"
 GOOD = codec("'fine', 'm:C', 's'")
 FAULTS = {
     "raises": ("raise RuntimeError('no')", "broken", "RuntimeError: no"),
@@ -33,6 +34,16 @@ FAULTS = {
     "hangs-in-a-hook": (HEAD + "import time\n@hookimpl\ndef idem_encoders():\n    time.sleep(600)", "broken", "hangs"),
     "empty": ("", "broken", "implements no hook"),
     "newer-field": (codec("'b', 'm:C', 's', flavour='sweet'"), "broken", "flavour"),
+    "interrupts": ("raise KeyboardInterrupt", "broken", "KeyboardInterrupt"),
+    "interrupts-in-a-hook": (
+        HEAD + "@hookimpl\ndef idem_encoders(): raise KeyboardInterrupt",
+        "broken",
+        "KeyboardInterrupt",
+    ),
+    "leaves-the-generator": ("raise GeneratorExit", "broken", "GeneratorExit"),
+    "prints": ("import os, sys\n" + PRINTS + codec("'prints', 'json:JSONDecoder', 's'") + PRINTS, "ok", ""),
+    "closes-stdout": ("import sys\nsys.stdout.close()\n" + codec("'closes', 'json:JSONDecoder', 's'"), "ok", ""),
+    "closes-all": ("import sys\nsys.__stdout__.close()\n" + codec("'closes-all', 'json:JSONDecoder', 's'"), "ok", ""),
     # Combinations: a wrong hook beside a newer API; a clash whose class is missing, and whose identify() raises.
     "signature-and-api": (
         codec("'c', 'm:C', 's', api=99") + "@hookimpl\ndef idem_solvers(x): return []",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import INPUT, json_option
-from .output import print_json, print_table, say
+from .output import echo, print_json, print_table, say
 
 if TYPE_CHECKING:
     from ..evaluation.curves import Curve
@@ -50,7 +50,7 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
         say(f"published on {', '.join(f'{known} ({name})' for name, known in images.items())}: compare like with like")
     pairs = [(row["metric"], pair) for row in found for pair in row["paired"]]
     if pairs:
-        click.echo()
+        echo()
         print_table(
             ("metric", "point", "difference", "95 % interval", "images"),
             [(metric, _point(second, pair["point"]), _signed(pair["value"]),

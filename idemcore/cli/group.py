@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import os
@@ -10,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import partial, wraps
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import Any
@@ -21,6 +22,7 @@ from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXI
 from ..io.files import PATH_ERRORS
 from ..io.inputs import ledger
 from ..io.signals import stoppable
+from ..io.stdout import guarded_stdout
 from ..plugins.blame import origin
 
 LONGEST = 4000
@@ -50,7 +52,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, stub, rest = super().resolve_command(ctx, args)
-        return name, resolve_name(self.targets[name][0]) if name and stub else None, rest
+        return name, guarded(resolve_name(self.targets[name][0])) if name and stub else None, rest
 
     def main(  # type: ignore[override]
         self,
@@ -65,7 +67,8 @@ class LazyGroup(click.Group):
         try:
             with stoppable(), _notes(), ledger():
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
-            sys.stdout.flush()
+            with suppress(ValueError, AttributeError):  # there is none, or a plugin closed it
+                sys.stdout.flush()
         except BrokenPipeError:
             code = EXIT_FAILED  # the reader of our output left (`idem ... | head`)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -84,12 +87,30 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def guarded(command: click.Command) -> click.Command:
+    """The same command, whose stdout belongs to its data: see `io.stdout`."""
+    twin = copy.copy(command)
+    if isinstance(twin, click.Group):
+        twin.commands = {name: guarded(inner) for name, inner in twin.commands.items()}
+    if (callback := command.callback) is not None:
+
+        @wraps(callback)
+        def within(*arguments: Any, **options: Any) -> Any:
+            with guarded_stdout():
+                return callback(*arguments, **options)
+
+        twin.callback = within
+    return twin
+
+
 def _let_go_of_stdout() -> None:
     """What cannot be written, to a pipe that nobody reads or a full disk, was told: Python shall not do so at exit."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, AttributeError):  # it is closed, or never was open
+        sys.stdout = None
 
 
 @contextmanager

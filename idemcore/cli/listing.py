@@ -9,7 +9,7 @@ import click
 from ..adapters.specs import families
 from ..hookspecs import CAPABILITIES, GeneratorSpec, Spec
 from .options import json_option
-from .output import print_json, print_record, print_table
+from .output import echo, print_json, print_record, print_table
 
 
 def _group(kind: str, plural: str, scope: str) -> click.Group:
@@ -45,10 +45,10 @@ def _group(kind: str, plural: str, scope: str) -> click.Group:
             return
         print_record({key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items()})
         for capability in facts.get("offers", []) + facts.get("needs", []):
-            click.echo(f"  {capability}: {CAPABILITIES[capability]}")
+            echo(f"  {capability}: {CAPABILITIES[capability]}")
         _print_settings(scope, settings)
         for adapter in adapters:
-            click.echo(f"\nby adapter {adapter['name']}: {adapter['summary']}")
+            echo(f"\nby adapter {adapter['name']}: {adapter['summary']}")
             _print_settings("adapter", adapter["settings"])
 
     return group
@@ -79,7 +79,7 @@ def _adapters(spec: Spec) -> list[dict[str, Any]]:
 
 def _print_settings(scope: str, settings: list[dict[str, Any]]) -> None:
     if settings:
-        click.echo()
+        echo()
         print_table(
             (f"--set {scope}.", "type", "default", "meaning"),
             [(field["name"], field["type"], field["default"], field["help"]) for field in settings],

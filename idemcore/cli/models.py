@@ -13,7 +13,7 @@ import click
 from ..errors import EXIT_INTEGRITY, EXIT_MISSING, EXIT_OK
 from ..io.inputs import declare_output
 from .options import INPUT, json_option
-from .output import print_json, print_record, print_table, say
+from .output import echo, print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
     from ..weights.cards import ModelFile
@@ -60,7 +60,7 @@ def info(name: str, as_json: bool) -> None:
         print_json({**described, "files": [_facts(file) for file in files]})
         return
     print_record(dict(_flat(described)))
-    click.echo()
+    echo()
     if len(files) == 1:
         told = _facts(files[0])
         print_record({key: value for key, value in told.items() if value is not None and key not in described})
@@ -141,7 +141,7 @@ def path(name: str, as_json: bool) -> None:
     if as_json:
         print_json({"id": name, "path": str(found)})
     else:
-        click.echo(found)
+        echo(found)
 
 
 def _state(file: ModelFile) -> str:

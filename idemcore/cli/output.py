@@ -12,21 +12,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..io.stdout import data_stream
 
 if TYPE_CHECKING:
     from ..protocols import Callback, Step
 
 
+def echo(text: object = "", nl: bool = True) -> None:
+    """A line of data, on stdout."""
+    click.echo(text, file=data_stream(), nl=nl)
+
+
 def print_json(value: Any) -> None:
     """One line, so that several results make JSON lines."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    echo(json.dumps(value, ensure_ascii=False))
 
 
 def print_record(record: Mapping[str, object]) -> None:
     """`key: value` lines with the colons aligned."""
     width = max(map(len, record))
     for key, value in record.items():
-        click.echo(f"{key:>{width}}: {value}")
+        echo(f"{key:>{width}}: {value}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -35,7 +41,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        echo(line.rstrip())
 
 
 def say(message: str) -> None:

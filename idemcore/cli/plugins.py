@@ -11,7 +11,7 @@ import click
 from ..errors import EXIT_FAILED, EXIT_MISSING, EXIT_OK, UsageError
 from ..scaffold import KINDS as TEMPLATES
 from .options import json_option
-from .output import print_json, print_record, print_table, say
+from .output import echo, print_json, print_record, print_table, say
 from .packages import install, search, uninstall
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def info(name: str, as_json: bool) -> None:
         return
     print_record({key: facts[key] for key in ("name", "version", "state", "reason") if facts[key]})
     for clash in facts["clashes"]:
-        click.echo(f"  note: {clash}")
+        echo(f"  note: {clash}")
     if facts["provides"]:
-        click.echo()
+        echo()
         print_table(("kind", "name", "summary"), [(p["kind"], p["name"], p["summary"]) for p in facts["provides"]])
 
 
@@ -88,7 +88,7 @@ def new(name: str, kind: str, out: str | None, as_json: bool) -> None:
         print_json({"name": names.distribution, "module": names.module, "kind": kind, "files": [str(f) for f in files]})
         return
     for path in files:
-        click.echo(path)
+        echo(path)
     say(f"Next: `pip install -e '{folder}[test]'`, then `idem plugins check {names.distribution}`.")
     say(f"What is what: {folder / 'README.md'}")
 
@@ -119,7 +119,7 @@ def check(name: str, overrides: tuple[str, ...], as_json: bool) -> int:
     results = []
     for subject in subjects:
         if not as_json:
-            click.echo(f"{subject}")
+            echo(f"{subject}")
         for result in checked(subject):
             results.append(result)
             if not as_json:
@@ -143,7 +143,7 @@ class _Teller:
             parts.append(f"But: {result.message}")
         elif result.message:
             parts.append(result.message if self._new(result.message) else "See above.")
-        click.echo(f"  {result.outcome:<10}  {result.law.name:<{self.width}}  {' '.join(parts)}".rstrip())
+        echo(f"  {result.outcome:<10}  {result.law.name:<{self.width}}  {' '.join(parts)}".rstrip())
 
     def _new(self, text: str) -> bool:
         new = text not in self.told

@@ -10,7 +10,7 @@ import click
 
 from ..errors import UsageError
 from .options import INPUT, json_option, runtime_options
-from .output import print_json, print_record, say
+from .output import echo, print_json, print_record, say
 
 if TYPE_CHECKING:
     from ..report.scores import Scores
@@ -133,7 +133,7 @@ def _export(summary: Summary, kind: str, output: str | None, as_json: bool) -> l
         if output is None:
             if as_json:
                 raise UsageError("--json needs a file to tell of.", "Name it with -o, or leave --json out.")
-            click.echo(text, nl=False)
+            echo(text, nl=False)
             return []
         content = {Path(output): text}
     for path, text in content.items():

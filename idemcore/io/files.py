@@ -15,6 +15,7 @@ from ..errors import IdemError, UsageError
 from .inputs import declare_output
 from .limits import max_file_bytes
 from .signals import held
+from .stdout import write_to_stdout
 
 PATH_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
 """Errors of a path that cannot be right, by whatever was to be done with it."""
@@ -69,6 +70,8 @@ def atomic_write(path: Path, data: bytes) -> None:
     """
     declare_output(path)
     try:
+        if write_to_stdout(path, data):
+            return
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path.exists() and not path.is_file():

@@ -222,7 +222,7 @@ def import_target(target: str | Callable[..., Any]) -> Any:
         return reduce(getattr, name.split("."), import_module(module))
     except IdemError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = "`idem doctor` checks the installation; IDEM_DEBUG=1 shows the traceback."
         raise MissingError(f"{target} cannot be imported: {_one_line(error)}{_where(error)}.", hint) from error
 
@@ -280,7 +280,7 @@ def _imported(entry: EntryPoint) -> object:
         if error.name and error.name.split(".")[0] != entry.value.partition(":")[0].split(".")[0]:
             raise _Fault(f"{entry.value} needs the package '{error.name}', which is not installed") from error
         raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # KeyboardInterrupt too: it is the plugin's own, in a thread of its own
         raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
 
 
@@ -323,7 +323,7 @@ def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -
     try:
         result = function()
         specs = list(result) if isinstance(result, (list, tuple)) else None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _Fault(f"{hook} of {distribution} failed: {_one_line(error)}{_where(error)}") from error
     if specs is None:
         raise _Fault(f"{hook} of {distribution} returned {type(result).__name__}, not a list of {spec_class.__name__}")

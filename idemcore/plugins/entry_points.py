@@ -102,7 +102,8 @@ def within(seconds: float, who: str, work: Callable[[], T]) -> T:
         try:
             done.append(work())
         except BaseException as error:
-            raised.append(error)
+            # A KeyboardInterrupt of this thread is none of the user's, whose own comes to the main thread.
+            raised.append(RuntimeError("KeyboardInterrupt") if isinstance(error, KeyboardInterrupt) else error)
 
     thread = threading.Thread(target=run, daemon=True, name=f"plugin {who}")
     thread.start()
