@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from idemcore.results.rows import SweepRow
 from idemcore.sweeps.store import Store
 
 SWEEP = ("sweep", "-m", "codec=toy", "generator=toy", "solver.steps=2")
@@ -14,7 +15,15 @@ VARIES = ("seconds", "batch")
 
 def comparable(store: Store) -> dict[str, dict[str, object]]:
     """The rows by id, without what varies."""
-    return {row["id"]: {key: value for key, value in row.items() if key not in VARIES} for row in store.rows()}
+    return {row.id: {key: value for key, value in row.to_json().items() if key not in VARIES} for row in store.rows()}
+
+
+def sweep_row(**values: object) -> SweepRow:
+    """A row with these values, as JSON has them."""
+    image = {"name": "a.png", "sha256": "a", "width": 8, "height": 8}
+    return SweepRow.from_json(
+        {"id": "a", "status": "ok", "codec": {"name": "jpeg"}, "image": image, "schema": 1} | values
+    )
 
 
 def lines(store: Store) -> list[str]:

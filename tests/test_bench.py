@@ -16,6 +16,7 @@ from idemcore.observe import bench
 from idemcore.observe.bench import Cost, CountingConstraint, Job, measure, measure_alone
 from idemcore.observe.cost import PeakMemory
 from idemcore.pipeline.codec import Codec
+from idemcore.plugins.blame import as_failure
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.selection import select
 from idemcore.runtime import Runtime
@@ -182,5 +183,26 @@ def test_a_killed_process_is_told(job, monkeypatch):
             raise BrokenProcessPool
 
     monkeypatch.setattr(bench, "ProcessPoolExecutor", Killed)
-    with pytest.raises(IdemError, match="'cell' was killed.*--size"):
-        measure_alone(job("cell"))
+    cost = measure_alone(job("cell"))
+    assert isinstance(cost, IdemError)
+    assert "was killed" in str(cost)
+    assert "--size" in cost.hint
+
+
+def test_a_solver_without_memory_is_a_row_beside_the_others(idem, photo, monkeypatch):
+    def short(job: Job) -> Cost | IdemError:
+        if job.selection.solver.spec.name == "dps":
+            return as_failure(torch.cuda.OutOfMemoryError("CUDA out of memory."))
+        return Cost(3, 0, 0, 0, 4, 0.5, 2**20)
+
+    monkeypatch.setattr(bench, "measure_alone", short)
+    arguments = ("bench", photo, *TOY, "--solver", "cell,dps")
+    result = idem(*arguments, "--json")
+    assert result.exit_code == 1
+    cell, dps = json.loads(result.stdout)["solvers"]
+    assert (cell["error"], cell["passes"], cell["ratios"]["passes"]) == (None, 3, None)
+    assert "Out of memory: CUDA out of memory." in dps["error"]
+    assert (dps["passes"], dps["ratios"]["passes"]) == (None, None)
+    assert "dps could not be measured" in result.stderr
+    lines = idem(*arguments).stdout.splitlines()
+    assert lines[2].split() == ["dps", *["-"] * 7]

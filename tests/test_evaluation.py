@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from idemcore.errors import IdemError, UsageError
-from idemcore.evaluation import evaluation
+from idemcore.evaluation.draws import case_of, encode, measure
 from idemcore.evaluation.evaluation import Images, evaluate, score_sets
 from idemcore.io.image_sets import Frame
 from idemcore.io.images import read_bytes, to_float
@@ -93,7 +94,27 @@ def test_an_image_that_fails_in_a_batch_takes_no_other_with_it(folder, toys):
     found = evaluate(codec, choosy, Images(folder), metrics("psnr", "spectrum"), (0, 3), batch=6)
     assert [(row.image, row.seed) for row in found.rows] == [("0.png", 0), ("0.png", 3), ("2.png", 0), ("2.png", 3)]
     assert list(found.errors) == ["1.png"]
-    assert batches == [6, 2, 2, 2]
+    assert batches == [6, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_device_without_memory_fails_the_image_alone(folder, toys):
+    codec, decoder = toys
+
+    class Hungry(type(decoder.solver)):
+        def solve(self, cell, *others):
+            if len(cell.centre) > 1:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().solve(cell, *others)
+
+    hungry = replace(decoder, solver=Hungry(decoder.solver.config))
+    found = evaluate(codec, hungry, Images(folder), metrics("psnr"), (0, 3), batch=6)
+    assert len(found.rows) == 6
+    assert not found.errors
+    starved = replace(decoder, solver=SimpleNamespace(solve=lambda *_: torch.empty(2**58)))
+    found = evaluate(codec, starved, Images(folder), metrics("psnr"))
+    assert found.rows == []
+    assert list(found.errors) == ["0.png", "1.png", "2.png"]
+    assert all("Out of memory" in str(error) and "--batch" in error.hint for error in found.errors.values())
 
 
 def test_recompression_is_measured_on_what_the_codec_makes_of_a_changed_image(folder, toys):
@@ -101,25 +122,23 @@ def test_recompression_is_measured_on_what_the_codec_makes_of_a_changed_image(fo
     exact = evaluate(codec, decoder, Images(folder, limit=1), metrics("recompression-psnr", "exact"))
     assert [row.values for row in exact.rows] == [{"recompression-psnr": 100, "exact": 1}]
     bitstream = codec.encode(read_bytes(folder / "0.png") / torch.tensor(255.0))
-    result = decoder.reconstruct(bitstream)
-    result.certified.exact[0] = False
-    result.certified.image[:] = result.image.flip(2)
-    case = evaluation.case_of("0.png", None, bitstream, result)
-    (values,) = evaluation.measure(metrics("recompression-psnr", "psnr"), case)
+    drawn = decoder.draw([bitstream], [0])
+    drawn.certified.exact[0] = False
+    drawn.certified.image[:] = drawn.certified.image.flip(2)
+    case = replace(case_of([encode(codec, "0.png", read_bytes(folder / "0.png"))], drawn), original=None)
+    (values,) = measure(metrics("recompression-psnr", "psnr"), case)
     assert 0 < values["recompression-psnr"] < 40
     assert np.isnan(values["psnr"])
 
 
 def test_what_the_solver_gave_is_measured_before_certification(folder, toys):
     codec, decoder = toys
-    bitstream = codec.encode(read_bytes(folder / "0.png") / torch.tensor(255.0))
-    solved = decoder.reconstruct(bitstream)
-    inside = replace(solved, solution=to_float(solved.image))
-    outside = replace(solved, solution=to_float(solved.image).flip(2))
+    image = encode(codec, "0.png", read_bytes(folder / "0.png"))
+    drawn = decoder.draw([image.bitstream], [0])
+    case, shown = case_of([image], drawn), to_float(drawn.certified.image)
+    inside, outside = replace(case, solution=shown), replace(case, solution=shown.flip(2))
     asked = metrics("solver-exact", "solver-recompression-psnr", "exact", "recompression-psnr")
-    (kept,), (moved,) = (
-        evaluation.measure(asked, evaluation.case_of("0.png", None, bitstream, result)) for result in (inside, outside)
-    )
+    (kept,), (moved,) = (measure(asked, one) for one in (inside, outside))
     assert kept == {"solver-exact": 1, "solver-recompression-psnr": 100, "exact": 1, "recompression-psnr": 100}
     assert moved["solver-exact"] == 0
     assert 0 < moved["solver-recompression-psnr"] < 40

@@ -62,8 +62,8 @@ def test_a_device_has_solved_before_the_clock_is_read_and_certifying_begins(bits
     monkeypatch.setattr("idemcore.pipeline.decoder.wait", lambda device: (waited.append(device), order.append("wait")))
     monkeypatch.setattr("idemcore.pipeline.decoder.certify", lambda *a: (order.append("certify"), certify(*a))[1])
     decoder.reconstruct(bitstream, callback=lambda step: order.append("step"))
-    assert order == ["step", "step", "step", "wait", "certify"]
-    assert waited == [CPU.device]
+    assert order == ["wait", "step", "step", "step", "wait", "certify"]
+    assert waited == [CPU.device] * 2
 
 
 def test_callback_sees_each_step_and_can_cancel(bitstream, decoder):

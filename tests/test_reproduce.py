@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sweeping import sweep_row
 
 from idemcore.errors import UsageError
 from idemcore.metrics.building import find
@@ -17,6 +19,7 @@ from idemcore.protocols import Score
 from idemcore.report.summary import Summary, summarise
 from idemcore.reproduce.claims import CLAIMS, FAILS, HOLDS, OPEN, bootstrap, findings, wilson
 from idemcore.reproduce.experiments import load_experiments, studies
+from idemcore.results.rows import SweepRow
 from idemcore.sweeps.identity import resolve_all
 
 TOY = """
@@ -164,14 +167,15 @@ def test_a_file_that_is_no_experiment_is_named(tmp_path: Path, text: str, told: 
     assert "bad.yaml" in str(error.value)
 
 
-def row(image: int, psnr: float, plain_psnr: float, **changes: object) -> dict[str, object]:
+def row(image: int, psnr: float, plain_psnr: float, **changes: object) -> SweepRow:
     """Of one reconstruction by a solver that draws."""
-    return {
+    values: dict[str, object] = {
         "id": f"{image}-{psnr}", "status": "ok", "codec": {"name": "c", "quality": 1}, "generator": {"name": "g"},
         "solver": {"name": "s"}, "precision": "auto", "seed": 0, "exact": True, "files": {}, "weights": {},
         "image": {"name": str(image), "sha256": f"{image:064}", "width": 8, "height": 8},
         "metrics": {"bpp": 1.0, "psnr": psnr}, "decoded_metrics": {"psnr": plain_psnr}, "seconds": {}, **changes,
     }  # fmt: skip
+    return sweep_row(**values)
 
 
 def summary(loss: float, spread: float = 0.2, count: int = 40, **changes: object) -> Summary:
@@ -228,7 +232,7 @@ def test_distances_are_told_apart_where_the_interval_of_the_gain_says_so(gain, v
 def test_one_image_that_is_not_exact_is_enough_to_fail() -> None:
     rows = [r for c in summary(1.0).configurations if not c.plain for r in c.rows]
     assert findings(["recompression"], summarise(rows))[0].verdict == HOLDS
-    rows[3] = {**rows[3], "exact": False}
+    rows[3] = replace(rows[3], exact=False)
     (finding,) = findings(["recompression"], summarise(rows))
     assert finding.verdict == FAILS
     assert finding.evidence[0].measured.startswith("39 of 40")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from ..errors import UsageError
+from ..errors import EXIT_FAILED, EXIT_OK, IdemError, UsageError
 from ..plugins.selection import DEFAULT_GENERATOR
 from .options import INPUT, codec_options, json_option, runtime_options
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
+    from ..observe.bench import Cost
     from ..plugins.catalogue import Catalogue
     from ..plugins.selection import Selection
+    from ..results.rows import BenchRow
 
 REFERENCE = "dps"
 COUNTS = ("passes", "backwards", "codec_calls", "codec_gradients", "projections")
@@ -49,11 +51,13 @@ def bench(
     device: str,
     precision: str,
     as_json: bool,
-) -> None:
+) -> int:
     """Solve for the centre crop of IMAGE by one solver after the other, each in a process of its own; compare the cost.
 
     Counts and seconds are those of one solve, after a warm-up; peak memory is what solving adds to codec and generator.
     In brackets: relative to dps, or to the first solver if dps is not among them.
+
+    A solver that fails, for lack of memory too, does not stop the others; the exit code is 1 then.
 
     Scopes of --set are codec, generator, adapter and the solvers' names.
     """
@@ -73,23 +77,42 @@ def bench(
     reference = REFERENCE if REFERENCE in names else names[0]
 
     from ..observe.bench import Job, measure_alone
+    from ..results.rows import BenchReport
 
-    rows: dict[str, dict[str, Any]] = {}
+    rows: list[BenchRow] = []
     for name, selection in plans.items():
-        adapter = selection.adapter.spec.name if selection.adapter else None
-        say(f"measuring {name}{f' by adapter {adapter}' if adapter else ''} ...")
-        cost = measure_alone(Job(image, size, selection, device, precision, repeat))
-        settings = {kind: asdict(part.config) for kind, part in selection.used.items()}
-        rows[name] = {"solver": name, "adapter": adapter, "settings": settings, **asdict(cost)}
-    for row in rows.values():
-        row["ratios"] = {key: ratio(row[key], rows[reference][key]) for key in MEASURED}
+        say(f"measuring {name}{f' by adapter {selection.adapter.spec.name}' if selection.adapter else ''} ...")
+        rows.append(_row(selection, measure_alone(Job(image, size, selection, device, precision, repeat))))
+        if rows[-1].error:
+            say(f"{name} could not be measured: {rows[-1].error}")
+    rows = _compared(rows, next(row for row in rows if row.solver == reference))
     if as_json:
-        facts = {"image": image, "size": size, "codec": codec, "generator": generator, "reference": reference}
-        print_json({**facts, "repeat": repeat, "solvers": list(rows.values())})
+        print_json(BenchReport(image, size, codec, generator, reference, repeat, tuple(rows)).to_json())
     else:
         headers = ("solver", *(key.replace("_", " ") for key in COUNTS), "seconds", "peak MiB")
-        print_table(headers, [(name, *_cells(row)) for name, row in rows.items()])
+        print_table(headers, [(row.solver, *_cells(row)) for row in rows])
         say(f"in brackets: relative to {reference}")
+    return EXIT_FAILED if any(row.error for row in rows) else EXIT_OK
+
+
+def _row(selection: Selection, cost: Cost | IdemError) -> BenchRow:
+    from ..results.base import as_json
+    from ..results.rows import BenchRow
+
+    adapter = selection.adapter.spec.name if selection.adapter else None
+    settings = {kind: as_json(asdict(part.config)) for kind, part in selection.used.items()}
+    known = (selection.solver.spec.name, adapter, settings)
+    if isinstance(cost, IdemError):
+        return BenchRow(*known, str(cost), None, None, None, None, None, None, None, {})
+    return BenchRow(*known, error=None, **asdict(cost), ratios={})
+
+
+def _compared(rows: list[BenchRow], reference: BenchRow) -> list[BenchRow]:
+    """With their ratios to the reference."""
+    return [
+        replace(row, ratios={key: ratio(getattr(row, key), getattr(reference, key)) for key in MEASURED})
+        for row in rows
+    ]
 
 
 def _listed(solvers: str) -> list[str]:
@@ -133,13 +156,15 @@ def _plan(
     )
 
 
-def ratio(value: float, of: float) -> float | None:
+def ratio(value: float | None, of: float | None) -> float | None:
     """None if there is nothing to compare with."""
-    return value / of if of else None
+    return value / of if of and value is not None else None
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    shown = {**{key: f"{row[key]:,}" for key in COUNTS}, "seconds": f"{row['seconds']:.3g}"}
-    shown["peak_bytes"] = f"{row['peak_bytes'] / 2**20:.1f}"
-    ratios = {key: f" ({value:.2g}x)" if value is not None else "" for key, value in row["ratios"].items()}
+def _cells(row: BenchRow) -> list[str]:
+    if row.error:
+        return ["-"] * len(MEASURED)
+    shown = {**{key: f"{getattr(row, key):,}" for key in COUNTS}, "seconds": f"{row.seconds:.3g}"}
+    shown["peak_bytes"] = f"{(row.peak_bytes or 0) / 2**20:.1f}"
+    ratios = {key: f" ({value:.2g}x)" if value is not None else "" for key, value in row.ratios.items()}
     return [shown[key] + ratios[key] for key in MEASURED]

@@ -188,9 +188,11 @@ def _curve(
 ) -> tuple[Curve, set[str]]:
     """The curve of a solver, and the images that failed at any of its points."""
     from ..evaluation.curves import curve
-    from ..evaluation.evaluation import evaluate, known
+    from ..evaluation.draws import finite_or_none
+    from ..evaluation.evaluation import evaluate
     from ..pipeline.codec import Codec
     from ..pipeline.decoder import Decoder
+    from ..results.rows import EvalRow
 
     first = plan[0]
     decoder = Decoder.build(first.selection, runtime)
@@ -199,13 +201,13 @@ def _curve(
     for number, configuration in enumerate(plan, 1):
         codec = Codec.build(configuration.selection.codec, runtime)
 
-        def progress(image: str, step: str = f"{name}, {number} of {len(plan)}") -> Watched:
+        def watch(image: str, step: str = f"{name}, {number} of {len(plan)}") -> Watched:
             return solver_progress(f"{step}, {image}")
 
-        evaluations.append(evaluate(codec, decoder, images, metrics, seeds, progress, batch))
+        evaluations.append(evaluate(codec, decoder, images, metrics, seeds, watch, batch))
         for image, error in evaluations[-1].errors.items():
             tell(error, image)
-    rows = [{"point": k, "image": row.image, "seed": row.seed, "metrics": known(row.values)}
+    rows = [EvalRow(k, row.image, row.seed, finite_or_none(row.values))
             for k, found in enumerate(evaluations) for row in found.rows]  # fmt: skip
     keys = {metric.name: metric.spec.key for metric in metrics}
     meta = _meta(plan, images, seeds, runtime)

@@ -14,7 +14,8 @@ from .output import echo, print_json, print_record, say
 
 if TYPE_CHECKING:
     from ..report.scores import Scores
-    from ..report.summary import Row, Summary
+    from ..report.summary import Summary
+    from ..results.rows import SweepRow
 
 FORMATS = ("html", "md", "latex", "csv", "compressai")
 
@@ -66,7 +67,7 @@ def report(
 
     folder = Path(store)
     rows, scores = read_store(folder), Scores(folder)
-    missing = {name: why for row in rows for name, why in (row.get("missing_metrics") or {}).items()}
+    missing = {name: why for row in rows for name, why in row.missing_metrics.items()}
     if names:
         missing |= _compute(scores, rows, names, device, precision)
     summary = summarise(rows, scores, directions())
@@ -74,7 +75,7 @@ def report(
         from ..report.references import given_curves, published_curves
         from ..report.site import write_site
 
-        pixels = [str(image["sha256"]) for image in summary.images]
+        pixels = [str(image.sha256) for image in summary.images]
         references = [*published_curves(pixels), *given_curves(map(Path, reference_files), pixels)]
         written = [write_site(summary, folder, Path(output or ""), references, title, missing, limit)]
     else:
@@ -94,7 +95,7 @@ def _check(output: str | None, kind: str, page_options: dict[str, bool]) -> None
             raise UsageError(f"{name} has no effect with --format {kind}.", "Leave it out.")
 
 
-def _compute(scores: Scores, rows: Sequence[Row], names: str, device: str, precision: str) -> dict[str, str]:
+def _compute(scores: Scores, rows: Sequence[SweepRow], names: str, device: str, precision: str) -> dict[str, str]:
     """Adds set metrics of every configuration to the store's; returns why a metric could not be built."""
     from ..report.scores import set_metrics
     from ..report.summary import summarise

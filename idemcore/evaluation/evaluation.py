@@ -1,37 +1,33 @@
 """Metrics of one configuration over images: a few at a time, so that a thousand never sit in memory.
 
-image -> encode -> decode (each seed) -> Case -+-> image metrics -> Row
-                                               +-> set metrics (running statistics) -> Score
+image -> encode -> draw (each seed) -> Case -+-> image metrics -> MeasuredDraw
+                                             +-> set metrics (running statistics) -> Score
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import Any, NamedTuple
 
 from ..errors import IdemError
 from ..io.image_sets import WHOLE, Frame, sources
-from ..io.images import to_bytes, to_float
 from ..io.walking import Source
 from ..metrics import Case, ImageMetric, Metric, Score, SetMetric, summarise
 from ..metrics.sketches import Draws
-from ..observe.cost import PeakMemory
-from ..pipeline.codec import Bitstream, Codec
-from ..pipeline.decoder import Decoder, Reconstruction
+from ..pipeline.codec import Codec
+from ..pipeline.decoder import Decoder
+from ..plugins.blame import as_failure
 from ..protocols import Callback
+from .draws import Encoded, Values, case_of, each_or_alone, encode, measure, watches_memory
 
-Values = dict[str, float]
-"""By metric; nan where undefined."""
-Progress = Callable[[str], AbstractContextManager[Callback | None]]
+WatchImage = Callable[[str], AbstractContextManager[Callback | None]]
 """From an image's name to a context that gives the solver's callback."""
 
 
@@ -60,8 +56,8 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One reconstruction."""
+class MeasuredDraw:
+    """The image metrics of one reconstruction."""
 
     image: str
     seed: int
@@ -72,7 +68,7 @@ class Row:
 class Evaluation:
     """What one configuration gave."""
 
-    rows: list[Row]
+    rows: list[MeasuredDraw]
     scores: dict[str, Score]
     """By metric, of image metrics and set metrics."""
     errors: dict[str, IdemError]
@@ -85,136 +81,65 @@ def evaluate(
     images: Images,
     metrics: Sequence[Metric],
     seeds: Sequence[int] = (0,),
-    progress: Progress = lambda _: nullcontext(),
+    watch: WatchImage = lambda _: nullcontext(),
     batch: int = 1,
 ) -> Evaluation:
     """Encodes each image, reconstructs it with each seed, measures; an image that fails does not stop the others.
 
-    Up to `batch` draws are made together, of images in a row that have one size.
+    Up to `batch` draws are made together, of images in a row that have one size. No set metric sees an image before all
+    its draws are there, so that a failure leaves no half of an image in a score.
     """
-    rows, errors = list[Row](), dict[str, IdemError]()
-    watched = any(metric.spec.name == "peak-memory" for metric in metrics)
+    rows, errors = list[MeasuredDraw](), dict[str, IdemError]()
+
+    def attempt(draws: Sequence[_Draw]) -> list[tuple[Case, Values]]:
+        encoded, count = [draw.image for draw in draws], len(draws)
+        with watch(encoded[0].name + (f" and {count - 1} more" if count > 1 else "")) as callback:
+            drawn = decoder.draw([image.bitstream for image in encoded], [draw.seed for draw in draws],
+                                 callback=callback, watch_memory=watches_memory(metrics))  # fmt: skip
+        case = case_of(encoded, drawn)
+        return [(case.take([k]), values) for k, values in enumerate(measure(metrics, case))]
+
+    def outcomes() -> Iterator[tuple[_Draw, tuple[Case, Values] | IdemError]]:
+        for draws in _batches(_draws(images, codec, seeds, errors), batch):
+            yield from zip(draws, each_or_alone(draws, attempt), strict=True)
 
     def cases() -> Iterator[Case]:
-        for group in _groups(_encoded(images, codec, errors), max(1, batch // len(seeds))):
-            for encoded, made in _reconstructed(group, batch, decoder, seeds, progress, watched, errors):
-                for seed, (result, peak) in zip(seeds, made, strict=True):
-                    case = case_of(encoded.name, encoded.original, encoded.bitstream, result, peak)
-                    rows.append(Row(encoded.name, seed, measure(metrics, case)[0]))
-                    yield case
+        for name, group in groupby(outcomes(), key=lambda outcome: outcome[0].image.name):
+            found, good = list(group), list[tuple[Case, MeasuredDraw]]()
+            for draw, outcome in found:
+                if isinstance(outcome, IdemError):
+                    errors[name] = outcome
+                else:
+                    good.append((outcome[0], MeasuredDraw(name, draw.seed, outcome[1])))
+            if len(good) == len(found):
+                rows.extend(row for _, row in good)
+                yield from (case for case, _ in good)
 
     sets = score_sets(metrics, cases())
     return Evaluation(rows, {**score_rows(metrics, rows), **sets}, errors)
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    name: str
-    original: Tensor
-    bitstream: Bitstream
+class _Draw(NamedTuple):
+    image: Encoded
+    seed: int
 
 
-Draw = tuple[Reconstruction, "int | None"]
-"""With the peak of memory, where it is watched."""
-
-
-def _encoded(images: Images, codec: Codec, errors: dict[str, IdemError]) -> Iterator[_Encoded]:
+def _draws(images: Images, codec: Codec, seeds: Sequence[int], errors: dict[str, IdemError]) -> Iterator[_Draw]:
+    """Each image with each seed; those that cannot be read or encoded are among `errors`."""
     for source in images.sources:
         try:
-            original = images.frame.read(source)
-            yield _Encoded(source.name, original, codec.encode(to_float(original)))
-        except IdemError as error:
-            errors[source.name] = error
+            encoded = encode(codec, source.name, images.frame.read(source))
+        except Exception as error:  # whatever a codec or a device does wrong
+            errors[source.name] = as_failure(error)
+            continue
+        yield from (_Draw(encoded, seed) for seed in seeds)
 
 
-def _groups(encoded: Iterable[_Encoded], batch: int) -> Iterator[list[_Encoded]]:
+def _batches(draws: Iterable[_Draw], batch: int) -> Iterator[list[_Draw]]:
     """Up to `batch` in a row that have one size."""
-    group: list[_Encoded] = []
-    for one in encoded:
-        if group and (len(group) == batch or one.original.shape != group[0].original.shape):
-            yield group
-            group = []
-        group.append(one)
-    if group:
-        yield group
-
-
-def _reconstructed(
-    group: Sequence[_Encoded],
-    batch: int,
-    decoder: Decoder,
-    seeds: Sequence[int],
-    progress: Progress,
-    watched: bool,
-    errors: dict[str, IdemError],
-) -> Iterator[tuple[_Encoded, list[Draw]]]:
-    """All draws of each image, before any metric sees one, so that a failure leaves no half of an image in a score.
-
-    Where a group fails, each of it is tried alone, so that only those that cannot be decoded are missing.
-    """
-    draws = [(encoded, seed) for encoded in group for seed in seeds]
-    made: list[Draw] = []
-    try:
-        for start in range(0, len(draws), batch):
-            made += _drawn(draws[start : start + batch], decoder, progress, watched)
-    except IdemError as error:
-        if len(group) == 1:
-            errors[group[0].name] = error
-            return
-        for encoded in group:
-            yield from _reconstructed([encoded], batch, decoder, seeds, progress, watched, errors)
-        return
-    for k, encoded in enumerate(group):
-        yield encoded, made[k * len(seeds) : (k + 1) * len(seeds)]
-
-
-def _drawn(
-    draws: Sequence[tuple[_Encoded, int]], decoder: Decoder, progress: Progress, watched: bool
-) -> Iterator[Draw]:
-    bitstreams, seeds = [encoded.bitstream for encoded, _ in draws], [seed for _, seed in draws]
-    name = draws[0][0].name + (f" and {len(draws) - 1} more" if len(draws) > 1 else "")
-    memory = PeakMemory(bitstreams[0].decoded.device) if watched else None
-    with progress(name) as callback:
-        results = decoder.reconstruct_all(bitstreams, seeds, callback=callback)
-    peak = memory.above() if memory else None
-    return ((result, peak) for result in results)
-
-
-def case_of(
-    name: str,
-    original: Tensor | None,
-    bitstream: Bitstream,
-    result: Reconstruction,
-    peak_bytes: int | None = None,
-) -> Case:
-    """All that is known of one reconstruction; images are uint8 [1,3,H,W]."""
-
-    def recode(image: Tensor) -> Tensor:
-        return to_bytes(bitstream.codec.encode(to_float(image)).decoded)
-
-    return Case(
-        images=(name,),
-        reconstruction=result.image,
-        original=None if original is None else original.to(result.image.device),
-        decoded=to_bytes(bitstream.decoded),
-        recode=recode,
-        solution=result.solution,
-        streams=(bitstream.stream,),
-        file_bits=torch.tensor([8 * len(bitstream.data)]),
-        cell=bitstream.cell,
-        exact=torch.tensor([result.exact]),
-        differing_symbols=torch.tensor([result.differing_symbols]),
-        nfe=torch.tensor([result.nfe]),
-        backwards=torch.tensor([result.backwards]),
-        seconds=torch.tensor([sum(result.seconds.values())], dtype=torch.float64),
-        peak_bytes=None if peak_bytes is None else torch.tensor([peak_bytes]),
-    )
-
-
-def measure(metrics: Iterable[Metric], case: Case) -> list[Values]:
-    """The image metrics among `metrics`, for each of the case's B images."""
-    found = {metric.name: metric.measure(case).tolist() for metric in metrics if isinstance(metric, ImageMetric)}
-    return [{name: values[b] for name, values in found.items()} for b in range(len(case))]
+    for _, group in groupby(draws, key=lambda draw: draw.image.original.shape):
+        while some := list(islice(group, batch)):
+            yield some
 
 
 def score_sets(metrics: Iterable[Metric], cases: Iterable[Case]) -> dict[str, Score]:
@@ -234,13 +159,8 @@ def score_sets(metrics: Iterable[Metric], cases: Iterable[Case]) -> dict[str, Sc
     return {metric.name: metric.result() for metric in sets}
 
 
-def score_rows(metrics: Iterable[Metric], rows: Sequence[Row]) -> dict[str, Score]:
+def score_rows(metrics: Iterable[Metric], rows: Sequence[MeasuredDraw]) -> dict[str, Score]:
     """Mean and interval over images of the image metrics among `metrics`."""
     images = [row.image for row in rows]
     names = [metric.name for metric in metrics if isinstance(metric, ImageMetric)]
     return {name: summarise(images, [row.values.get(name, math.nan) for row in rows]) for name in names}
-
-
-def known(values: Mapping[str, float]) -> dict[str, float | None]:
-    """As JSON has it: None for nan and infinity."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import IdemWarning, UsageError
-from ..evaluation.evaluation import Evaluation, known
+from ..evaluation.draws import finite_or_none
+from ..evaluation.evaluation import Evaluation
 from ..evaluation.evaluation import evaluate as evaluated
 from ..metrics.building import build
 from ..pipeline.codec import Codec
@@ -66,7 +67,7 @@ def evaluate(
         label = _label(codec, decoder)
         for image, error in found.errors.items():
             warnings.warn(f"{image} is left out: {error}", IdemWarning, stacklevel=2)
-        rows += [{**label, "image": row.image, "seed": row.seed, **known(row.values)} for row in found.rows]
+        rows += [{**label, "image": row.image, "seed": row.seed, **finite_or_none(row.values)} for row in found.rows]
         scores.append({**label, **_scores(found)})
     return Records(rows, scores)
 
@@ -101,7 +102,7 @@ def sweep(
         with target.writing(definition.facts()):
             work = partial(Worker, computed.named(device), computed.precision, definition.metrics)
             execute(target, planned, _engine(catalogue, engine), work, batch, retry_failed)
-    return Records(flat(row) for row in target.rows() if row["id"] in planned.ids)
+    return Records(flat(row.to_json()) for row in target.rows() if row.id in planned.ids)
 
 
 def built_metrics(metrics: Sequence[AnyMetric], runtime: Runtime | None = None) -> list[Metric]:

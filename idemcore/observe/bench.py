@@ -17,14 +17,15 @@ from statistics import median
 from torch import Tensor
 
 from ..adapters.passes import Passes
-from ..errors import IdemError, UsageError
+from ..errors import IdemError, InputError, UsageError
 from ..io.images import read_image
 from ..noise import Noise
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
+from ..plugins.blame import as_failure
 from ..plugins.selection import Selection
 from ..protocols import Callback, Constraint, Solution, Step
-from ..runtime import Runtime, wait
+from ..runtime import Runtime
 from .cost import PeakMemory
 
 WARM_STEPS = 2
@@ -67,16 +68,20 @@ class Cost:
     """Most memory in use, above that before the solve: of the GPU where there is one, else of the process."""
 
 
-def measure_alone(job: Job) -> Cost:
-    """`measure` in a fresh process. Raises what it raises, and IdemError if the process is killed."""
+def measure_alone(job: Job) -> Cost | IdemError:
+    """`measure` in a fresh process, or why the solver cannot be measured: it failed, or its process was killed.
+
+    Raises UsageError and InputError for an image with which no solver can be measured.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(measure, job).result()
-        except BrokenProcessPool as error:
-            reason = (
-                f"The process that ran '{job.selection.solver.spec.name}' was killed, most likely for lack of memory."
-            )
-            raise IdemError(reason, "Try a smaller --size.") from error
+        except (UsageError, InputError):
+            raise
+        except BrokenProcessPool:
+            return IdemError("The process was killed, most likely for lack of memory.", "Try a smaller --size.")
+        except Exception as error:
+            return as_failure(error)
 
 
 def measure(job: Job) -> Cost:
@@ -91,7 +96,7 @@ def measure(job: Job) -> Cost:
     generator = decoder.fitted(bitstream.size)
 
     def solve(cell: Constraint, callback: Callback | None = None) -> Solution:
-        return decoder.solver.solve(cell, generator, Noise([0]), callback)
+        return decoder.solve(cell, generator, Noise([0]), callback=callback)
 
     _warm_up(lambda callback: solve(bitstream.cell, callback))
     memory, seconds = PeakMemory(runtime.device), []
@@ -99,7 +104,6 @@ def measure(job: Job) -> Cost:
         cell = CountingConstraint(bitstream.cell)
         begin = time.perf_counter()
         solution = solve(cell)
-        wait(runtime.device)
         seconds.append(time.perf_counter() - begin)
     return Cost(
         passes=solution.nfe,

@@ -7,7 +7,6 @@ Decoder.load(generator, solver) ----------+
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ from ..errors import IdemWarning, UnsupportedCombination
 from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes
 from ..noise import Noise
-from ..observe.cost import PeakMemory
+from ..observe.cost import PeakMemory, Stopwatch
 from ..plugins.catalogue import import_target, load_catalogue
 from ..plugins.selection import DEFAULT_GENERATOR, DEFAULT_SOLVER, DecoderParts, Part, Settings, select_decoder
-from ..protocols import Callback, Cell, Generator, InversionSolver, LatentGenerator, Solution
+from ..protocols import Callback, Cell, Constraint, Generator, InversionSolver, LatentGenerator, Solution
 from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
 from .codec import Bitstream
@@ -173,33 +172,35 @@ class Decoder:
         watch_memory: bool = False,
     ) -> Drawn:
         """What `reconstruct_all` gives, in one piece; `watch_memory` measures the peak of the solve."""
-        cell, generator = joint_cell(bitstreams), self.fitted(bitstreams[0].size)
+        clock = Stopwatch()
+        with clock("decode"):
+            cell = joint_cell(bitstreams)
+            wait(self.device)
+        generator = self.fitted(bitstreams[0].size)
         for bitstream in bitstreams:
             self.check(bitstream)
         noise = Noise.of_images(seeds, [bitstream.sha256 for bitstream in bitstreams], sample)
-        solved = self.solve(cell, generator, noise, tradeoff, callback, watch_memory)
-        begin = time.perf_counter()
-        certified = certify(cell, solved.solution.image)
-        seconds = {"solve": solved.seconds, "certify": time.perf_counter() - begin}
-        shares = {stage: taken / len(bitstreams) for stage, taken in seconds.items()}
-        return Drawn(tuple(bitstreams), cell, solved.solution, certified, shares, solved.peak_bytes)
+        memory = PeakMemory(self.device) if watch_memory else None
+        with clock("solve"):
+            solution = self.solve(cell, generator, noise, tradeoff, callback)
+        with clock("certify"):
+            certified = certify(cell, solution.image)
+        shares = {stage: taken / len(bitstreams) for stage, taken in clock.seconds.items()}
+        return Drawn(tuple(bitstreams), cell, solution, certified, shares, memory.above() if memory else None)
 
     def solve(
         self,
-        cell: Cell,
+        cell: Constraint,
         generator: Generator | None,
         noise: Noise,
         tradeoff: float = 1.0,
         callback: Callback | None = None,
-        watch_memory: bool = False,
-    ) -> Solved:
-        """Solves, and blends as `tradeoff` says; `generator` is `fitted` to the size of the cell's images."""
-        memory = PeakMemory(self.device) if watch_memory else None
-        begin = time.perf_counter()
+    ) -> Solution:
+        """Solves, blends as `tradeoff` says, and waits; `generator` is `fitted` to the size of the cell's images."""
         solution = self.solver.solve(cell, generator, noise, callback)
         solution = replace(solution, image=blend(cell, solution.image, tradeoff))
         wait(self.device)
-        return Solved(solution, time.perf_counter() - begin, memory.above() if memory else None)
+        return solution
 
     def fitted(self, size: tuple[int, int]) -> Generator | None:
         """What the solver gets for images of (H, W): a denoiser or restorer in tiles where it needs them."""
@@ -235,26 +236,17 @@ class Drawn:
     """Blended, but not yet certified."""
     certified: Certified
     seconds: dict[str, float]
-    """Wall time of `solve` and `certify`, an image's share."""
+    """Wall time of `decode`, `solve` and `certify`, an image's share."""
     peak_bytes: int | None = None
-    """Most memory in use during the solve of the whole batch, above that before; None if it was not watched."""
+    """Most memory in use while the whole batch was solved and certified, above that before; None if unwatched."""
 
     def single(self) -> list[Reconstruction]:
         """Each image for itself."""
         nfe, backwards = self.solution.nfe, self.solution.backwards
+        seconds = {stage: self.seconds[stage] for stage in ("solve", "certify")}
         reason = self.cell.reason(self.certified.image) if self.certified.exact == [False] else ""
         pairs = zip(self.certified.single(), self.solution.image.split(1), strict=True)
-        return [Reconstruction(c, nfe, backwards, self.seconds, found, reason) for c, found in pairs]
-
-
-@dataclass(frozen=True)
-class Solved:
-    """What a solver found, and what that took."""
-
-    solution: Solution
-    seconds: float
-    """Wall time, of all images together."""
-    peak_bytes: int | None
+        return [Reconstruction(c, nfe, backwards, seconds, found, reason) for c, found in pairs]
 
 
 def joint_cell(bitstreams: Sequence[Bitstream]) -> Cell:
@@ -266,7 +258,7 @@ def joint_cell(bitstreams: Sequence[Bitstream]) -> Cell:
         return first.codec.encoder.cell([bitstream.stream for bitstream in bitstreams], first.contained_size)
 
 
-def blend(cell: Cell, image: Tensor, tradeoff: float) -> Tensor:
+def blend(cell: Constraint, image: Tensor, tradeoff: float) -> Tensor:
     """(1 - A) e + A x, [B,3,H,W], between the cell's estimate e, of least error (A = 0), and x, of most realism."""
     return image if tradeoff == 1 else torch.lerp(cell.estimate, image, tradeoff)
 

@@ -1,9 +1,10 @@
-"""Which plugin an exception comes from, in which file and line. Imports nothing heavy."""
+"""Which plugin an exception comes from, in which file and line, and what is said of it. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import traceback
 
+from ..errors import IdemError
 from ..hookspecs import ENTRY_POINT_GROUP
 from .entry_points import entries_by_distribution
 
@@ -23,3 +24,15 @@ def _packages() -> dict[str, str]:
     entries = entries_by_distribution(ENTRY_POINT_GROUP)
     found = {entry.value.partition(":")[0].split(".")[0]: name for name, group in entries.items() for entry in group}
     return {package: name for package, name in found.items() if package != "idemcore"}
+
+
+def as_failure(error: Exception) -> IdemError:
+    """What is said of one image or solver of many that failed, whatever the reason, without what it keeps alive."""
+    if isinstance(error, IdemError):
+        return error.with_traceback(None)
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "allocate memory" in text:
+        reason = f"Out of memory: {text.rstrip('.')}." if text else "Out of memory."
+        return IdemError(reason, "Use a smaller --batch, or smaller images: --crop, --size.")
+    place = origin(error)
+    return IdemError(f"{type(error).__name__}: {text}" + (f" ({place})" if place else ""))

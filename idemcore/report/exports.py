@@ -115,7 +115,7 @@ def compressai(summary: Summary) -> dict[str, dict[str, Any]]:
 
 
 def image_count(configuration: Configuration) -> int:
-    return len({row["image"]["sha256"] for row in configuration.rows})
+    return len({row.image.sha256 for row in configuration.rows})
 
 
 def spread(measure: Measure, score: Score, digits: int) -> str:

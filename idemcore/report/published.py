@@ -60,7 +60,7 @@ def printed_tables() -> list[PrintedTable]:
 
 def comparable(summary: Summary) -> list[PrintedTable]:
     """The tables on exactly the summary's images and codec, with the rows and metrics that the summary has too."""
-    known = recognised(str(image["sha256"]) for image in summary.images)
+    known = recognised(str(image.sha256) for image in summary.images)
     measured = {measure.name for measure in summary.measures}
     found = []
     for table in printed_tables():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from ..sweeps.store import Row, Store
+from ..results.rows import SweepRow
+from ..sweeps.store import Store
 
 
-def read_store(folder: Path) -> list[Row]:
+def read_store(folder: Path) -> list[SweepRow]:
     """All rows. Raises UsageError for a folder that is no store, InputError for one without a row."""
     rows = Store.open(folder).rows()
     if not rows:

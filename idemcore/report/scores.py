@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import IntegrityError, UsageError
 from ..io.files import atomic_write, parse_json, read_file
 from ..protocols import Score
+from ..results.rows import SweepRow
 from ..weights.digest import digest
-from .summary import Configuration, Row
+from .summary import Configuration
 
 if TYPE_CHECKING:
     from ..metrics.case import Case
@@ -38,7 +39,7 @@ class Scores:
         except ValueError as error:
             raise IntegrityError(f"{self.path} is damaged: {error}.", "Delete it: it can be computed again.") from error
 
-    def __call__(self, rows: Sequence[Row], plain: bool) -> Mapping[str, Score]:
+    def __call__(self, rows: Sequence[SweepRow], plain: bool) -> Mapping[str, Score]:
         found = self._known.get(key_of(rows, plain), {})
         return {
             name: Score(s["value"], s["low"], s["high"], s["count"])
@@ -65,14 +66,14 @@ class Scores:
                 atomic_write(self.path, json.dumps(self._known, indent=1).encode())
 
 
-def key_of(rows: Sequence[Row], plain: bool) -> str:
+def key_of(rows: Sequence[SweepRow], plain: bool) -> str:
     """Names a set of pictures: the reconstructions of `rows`, or their plain decodes."""
     return digest(sorted(str(picture(row, plain)) for row in rows))
 
 
-def picture(row: Row, plain: bool) -> str | None:
+def picture(row: SweepRow, plain: bool) -> str | None:
     """The file of a row's picture, as the store names it."""
-    return (row.get("files") or {}).get("decoded" if plain else "reconstruction")
+    return row.files.decoded if plain else row.files.reconstruction
 
 
 def set_metrics(names: Sequence[str], runtime: Runtime) -> tuple[list[SetMetric], dict[str, str]]:
@@ -87,26 +88,26 @@ def set_metrics(names: Sequence[str], runtime: Runtime) -> tuple[list[SetMetric]
     return [metric for metric in built if isinstance(metric, SetMetric)], missing
 
 
-def _scored(store: Path, metrics: Sequence[SetMetric], rows: Sequence[Row], plain: bool) -> dict[str, Score]:
+def _scored(store: Path, metrics: Sequence[SetMetric], rows: Sequence[SweepRow], plain: bool) -> dict[str, Score]:
     from ..evaluation.evaluation import score_sets
 
-    draws = sorted(rows, key=lambda row: (row["image"]["sha256"], row.get("seed") or 0))
-    first = list({row["image"]["sha256"]: row for row in reversed(draws)}.values())[::-1]
+    draws = sorted(rows, key=lambda row: (row.image.sha256, row.seed or 0))
+    first = list({row.image.sha256: row for row in reversed(draws)}.values())[::-1]
     found = score_sets(metrics, _cases(store, first, plain))
     undefined = [metric for metric in metrics if math.isnan(found[metric.name].value)]
     return found | score_sets(undefined, _cases(store, draws, plain)) if len(first) < len(draws) else found
 
 
-def _cases(store: Path, rows: Sequence[Row], plain: bool) -> Iterator[Case]:
+def _cases(store: Path, rows: Sequence[SweepRow], plain: bool) -> Iterator[Case]:
     """One a picture, in the order of `rows`."""
     from ..io.images import read_bytes
     from ..metrics import Case
 
     for row in rows:
-        original = read_bytes(store / row["files"]["original"])
+        original = read_bytes(store / str(row.files.original))
         shown = read_bytes(store / str(picture(row, plain)))
-        decoded = None if plain else read_bytes(store / row["files"]["decoded"])
-        yield Case(images=(row["image"]["sha256"],), reconstruction=shown, original=original, decoded=decoded)
+        decoded = None if plain else read_bytes(store / str(row.files.decoded))
+        yield Case(images=(row.image.sha256,), reconstruction=shown, original=original, decoded=decoded)
 
 
 def _plain(score: Score) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from typing import Any
 
 from ..errors import UsageError
 from ..io.files import atomic_write, replacing
+from ..results.rows import SweepRow
 from . import tables
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
 from .measures import Measure
 from .published import section
 from .references import Reference
-from .summary import Configuration, Row, Summary, values_of
+from .summary import Configuration, Summary, values_of
 
 GENERATOR = '<meta name="generator" content="idem report">'
 FILES, IMAGES = ("style.css", "report.js"), "images"
@@ -102,22 +103,22 @@ def write_site(
 
 def page_data(summary: Summary, pictures: Pictures, limit: int | None) -> dict[str, Any]:
     """What the script needs: metrics, configurations, images and runs, which refer to one another by number."""
-    numbers = {image["sha256"]: index for index, image in enumerate(summary.images)}
+    numbers = {image.sha256: index for index, image in enumerate(summary.images)}
     shown = len(numbers) if limit is None else limit
     facts: dict[str, int] = {}
     runs = []
     originals: dict[int, str | None] = {}
     for configuration in summary.configurations:
         for row in configuration.rows:
-            number, paths = numbers[row["image"]["sha256"]], row.get("files") or {}
+            number, files = numbers[row.image.sha256], row.files
             run = _run(summary, configuration, row, number)
-            run["facts"] = facts.setdefault(_json({k: row.get(k) or {} for k in ("versions", "weights")}), len(facts))
+            run["facts"] = facts.setdefault(_json({"versions": row.versions, "weights": row.weights}), len(facts))
             if number < shown:
-                run["file"] = pictures.add(paths.get("decoded" if configuration.plain else "reconstruction"))
-                originals[number] = originals.get(number) or pictures.add(paths.get("original"))
+                run["file"] = pictures.add(files.decoded if configuration.plain else files.reconstruction)
+                originals[number] = originals.get(number) or pictures.add(files.original)
             runs.append(run)
     images = [
-        {**{k: image.get(k) for k in ("name", "width", "height")}, "original": originals.get(index)}
+        {"name": image.name, "width": image.width, "height": image.height, "original": originals.get(index)}
         for index, image in enumerate(summary.images)
     ]
     return {
@@ -129,17 +130,17 @@ def page_data(summary: Summary, pictures: Pictures, limit: int | None) -> dict[s
     }
 
 
-def _run(summary: Summary, configuration: Configuration, row: Row, image: int) -> dict[str, Any]:
+def _run(summary: Summary, configuration: Configuration, row: SweepRow, image: int) -> dict[str, Any]:
     values, plain = values_of(row, configuration.plain), configuration.plain
     run: dict[str, Any] = {
         "configuration": configuration.index,
         "image": image,
-        "seed": None if plain else row.get("seed"),
+        "seed": None if plain else row.seed,
         "values": [values.get(measure.name) for measure in summary.measures],
     }
     if not plain:
-        run |= {"exact": row.get("exact"), "differing": row.get("differing_symbols"), "id": row.get("id")}
-        run |= {key: row.get(key) for key in ("command", "seconds", "positions", "psnr_moved", "bytes", "device")}
+        run |= {"exact": row.exact, "differing": row.differing_symbols, "id": row.id}
+        run |= {key: getattr(row, key) for key in ("command", "seconds", "positions", "psnr_moved", "bytes", "device")}
     return run
 
 
@@ -177,7 +178,7 @@ def _page(summary: Summary, references: Sequence[Reference], data: Any, title: s
 def _headline(summary: Summary) -> list[str]:
     """What was run, in a few words each."""
     runs = [row for c in summary.configurations if not c.plain for row in c.rows]
-    exact = sum(bool(row.get("exact")) for row in runs)
+    exact = sum(bool(row.exact) for row in runs)
     found = [
         _count(len(summary.images), "image"),
         _count(sum(not c.plain for c in summary.configurations), "configuration"),

@@ -12,11 +12,13 @@ from typing import Any
 
 from ..metrics.intervals import summarise as mean_over_images
 from ..protocols import Score
+from ..results.rows import ImageFacts, SweepRow
 from .measures import Direction, Measure, digits_for, measure_of
 
-Row = Mapping[str, Any]
 RATE = "bpp"
 PLAIN = "plain decode"
+PARTS = ("generator", "solver", "adapter", "restorer", "precision")
+"""Keys of a row that say how a bitstream was decoded."""
 
 
 @dataclass
@@ -26,8 +28,8 @@ class Configuration:
     index: int
     codec: Mapping[str, Any]
     decoder: Mapping[str, Any] | None
-    """`generator`, `solver` and `adapter` of the rows, those that they have, `precision`, `tradeoff` if it is not 1."""
-    rows: list[Row] = field(default_factory=list)
+    """Of `PARTS` those that the rows have, and `tradeoff` if it is not 1."""
+    rows: list[SweepRow] = field(default_factory=list)
     label: str = ""
     curve_label: str = ""
     estimates: dict[str, Score] = field(default_factory=dict)
@@ -60,13 +62,13 @@ class Summary:
     measures: list[Measure]
     """Metrics with at least one finite value, in the order of `GROUPS`, then as the rows have them."""
     curves: list[Curve]
-    failed: list[Row]
+    failed: list[SweepRow]
 
     @cached_property
-    def images(self) -> list[Mapping[str, Any]]:
+    def images(self) -> list[ImageFacts]:
         """The `image` of each row, once each, by name."""
-        found = {row["image"]["sha256"]: row["image"] for c in self.configurations for row in c.rows}
-        return sorted(found.values(), key=lambda image: (str(image["name"]), image["sha256"]))
+        found = {row.image.sha256: row.image for c in self.configurations for row in c.rows}
+        return sorted(found.values(), key=lambda image: (image.name, image.sha256))
 
     def digits(self, measure: Measure) -> int:
         """Decimals with which all values of `measure` are shown."""
@@ -79,17 +81,17 @@ class Summary:
 
 
 GROUPS = ("rate", "distortion", "perception", "fidelity", "cost", "other")
-Scores = Callable[[Sequence[Row], bool], Mapping[str, Score]]
+Scores = Callable[[Sequence[SweepRow], bool], Mapping[str, Score]]
 """The set metrics that are known of all rows of a configuration, or of their plain decodes."""
 
 
 def summarise(
-    rows: Iterable[Row], scores: Scores | None = None, known: Mapping[str, Direction] | None = None
+    rows: Iterable[SweepRow], scores: Scores | None = None, known: Mapping[str, Direction] | None = None
 ) -> Summary:
     """`known` is the direction of each metric whose MetricSpec is at hand."""
-    failed, good = list[Row](), list[Row]()
+    failed, good = list[SweepRow](), list[SweepRow]()
     for row in rows:
-        (failed if row.get("status") == "failed" else good).append(row)
+        (failed if row.status == "failed" else good).append(row)
     configurations = _configurations(good)
     names: dict[str, None] = {}
     for configuration in configurations:
@@ -108,61 +110,50 @@ def summarise(
     return Summary(ordered, measures, curves, failed)
 
 
-def values_of(row: Row, plain: bool = False) -> dict[str, float]:
+def values_of(row: SweepRow, plain: bool = False) -> dict[str, float]:
     """The finite metrics of a row, or of its plain decode, whose rate is the row's."""
-    metrics = dict(row.get("metrics") or {})
+    metrics: dict[str, Any] = dict(row.metrics)
     if plain:
-        metrics = {key: metrics[key] for key in (RATE, "payload_bpp") if key in metrics} | (
-            row.get("decoded_metrics") or {}
-        )
+        metrics = {key: metrics[key] for key in (RATE, "payload_bpp") if key in metrics} | dict(row.decoded_metrics)
     else:
-        metrics.setdefault("exact", row.get("exact"))
-        metrics.setdefault("nfe", row.get("nfe"))
-        metrics.setdefault("seconds", total_seconds(row))
+        metrics.setdefault("exact", row.exact)
+        metrics.setdefault("nfe", row.nfe)
+        metrics.setdefault("seconds", row.decode_seconds)
     return {key: float(value) for key, value in metrics.items() if _finite(value)}
-
-
-def total_seconds(row: Row) -> float | None:
-    """Wall time of all stages of decoding, in seconds."""
-    stages = row.get("seconds")
-    if not isinstance(stages, Mapping):
-        return stages
-    decoding = [value for stage, value in stages.items() if stage != "encode" and _finite(value)]
-    return sum(decoding) if decoding else None
 
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _configurations(rows: list[Row]) -> list[Configuration]:
+def _configurations(rows: list[SweepRow]) -> list[Configuration]:
     """One for each combination in the rows, and one for the plain decode of each configuration of a codec.
 
     Of runs that differ in versions alone, the last counts: a store may have been filled by several.
     """
-    latest = {_canonical([_identity(row), row["image"]["sha256"], row.get("seed")]): row for row in rows}
+    latest = {_canonical([_identity(row), row.image.sha256, row.seed]): row for row in rows}
     found: dict[str, Configuration] = {}
     decoded: set[str] = set()
     for row in latest.values():
-        decoder = {key: row[key] for key in ("generator", "solver", "adapter", "precision") if row.get(key)}
-        if row.get("tradeoff", 1.0) != 1:
-            decoder["tradeoff"] = row["tradeoff"]
-        key, plain = _canonical(_identity(row)), _canonical([row["codec"], _codec_weights(row)])
-        found.setdefault(key, Configuration(len(found), row["codec"], decoder)).rows.append(row)
-        one = plain + row["image"]["sha256"]
-        if row.get("decoded_metrics") and one not in decoded:
+        decoder = {key: value for key in PARTS if (value := getattr(row, key))}
+        if row.tradeoff != 1:
+            decoder["tradeoff"] = row.tradeoff
+        key, plain = _canonical(_identity(row)), _canonical([row.codec, _codec_weights(row)])
+        found.setdefault(key, Configuration(len(found), row.codec, decoder)).rows.append(row)
+        one = plain + row.image.sha256
+        if row.decoded_metrics and one not in decoded:
             decoded.add(one)
-            found.setdefault(plain, Configuration(len(found), row["codec"], None)).rows.append(row)
+            found.setdefault(plain, Configuration(len(found), row.codec, None)).rows.append(row)
     return list(found.values())
 
 
-def _identity(row: Row) -> list[Any]:
+def _identity(row: SweepRow) -> list[Any]:
     """What the rows of a configuration share."""
-    return [row.get(key) for key in ("codec", "generator", "solver", "adapter", "precision", "weights", "tradeoff")]
+    return [getattr(row, key) for key in ("codec", *PARTS, "weights", "tradeoff")]
 
 
-def _codec_weights(row: Row) -> Any:
-    return (row.get("weights") or {}).get("codec")
+def _codec_weights(row: SweepRow) -> Any:
+    return row.weights.get("codec")
 
 
 def _canonical(value: Any) -> str:
@@ -174,7 +165,7 @@ def _estimates(configuration: Configuration) -> dict[str, Score]:
     found: dict[str, tuple[list[str], list[float]]] = defaultdict(lambda: ([], []))
     for row in configuration.rows:
         for name, value in values_of(row, configuration.plain).items():
-            found[name][0].append(row["image"]["sha256"])
+            found[name][0].append(row.image.sha256)
             found[name][1].append(value)
     return {name: mean_over_images(*images_and_values) for name, images_and_values in found.items()}
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..results.rows import SweepRow
 from .chart import COLOURS, DASHES, marker
 from .exports import image_count, spread
 from .measures import Measure
 from .references import Reference
-from .summary import Configuration, Curve, Row, Summary
+from .summary import Configuration, Curve, Summary
 
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 MEANING = {"higher": "higher is better", "lower": "lower is better", "": ""}
@@ -76,13 +77,13 @@ def _estimate(measure: Measure, configuration: Configuration, digits: int) -> st
     return f'<td class="n" data-value="{estimate.value!r}">{text}{small}</td>'
 
 
-def failures(rows: Sequence[Row]) -> str:
+def failures(rows: Sequence[SweepRow]) -> str:
     """One row a failed run, with its error."""
     if not rows:
         return ""
     body = "".join(
-        f"<tr><td>{escape(str(row['image']['name']))}</td><td>{escape(parts(row))}</td>"
-        f"<td>{escape(str(row.get('seed', '')))}</td><td>{escape(str(row.get('error') or 'unknown'))}</td></tr>"
+        f"<tr><td>{escape(str(row.image.name))}</td><td>{escape(parts(row))}</td>"
+        f"<td>{escape(str(row.seed))}</td><td>{escape(str(row.error or 'unknown'))}</td></tr>"
         for row in rows
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Image", "Configuration", "Seed", "Error"))
@@ -92,9 +93,9 @@ def failures(rows: Sequence[Row]) -> str:
     )
 
 
-def parts(row: Row) -> str:
+def parts(row: SweepRow) -> str:
     """Codec, generator and solver of a row, each with all its settings."""
-    found = [row.get(kind) for kind in ("codec", "generator", "solver")]
+    found = (row.codec, row.generator, row.solver)
     return " · ".join(_settings(part) for part in found if part)
 
 
@@ -103,7 +104,9 @@ def _settings(part: Mapping[str, Any]) -> str:
     return f"{part['name']} ({rest})" if rest else str(part["name"])
 
 
-def provenance(rows: Iterable[Row], references: Sequence[tuple[int, Reference]], missing: Mapping[str, str]) -> str:
+def provenance(
+    rows: Iterable[SweepRow], references: Sequence[tuple[int, Reference]], missing: Mapping[str, str]
+) -> str:
     """Versions, hashes of weights, the source of published curves, and metrics that could not be measured."""
     versions, weights = (_collected(list(rows), key) for key in ("versions", "weights"))
     items = [
@@ -117,10 +120,10 @@ def provenance(rows: Iterable[Row], references: Sequence[tuple[int, Reference]],
     return f"<dl>{''.join(items)}</dl>" if items else "<p>The store tells no versions.</p>"
 
 
-def _collected(rows: Sequence[Row], key: str) -> dict[str, list[str]]:
+def _collected(rows: Sequence[SweepRow], key: str) -> dict[str, list[str]]:
     """All values that each entry of a row's mapping `key` takes."""
     found: dict[str, dict[str, None]] = {}
     for row in rows:
-        for name, value in (row.get(key) or {}).items():
+        for name, value in getattr(row, key).items():
             found.setdefault(str(name), {})[str(value)] = None
     return {name: list(values) for name, values in sorted(found.items())}

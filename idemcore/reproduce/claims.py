@@ -122,9 +122,9 @@ def follows_the_law(summary: Summary) -> Iterator[Evidence]:
 def exact(summary: Summary) -> Iterator[Evidence]:
     """Every reconstruction re-encodes to its bitstream, byte for byte."""
     for _, drawn in pairs(summary, None):
-        runs = [row for row in drawn.rows if row.get("exact") is not None]
+        runs = [row for row in drawn.rows if row.exact is not None]
         if runs:
-            good = sum(bool(row["exact"]) for row in runs)
+            good = sum(bool(row.exact) for row in runs)
             low, high = wilson(good, len(runs))
             share = f"{good} of {len(runs)} ({low:.1%} to {high:.1%})"
             alone = drawn.estimates.get("solver-recompression-psnr")
@@ -211,7 +211,7 @@ def squared_errors(configuration: Configuration) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for row in configuration.rows:
         if (decibels := values_of(row, configuration.plain).get("psnr")) is not None:
-            found.setdefault(row["image"]["sha256"], []).append(255**2 * 10 ** (-decibels / 10))
+            found.setdefault(row.image.sha256, []).append(255**2 * 10 ** (-decibels / 10))
     return {image: sum(errors) / len(errors) for image, errors in found.items()}
 
 
@@ -239,7 +239,7 @@ def _ratio(after: Values, before: Values, weights: Values) -> Values:
 
 
 def _codec(configuration: Configuration) -> str:
-    weights = {(row.get("weights") or {}).get("codec") for row in configuration.rows}
+    weights = {row.weights.get("codec") for row in configuration.rows}
     return f"{configuration.codec}{sorted(map(str, weights))}"
 
 

@@ -80,7 +80,7 @@ def run_study(study: Study, out: Path, how: How) -> Result:
     counts = _execute(study, planned, store, how)
     summary, missing = summarised(study, planned, store, how)
     missing = {**counts.missing, **missing}
-    references = published_curves(str(image["sha256"]) for image in summary.images)
+    references = published_curves(str(image.sha256) for image in summary.images)
     write_site(summary, store.root, out / study.name, references, study.title, missing)
     found = findings(study.experiment.claims, summary)
     return Result(study, summary, counts, found, time.monotonic() - begin, planned.refused, missing)
@@ -88,7 +88,7 @@ def run_study(study: Study, out: Path, how: How) -> Result:
 
 def summarised(study: Study, planned: Plan, store: Store, how: How) -> tuple[Summary, dict[str, str]]:
     """What the store has of the study, with the study's set metrics; and why some of these are missing."""
-    rows, scores = [row for row in read_store(store.root) if row["id"] in planned.ids], Scores(store.root)
+    rows, scores = [row for row in read_store(store.root) if row.id in planned.ids], Scores(store.root)
     names = [name for name in study.definition.metrics if _kind(how.catalogue, name) == "set"]
     metrics, missing = set_metrics(names, Runtime.choose(how.device, how.precision))
     if metrics:

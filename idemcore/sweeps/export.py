@@ -11,16 +11,16 @@ from typing import Any
 
 from ..errors import MissingError, UsageError
 from ..io.files import atomic_write
-from .store import Row
+from ..results.rows import SweepRow
 
 
-def export(rows: Sequence[Row], path: Path) -> None:
+def export(rows: Sequence[SweepRow], path: Path) -> None:
     """By the file's suffix. A column is a row's key, of nested ones with dots: `codec.name`, `metrics.psnr`.
 
     Raises what `check_export` raises.
     """
     check_export(path)
-    table = [flat(row) for row in rows]
+    table = [flat(row.to_json()) for row in rows]
     atomic_write(path, WRITERS[path.suffix](table, _columns(table)))
 
 

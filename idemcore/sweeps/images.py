@@ -15,6 +15,7 @@ from ..errors import IdemError, InputError
 from ..io.image_sets import WHOLE, Frame, sources
 from ..io.walking import Source
 from ..pipeline.certificate import pixels_sha256
+from ..results.rows import ImageFacts
 
 Pixels = npt.NDArray[np.uint8]
 """[H,W,3], sRGB."""
@@ -32,9 +33,9 @@ class Picture:
     frame: Frame = WHOLE
 
     @property
-    def facts(self) -> dict[str, str | int]:
+    def facts(self) -> ImageFacts:
         """For a row."""
-        return {"name": self.source.name, "sha256": self.sha256, "width": self.width, "height": self.height}
+        return ImageFacts(self.source.name, self.sha256, self.width, self.height)
 
     @property
     def key(self) -> str:

@@ -21,11 +21,12 @@ from ..metrics.building import find
 from ..pipeline.identity import CPU_FP32, Computed
 from ..plugins.catalogue import Catalogue
 from ..protocols import Engine, WorkerDied
+from ..results.rows import RunFiles, SweepRow
 from .grid import Definition
 from .identity import Configuration, resolve_all
 from .images import Picture, Pixels, as_pixels, open_pictures
-from .store import Row, Store
-from .worker import Earlier, Finished, Job, Run, Worker, failed_row, told, unmeasured
+from .store import Store
+from .worker import Earlier, Finished, Job, Run, Task, Worker, failed_row, unmeasured
 
 BATCH = 4
 """Images solved together, unless the user says otherwise."""
@@ -65,7 +66,7 @@ class Left:
 
     runs: list[Planned]
     """To be run."""
-    rows: list[tuple[Planned, Row]]
+    rows: list[tuple[Planned, SweepRow]]
     """Of runs that went well, but lack metrics."""
 
 
@@ -126,14 +127,14 @@ def execute(
     """
     left = remaining(store, plan, retry_failed)
     missing: dict[str, str] = {}
-    known, measured = {row["id"]: row for _, row in left.rows}, 0
+    known, measured = {row.id: row for _, row in left.rows}, 0
     with closing(_results(store, engine, work, left, batch)) as results:
         for finished in results:
             for one in finished:
-                if one.row != known.get(one.row["id"]):
+                if one.row != known.get(one.row.id):
                     _record(store, one)
-                    measured += one.row["id"] in known
-                missing |= one.row.get("missing_metrics", {})
+                    measured += one.row.id in known
+                missing |= one.row.missing_metrics
             progress(len(finished))
     failed = len(plan.ids & store.ids("failed"))
     return Counts(len(plan.runs), len(plan.runs) - len(left.runs), measured, failed, missing)
@@ -141,15 +142,15 @@ def execute(
 
 def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> Left:
     """What `execute` would run and measure; `retry_failed`: what failed or could not be measured once, too."""
-    present, lacking = set[str](), dict[str, Row]()
+    present, lacking = set[str](), dict[str, SweepRow]()
     for row in store.scan():
-        name = row["id"]
-        if retry_failed and row["status"] == "failed":
+        name = row.id
+        if retry_failed and row.status == "failed":
             present.discard(name)
             continue
         present.add(name)
         lacking.pop(name, None)
-        if unmeasured(row, plan.metrics, retry_failed) and store.path(row["files"]["reconstruction"]).is_file():
+        if unmeasured(row, plan.metrics, retry_failed) and _picture(store, row).is_file():
             lacking[name] = row
     runs = [planned for planned in plan.runs if planned.run.id not in present]
     return Left(runs, [(p, lacking[p.run.id]) for p in plan.runs if p.run.id in lacking])
@@ -179,25 +180,27 @@ def _jobs(store: Store, left: list[Planned], batch: int, unreadable: list[Finish
             read = [(planned, _pixels(planned, unreadable)) for planned in some]
             whole = [(planned, pixels) for planned, pixels in read if pixels is not None]
             for planned, pixels in whole:
-                _store_image(store, planned.run.files["original"], partial(_png, pixels))
+                _store_image(store, str(planned.run.files.original), partial(_png, pixels))
             if whole:
-                runs, images = tuple(planned.run for planned, _ in whole), tuple(pixels for _, pixels in whole)
-                yield Job(some[0].configuration, runs, images)
+                yield Job(some[0].configuration, tuple(Task(planned.run, pixels) for planned, pixels in whole))
 
 
-def _measuring_jobs(store: Store, rows: list[tuple[Planned, Row]], batch: int) -> Iterator[Job]:
+def _measuring_jobs(store: Store, rows: list[tuple[Planned, SweepRow]], batch: int) -> Iterator[Job]:
     """Of runs in the store whose pictures can be read."""
     for _, group in groupby(rows, key=lambda pair: _order(pair[0])):
         while some := list(islice(group, batch)):
-            runs, images, earlier = [], [], []
+            tasks = list[Task]()
             for planned, row in some:
                 with suppress(IdemError):
-                    shown = as_pixels(read_bytes(store.path(row["files"]["reconstruction"])))
-                    images.append(planned.picture.pixels())
-                    runs.append(planned.run)
-                    earlier.append(Earlier(row, shown))
-            if runs:
-                yield Job(some[0][0].configuration, tuple(runs), tuple(images), tuple(earlier))
+                    earlier = Earlier(row, as_pixels(read_bytes(_picture(store, row))))
+                    tasks.append(Task(planned.run, planned.picture.pixels(), earlier))
+            if tasks:
+                yield Job(some[0][0].configuration, tuple(tasks))
+
+
+def _picture(store: Store, row: SweepRow) -> Path:
+    """The reconstruction of a run that went well."""
+    return store.path(str(row.files.reconstruction))
 
 
 def _pixels(planned: Planned, unreadable: list[Finished]) -> Pixels | None:
@@ -205,14 +208,14 @@ def _pixels(planned: Planned, unreadable: list[Finished]) -> Pixels | None:
     try:
         return planned.picture.pixels()
     except IdemError as error:
-        unreadable.append(Finished(failed_row(planned.configuration, planned.run, told(error)), {}))
+        unreadable.append(Finished(failed_row(planned.configuration, planned.run, str(error)), {}))
         return None
 
 
 def _record(store: Store, finished: Finished) -> None:
     """Images first: a row refers to nothing that is not there."""
     for name, png in finished.images.items():
-        if name == Path(finished.row["files"]["reconstruction"]).stem:
+        if name == Path(str(finished.row.files.reconstruction)).stem:
             store.write_image(name, png)
         else:
             _store_image(store, name, lambda png=png: png)  # type: ignore[misc]
@@ -232,7 +235,7 @@ def _png(pixels: Pixels) -> bytes:
 def _run(configuration: Configuration, picture: Picture, seed: int) -> Run:
     name = configuration.run_id(picture.sha256, seed)
     decoded = f"{configuration.decoded_id(picture.sha256)}-decoded"
-    return Run(name, seed, picture.facts, {"original": picture.key, "decoded": decoded, "reconstruction": name})
+    return Run(name, seed, picture.facts, RunFiles(picture.key, decoded, name))
 
 
 def _order(planned: Planned) -> tuple[str, int, int]:

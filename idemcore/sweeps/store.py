@@ -17,12 +17,10 @@ from typing import IO, Any
 
 from ..errors import IntegrityError, UsageError
 from ..io.files import atomic_write, parse_json, read_file
+from ..results.rows import SweepRow
 
 FORMAT = 1
 ROWS, META, IMAGES = "rows.jsonl", "meta.json", "images"
-
-Row = dict[str, Any]
-"""One run; docs/sweeps.md lists its keys."""
 
 _BLOCK = 1 << 16
 
@@ -42,14 +40,14 @@ class Store:
         return store
 
     def path(self, name: str) -> Path:
-        """Of a file by its name in the store, e.g. `row["files"]["reconstruction"]`."""
+        """Of a file by its name in the store, e.g. `row.files.reconstruction`."""
         return self.root / name
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[SweepRow]:
         """Every run once, in the order in which it was first recorded. Raises what `scan` raises."""
-        return list({row["id"]: row for row in self.scan()}.values())
+        return list({row.id: row for row in self.scan()}.values())
 
-    def scan(self) -> Iterator[Row]:
+    def scan(self) -> Iterator[SweepRow]:
         """The lines one by one, a run's last one last; the torn line of a killed writer is left out.
 
         Raises IntegrityError for a line that no writer of ours left.
@@ -62,24 +60,24 @@ class Store:
                     return
                 yield self._parsed(line, number)
 
-    def _parsed(self, line: bytes, number: int) -> Row:
+    def _parsed(self, line: bytes, number: int) -> SweepRow:
         try:
-            return _row(parse_json(line))
+            return SweepRow.from_json(parse_json(line))
         except (ValueError, KeyError, TypeError) as error:
             where = f"{self.path(ROWS)}, line {number}"
             raise IntegrityError(f"{where} is damaged: {error!r}.", "Delete that line: its run is repeated.") from error
 
     def ids(self, status: str = "") -> set[str]:
         """Of the runs that are here; with `status`, of those alone: `ok` or `failed`."""
-        found = {row["id"]: row["status"] for row in self.scan()}
+        found = {row.id: row.status for row in self.scan()}
         return {name for name, its in found.items() if status in ("", its)}
 
-    def append(self, row: Mapping[str, Any]) -> None:
+    def append(self, row: SweepRow) -> None:
         """Adds a run, or takes the place of the one with its id. It is on the disk when this returns.
 
-        What a killed writer left of a line is cut off first. Raises ValueError for nan, which JSON cannot hold.
+        What a killed writer left of a line is cut off first.
         """
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with _locked(self.path(".rows.lock")), open(self.path(ROWS), "a+b") as file:
             _cut_torn_line(file)
             file.write(line)
@@ -124,13 +122,6 @@ class Store:
                 known["sweeps"].append(dict(definition))
             atomic_write(self.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
             yield
-
-
-def _row(content: Any) -> Row:
-    """Raises TypeError or KeyError for what is no row."""
-    if not isinstance(content, dict) or not isinstance(content["id"], str) or not isinstance(content["status"], str):
-        raise TypeError("no row of a sweep")
-    return content
 
 
 def _make(root: Path) -> None:

@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from sweeping import sweep_row
 
 from idemcore.sweeps.store import Store
 
@@ -77,7 +78,7 @@ def make_row(codec, solver, seed, image, level, files, **changes):
         "weights": {"codec": "abc"},
         "positions": {"counts": [1, 4, 9, 4, 2], "low": -0.5, "high": 0.5},
     }
-    return row | changes
+    return sweep_row(**(row | changes))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from sweeping import sweep_row
 
 from idemcore.evaluation.known_sets import known_sets
 from idemcore.report.exports import latex, markdown
@@ -17,15 +18,15 @@ def rows(name, qualities, codec="jpeg", drop=0, **metrics):
     metrics = metrics or {"psnr": 30.0, "ssim": 0.8}
     for sha256 in sorted(known_sets()[name].pixels)[drop:]:
         for quality in qualities:
-            yield {
+            yield sweep_row(**{
                 "status": "ok",
                 "codec": {"name": codec, "quality": quality},
                 "generator": {"name": "toy_prior"},
                 "solver": {"name": "cell"},
-                "image": {"name": sha256[:8], "sha256": sha256},
+                "image": {"name": sha256[:8], "sha256": sha256, "width": 8, "height": 8},
                 "seed": 0,
                 "metrics": {"bpp": 0.1 * quality, **metrics},
-            }
+            })  # fmt: skip
 
 
 def test_every_printed_table_names_its_source_and_has_values_at_each_quality() -> None:

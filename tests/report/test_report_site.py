@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
 from idemcore.report.chart import Scale
+from idemcore.results.rows import RunFiles
 from idemcore.sweeps.store import Store
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -153,9 +155,7 @@ def test_pictures_outside_the_store_are_not_copied(idem, store, tmp_path):
     (tmp_path / "secret.png").write_bytes(b"secret")
     rows = Store.open(store).rows()
     with Store(store).writing({"test": 1}):
-        Store(store).append(
-            {**rows[0], "files": {"original": str(tmp_path / "secret.png"), "reconstruction": "../secret.png"}}
-        )
+        Store(store).append(replace(rows[0], files=RunFiles(str(tmp_path / "secret.png"), None, "../secret.png")))
     assert idem("report", store, "-o", tmp_path / "site").exit_code == 0
     assert all(path.read_bytes() != b"secret" for path in (tmp_path / "site" / "images").iterdir())
 

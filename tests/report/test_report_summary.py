@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sweeping import sweep_row
 
 from idemcore.protocols import Score
 from idemcore.report.measures import canonical, measure_of
@@ -18,7 +19,7 @@ def row(image="a", seed=0, psnr=30.0, quality=1, solver="cell", **changes):
         "metrics": {"bpp": 0.5 * quality, "psnr": psnr}, "decoded_metrics": {}, "exact": True, "nfe": 12,
         "seconds": {"encode": 9.0, "solve": 2.0, "certify": 1.0},
     }  # fmt: skip
-    return base | changes
+    return sweep_row(**(base | changes))
 
 
 def only(rows, **options):
@@ -51,7 +52,7 @@ def test_seconds_are_those_of_decoding():
 
 def test_failed_runs_are_kept_apart():
     summary = summarise([row(), row("b", status="failed", error="broken", metrics={})])
-    assert [r["error"] for r in summary.failed] == ["broken"]
+    assert [r.error for r in summary.failed] == ["broken"]
     assert len(summary.images) == 1
 
 

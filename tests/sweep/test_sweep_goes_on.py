@@ -18,6 +18,7 @@ from sweeping import QUICK, SWEEP, comparable, lines, lines_so_far
 from idemcore.cli import main
 from idemcore.errors import IdemError, MissingError
 from idemcore.io.images import read_bytes
+from idemcore.results.rows import RunFiles
 from idemcore.sweeps.store import Store
 
 
@@ -47,9 +48,9 @@ def test_a_failed_run_is_a_row_and_is_retried_when_asked(sweep, monkeypatch) -> 
         result, told, store = sweep("seed=0..1")
     assert result.exit_code == 5
     assert (told["runs"], told["failed"]) == (8, 2)
-    failed = [row for row in store.rows() if row["status"] == "failed"]
-    assert {row["error"] for row in failed} == {"This image is cursed. Bless it."}
-    assert all(row["files"] == {} and row["metrics"] == {} for row in failed)
+    failed = [row for row in store.rows() if row.status == "failed"]
+    assert {row.error for row in failed} == {"This image is cursed. Bless it."}
+    assert all(row.files == RunFiles() and row.metrics == {} for row in failed)
 
     result, told, _ = sweep("seed=0..1")
     assert (result.exit_code, told["earlier"], told["failed"]) == (5, 8, 2)
@@ -61,7 +62,7 @@ def test_a_failed_run_is_a_row_and_is_retried_when_asked(sweep, monkeypatch) -> 
 def first_original(sweep) -> str:
     """Of an image of 16x16."""
     rows = sweep("seed=0", store="other")[2].rows()
-    return next(row["files"]["original"] for row in rows if row["image"]["name"] == "0.png")
+    return next(row.files.original for row in rows if row.image.name == "0.png")
 
 
 def test_metrics_are_added_to_rows_from_their_pictures(sweep, photos: Path) -> None:
@@ -91,12 +92,12 @@ def test_a_metric_that_was_missing_is_tried_again_when_asked(sweep, tmp_path: Pa
     with monkeypatch.context() as patch:
         patch.setattr(Psnr, "__init__", lacking)
         _, _, store = sweep("quality=3", "--limit", 1)
-        assert set(store.rows()[0]["missing_metrics"]) == {"psnr"}
+        assert set(store.rows()[0].missing_metrics) == {"psnr"}
         assert sweep("quality=3", "--limit", 1, "--retry-failed")[1]["measured"] == 0
     assert sweep("quality=3", "--limit", 1)[1]["measured"] == 0
     assert sweep("quality=3", "--limit", 1, "--retry-failed")[1]["measured"] == 1
-    assert store.rows()[0]["metrics"]["psnr"] > 10
-    assert store.rows()[0]["missing_metrics"] == {}
+    assert store.rows()[0].metrics["psnr"] > 10
+    assert store.rows()[0].missing_metrics == {}
     assert len(lines(store)) == 2
 
 
@@ -134,7 +135,7 @@ def test_a_sweep_killed_again_and_again_ends_as_one_that_was_not(sweep, photos: 
     assert (told["runs"], told["earlier"]) == (160, seen[-1])
     assert comparable(store) == whole
     assert len(lines(store)) == len(set(lines(store))) == 160
-    names = {name for row in store.rows() for name in row["files"].values()}
+    names = {name for row in store.rows() for name in row.files.to_json().values()}
     assert all(read_bytes(store.path(name)).numel() for name in names)
 
 

@@ -10,7 +10,7 @@ import pytest
 def test_a_codec_without_that_quality_fails_its_runs_and_no_others(sweep) -> None:
     result, told, store = sweep("quality=4,9", "seed=0")
     assert (result.exit_code, told["failed"]) == (5, 4)
-    assert {row["codec"]["quality"] for row in store.rows() if row["status"] == "failed"} == {9}
+    assert {row.codec["quality"] for row in store.rows() if row.status == "failed"} == {9}
     assert "retry-failed" in result.stderr
 
 

@@ -7,8 +7,10 @@ import math
 from pathlib import Path
 
 import pytest
+from sweeping import sweep_row
 
 from idemcore.errors import IntegrityError, UsageError
+from idemcore.results.rows import SweepRow
 from idemcore.sweeps.store import Store
 
 DEFINITION = {"title": "t"}
@@ -22,14 +24,18 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def row(name: str, status: str = "ok", **more: object) -> dict[str, object]:
-    return {"id": name, "status": status, **more}
+def row(name: str, status: str = "ok", **more: object) -> SweepRow:
+    return sweep_row(id=name, status=status, **more)
+
+
+def line(name: str) -> bytes:
+    return (json.dumps(row(name).to_json()) + "\n").encode()
 
 
 def test_rows_come_back_in_order(store: Store) -> None:
-    store.append(row("a", text="ä\n"))
+    store.append(row("a", error="ä\n"))
     store.append(row("b", "failed"))
-    assert Store.open(store.root).rows() == [row("a", text="ä\n"), row("b", "failed")]
+    assert Store.open(store.root).rows() == [row("a", error="ä\n"), row("b", "failed")]
     assert store.ids() == {"a", "b"}
     assert store.ids("failed") == {"b"}
 
@@ -44,29 +50,35 @@ def test_of_two_rows_with_one_id_the_last_counts(store: Store) -> None:
 def test_a_torn_line_is_not_read_and_cut_off_by_the_next_writer(store: Store, cut: int) -> None:
     store.append(row("a"))
     whole = store.path("rows.jsonl").read_bytes()
-    torn = (json.dumps(row("torn")) + "\n").encode()[:cut]
+    torn = line("torn")[:cut]
     store.path("rows.jsonl").write_bytes(whole + torn)
     assert store.rows() == [row("a")]
     store.append(row("b"))
-    assert store.path("rows.jsonl").read_bytes() == whole + (json.dumps(row("b")) + "\n").encode()
+    assert store.path("rows.jsonl").read_bytes() == whole + line("b")
 
 
 def test_a_torn_first_line_longer_than_a_block_is_cut_off(store: Store) -> None:
     store.path("rows.jsonl").write_bytes(b"{" + b"x" * 200_000)
     store.append(row("a"))
-    assert store.path("rows.jsonl").read_bytes() == (json.dumps(row("a")) + "\n").encode()
+    assert store.path("rows.jsonl").read_bytes() == line("a")
 
 
 def test_a_damaged_line_is_named(store: Store) -> None:
-    store.path("rows.jsonl").write_bytes(b'{"id": "a", "status": "ok"}\nrubbish\n')
+    store.path("rows.jsonl").write_bytes(line("a") + b"rubbish\n")
     with pytest.raises(IntegrityError, match="line 2"):
         store.rows()
 
 
-def test_nan_is_refused_and_leaves_no_trace(store: Store) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        store.append(row("a", value=math.nan))
-    assert store.rows() == []
+@pytest.mark.parametrize("change", [{"schema": 2}, {"id": 3}, {"image": None}])
+def test_a_row_of_another_schema_is_named(store: Store, change: dict[str, object]) -> None:
+    store.path("rows.jsonl").write_text(json.dumps(row("a").to_json() | change) + "\n")
+    with pytest.raises(IntegrityError, match="line 1"):
+        store.rows()
+
+
+def test_nan_is_null_in_the_store(store: Store) -> None:
+    store.append(row("a", metrics={"psnr": math.nan}))
+    assert store.rows()[0].metrics == {"psnr": None}
 
 
 def test_a_second_writer_is_kept_out(store: Store) -> None:
