@@ -25,7 +25,7 @@ RECIPE = (
 )
 """What to do with a file that cannot be read without running code."""
 
-_NAMED = re.compile(r"\bGLOBAL (\S+)")
+_NAMED = re.compile(r"\bGLOBAL ([\w.]*\w)(?= )")
 _MOST_CLASSES = 200
 """Classes of other programs in one file; published checkpoints have fewer than 20."""
 _MOST_MODULES, _LONGEST_NAME = 10_000, 500

@@ -109,16 +109,24 @@ JSON_WORDS = [b"null", b"NaN", b"1e999", b"-1", b"[]", b"{}", b'""', b"[" * 2000
 def certificate() -> Made:
     """As `idem inspect` shows it."""
     from idemcore.cli.inspect import described
+    from idemcore.results.certificate import (
+        BitstreamFacts,
+        Certificate,
+        CodecFacts,
+        ComputedFacts,
+        PartFacts,
+        PictureFacts,
+    )
 
-    settings = {"version": "1", "settings": {"a": 1}, "weights_sha256": None}
-    part = {"name": "g", "plugin": "p", **settings}
-    content = {
-        "exact": True, "differing_symbols": 0, "reason": None, "psnr_moved": 60.1, "seed": 0, "sample": 0,
-        "tradeoff": 1.0, "tile": None, "special": [], "notes": [], "schema": 1,
-        "image": {"width": 8, "height": 8, "rgb_sha256": "ab", "png_sha256": "cd", "upright": True},
-        "bitstream": {"bytes": 3, "sha256": "cd"}, "adapter": None, "restorer": None, "generator": part, "solver": part,
-        "codec": {"name": "jpeg", "plugin": "p", "version": "1", "model_id": None, "stream": {"quality": 10}},
-    }  # fmt: skip
+    part = PartFacts("g", "p", "1", {"a": 1}, weights_sha256="ab", source_sha256=None, warm_start=1.5)
+    sound = Certificate(
+        exact=True, differing_symbols=0, reason=None, psnr_moved=60.1, seed=0, sample=0, tradeoff=1.0, tile=None,
+        special=(), codec_settings={}, computed=ComputedFacts("cpu", "fp32", "1", None, "2"), notes=("a",),
+        image=PictureFacts(8, 8, "ab", "cd", upright=True), bitstream=BitstreamFacts(3, "cd"),
+        codec=CodecFacts("jpeg", "p", "1", None, {}, None, {"quality": 10}),
+        generator=part, solver=part, adapter=None, restorer=None,
+    )  # fmt: skip
+    content = sound.to_json()
     keys = [f'"{key}"'.encode() for key in content]
     return partial(described, file="x.json"), [json.dumps(content).encode()], [*JSON_WORDS, *keys]
 
@@ -149,6 +157,7 @@ def curve() -> Made:
 
 def store() -> Made:
     """The rows of a sweep, as a resumed sweep and `idem report` read them."""
+    from idemcore.results.base import SCHEMA
     from idemcore.sweeps.store import META, ROWS, Store
 
     folder = scratch("store")
@@ -167,7 +176,7 @@ def store() -> Made:
         "solver": {"name": "cell", "steps": 8}, "adapter": None, "versions": {}, "weights": {}, "seed": 0,
         "image": {"name": "a.png", "sha256": "00", "width": 8, "height": 8}, "exact": True, "bytes": 30, "nfe": 8,
         "metrics": {"psnr": 30.0, "bpp": 1.0}, "decoded_metrics": {"psnr": 29.0, "bpp": 1.0}, "seconds": {"solve": 1.0},
-        "missing_metrics": {}, "files": {"reconstruction": "images/a.png"}, "batch": 1, "device": "cpu",
+        "missing_metrics": {}, "files": {"reconstruction": "images/a.png"}, "batch": 1, "device": "cpu", "schema": SCHEMA,
     }  # fmt: skip
     lines = [json.dumps({**row, "id": name, "seed": seed}) for name, seed in (("a", 0), ("b", 1))]
     meta = json.dumps({"format": 1, "sweeps": [{"axes": {}}]})

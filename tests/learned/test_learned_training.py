@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from idemcore.errors import IdemError, InputError
+from idemcore.errors import IdemError, InputError, UsageError
 from idemcore.learned.config import CodecTrainConfig
 from idemcore.learned.training import CodecTraining, Phase, phases, straight_through, train_codec
 from idemcore.learned.weights import Library
@@ -225,7 +225,7 @@ def test_a_folder_without_usable_images_is_refused_before_anything_is_written(
     make: SimpleNamespace, tmp_path: Path
 ) -> None:
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(UsageError, match="holds no images"):
         train_codec("small", make.model, tmp_path / "none", tmp_path / "out", config(1), CPU, silent)
     assert not (tmp_path / "out").exists()
 

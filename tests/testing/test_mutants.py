@@ -203,7 +203,7 @@ def one_symbol_too_many(f: Any, image: Tensor) -> Tensor:
     return f(image) + 1
 
 
-@cell_mutant("toy", "certifies", "snap")
+@cell_mutant("jpeg", "certifies", "snap")
 def snap_one_level_too_far(f: Any, x: Tensor) -> Tensor:
     return f(x) + 16
 

@@ -49,7 +49,13 @@ def test_what_training_writes_encodes_and_decodes(
     assert told["step"] > json.loads(first.stdout)["step"] > 0
     assert told["minutes"] >= 0.02
     assert told.keys() >= {"loss", "bpp", "psnr", "quality", "weights"}
-    assert {path.name for path in out.iterdir()} == {"checkpoint.pt", "log.jsonl", "elic-1.safetensors"}
+    assert {path.name for path in out.iterdir()} == {
+        "checkpoint.pt",
+        "log.jsonl",
+        "log.csv",
+        "curves.png",
+        "elic-1.safetensors",
+    }
     assert torch.get_num_threads() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
 
@@ -65,7 +71,7 @@ def test_what_cannot_be_trained_is_refused_in_words(idem: Callable[..., Any], ph
     out = tmp_path / "out"
     (tmp_path / "none").mkdir()
     for data, words, code, told in (
-        (tmp_path / "none", (), 1, "holds no images"),
+        (tmp_path / "none", (), 2, "holds no images"),
         (photos, (), 1, "smaller than the largest crop, 128 pixels"),
         (photos, ("--set", "train.crops=100"), 2, "multiple of 16"),
         (photos, ("--set", "train.first=9"), 2, "first must be a quality from 1 to 4"),
