@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Check = tuple[str, str, str]
 """What was checked; `ok`, `note` or `bad`; what was found."""
 
-LIBRARIES = ("torch", "numpy", "pillow", "safetensors", "omegaconf", "pluggy", "click")
+LIBRARIES = ("torch", "numpy", "pillow", "safetensors", "constriction", "omegaconf", "pluggy", "click")
 LEAST_FREE = 1e9
 """Bytes on a disk below which it is worth a note."""
 SELF_TEST_SECONDS = 5.0

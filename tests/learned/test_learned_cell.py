@@ -214,3 +214,41 @@ def test_the_process_is_left_as_it_was(codec: LearnedEncoder, make: SimpleNamesp
     assert torch.is_grad_enabled()
     assert not torch.is_autocast_enabled("cpu")
     assert torch.tensor(1e-40) / 2 > 0, "denormals are not flushed"
+
+
+def test_certifying_is_bounded_and_says_so(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However far a candidate is, and however wild the network: passes are counted, and the reason names the setting."""
+    codec, image = make.codec(certify_passes=7), make.picture(1, 600, 600)
+    cell = cell_of(codec, image)
+    passes, step = [], cell._step
+    monkeypatch.setattr(cell, "_step", lambda *a: (passes.append(1), step(*a))[1])
+    monkeypatch.setattr("idemcore.learned.cell.SAFE", 0.5)  # no symbol is ever deep enough
+    cell.snap(make.real(make.picture(1, 600, 600, seed=4)))
+    assert len(passes) == cell.most_passes == 7
+    told = cell.reason(make.picture(1, 600, 600, seed=4))
+    assert "at most 7 passes" in told
+    assert "codec.certify_passes" in told
+    assert cell.reason(image) == ""
+
+
+@pytest.mark.parametrize(("size", "most"), [((512, 512), 180), ((2000, 3000), 180), ((256, 256), 360), ((1, 1), 720)])
+def test_small_images_may_take_more_passes(make: SimpleNamespace, size: tuple[int, int], most: int) -> None:
+    cell = LatentCell.__new__(LatentCell)
+    cell.encoder, cell.size = make.codec(), size
+    assert cell.most_passes == most
+
+
+def test_an_image_that_finds_no_way_in_gives_way_to_the_decode(
+    codec: LearnedEncoder, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, starts = cell_of(codec, make.picture()), []
+    approach = cell._approach
+
+    def blocked(x: Tensor, reach: float, most: int) -> tuple[Tensor, Tensor, int]:
+        starts.append(x)
+        return approach(x, reach, most if torch.equal(x, cell.centre) else 1)
+
+    monkeypatch.setattr(cell, "_approach", blocked)
+    assert cell.contains(cell.snap(make.real(make.picture(seed=9)))).all()
+    assert torch.equal(starts[-1], cell.centre)
+    assert len(starts) > 1
