@@ -50,7 +50,7 @@ class LatentCell(Cell):
         latents = encoder.latents(streams, size)
         self.y_hat = latents.y_hat.to(encoder.device, torch.float32)
         self.z_hat = latents.z_hat.to(encoder.device, torch.float32)
-        self.symbols = self.y_hat[0].numel() + self.z_hat[0].numel()
+        self.symbols = self.y_hat[0].numel() + (self.z_hat[0].numel() if encoder.model.groups else 0)
         self.centre = self._decoded(self.y_hat)
         within = self._decoded(self.y_hat + rounding_noise(self.y_hat)) - self.centre
         # The codec also loses what no latent holds, in a share that its training measured.
@@ -84,7 +84,8 @@ class LatentCell(Cell):
     def _offsets(self, x: Tensor, cells: slice) -> Tensor:
         """`position` of images in these cells, one an image or one for all."""
         y, z = self.encoder.analyse(x)
-        return torch.cat([(y - self.y_hat[cells]).flatten(1), (z - self.z_hat[cells]).flatten(1)], dim=1)
+        of_y = (y - self.y_hat[cells]).flatten(1)
+        return torch.cat([of_y, (z - self.z_hat[cells]).flatten(1)], dim=1) if self.encoder.model.groups else of_y
 
     def measure(self, x: Tensor) -> Tensor:
         """g(f(x)), rounding passed straight through: the gradient of y_hat with respect to y is the identity."""

@@ -10,6 +10,7 @@ checksum tells.
 from __future__ import annotations
 
 import copy
+import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ LARGEST = 2**24
 """Symbols beyond are refused: networks of float32 could not tell them apart."""
 
 LEAST_BITS, SURELY_SMALL = 4, 1024
-"""A stream has so many bits for each position of z beyond so many: 64x64 black pixels take 140 bits and more with the
+"""A stream has so many bits for each 64x64 pixels beyond so many of them: black ones take 140 bits and more with the
 bundled weights. A short stream that claims a huge image is refused before anything is allocated for it."""
 
 Symbols = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
@@ -84,14 +85,14 @@ class EntropyCoder:
 
         walk(self.model, z_symbols + self.medians, y.shape[-2:], step)
         body = encoder.flush()
-        if not _plausible(body, z.shape[-2:]):
+        if not _plausible(body, y.shape[-2:]):
             raise ValueError("it takes so few bits that no decoder would believe its size; cut it into smaller images.")
         return _checksum(written) + body
 
     def decode(self, stream: bytes, size: tuple[int, int]) -> Latents:
         """The inverse of `encode`; `size` is (h, w) of y. Raises BitstreamError for anything else."""
         decoder, found = SymbolDecoder(stream[CHECKSUM.size :]), list[Tensor]()
-        if not _plausible(stream[CHECKSUM.size :], hyper_size(size)):
+        if not _plausible(stream[CHECKSUM.size :], size):
             raise BitstreamError("The bitstream is too short for the size that its file claims.", "Fetch it again.")
 
         def read(indexes: Tensor, tables: Tables) -> Tensor:
@@ -105,7 +106,7 @@ class EntropyCoder:
             found.append(symbols)
             return symbols
 
-        z_indexes = self._z_indexes((1, self.medians.shape[1], *hyper_size(size)))
+        z_indexes = self._z_indexes((1, self.medians.shape[1], *hyper_size(size, self.model.hyper)))
         z_hat = read(z_indexes, self.z_tables) + self.medians
         latents = walk(self.model, z_hat, size, lambda group, mask, means, indexes: read(indexes, gaussian_tables()))
         if _checksum(found) != stream[: CHECKSUM.size]:
@@ -119,14 +120,16 @@ class EntropyCoder:
 @torch.no_grad()
 def walk(model: LatentModel, z_hat: Tensor, size: Sequence[int], symbols: Symbols) -> Latents:
     """The latents, `size` (h, w) of them, group by group, from z_hat and whatever gives the symbols of a group."""
+    if not model.groups:
+        return Latents(z_hat, z_hat, torch.zeros_like(z_hat), torch.zeros_like(z_hat))
     hyper = model.hyper_synthesis(z_hat, size)
     y_hat = z_hat.new_zeros(len(z_hat), model.latents, *size)
     all_means, all_scales = torch.zeros_like(y_hat), torch.zeros_like(y_hat)
-    for group in model.groups:
+    for group in model.order(size):
         mask = group.mask(*size)
         if not mask.any():  # a board of one position has no odd ones
             continue
-        means, scales = (t[..., mask] for t in model.gaussian(group.channels, hyper, y_hat))
+        means, scales = model.gaussian_at(group, mask, hyper, y_hat)
         means, scales = on_grid(means), scales.clamp(min=SCALE_MIN)
         y_hat[:, group.channels, mask] = symbols(group, mask, means, scale_indexes(scales)) + means
         all_means[:, group.channels, mask], all_scales[:, group.channels, mask] = means, scales
@@ -138,8 +141,8 @@ def rounder(y: Tensor) -> Symbols:
     return lambda group, mask, means, indexes: (y[:, group.channels][..., mask] - means).round()
 
 
-def _plausible(body: bytes, positions: Sequence[int]) -> bool:
-    return 8 * len(body) >= LEAST_BITS * (positions[0] * positions[1] - SURELY_SMALL)
+def _plausible(body: bytes, size: Sequence[int]) -> bool:
+    return 8 * len(body) >= LEAST_BITS * (math.prod(hyper_size(size)) - SURELY_SMALL)
 
 
 def _checksum(symbols: list[Tensor]) -> bytes:

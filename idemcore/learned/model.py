@@ -18,7 +18,7 @@ from .tables import SCALE_MIN
 LATENT = 16
 """Pixels a side that a latent of y stands for."""
 HYPER = 4
-"""Latents of y a side that a latent of z stands for."""
+"""Latents of y a side that a latent of z stands for, in most models."""
 
 
 def latent_size(size: Sequence[int]) -> tuple[int, int]:
@@ -26,9 +26,9 @@ def latent_size(size: Sequence[int]) -> tuple[int, int]:
     return -(-size[0] // LATENT), -(-size[1] // LATENT)
 
 
-def hyper_size(size: Sequence[int]) -> tuple[int, int]:
+def hyper_size(size: Sequence[int], hyper: int = HYPER) -> tuple[int, int]:
     """(h, w) of z for (h, w) of y."""
-    return -(-size[0] // HYPER), -(-size[1] // HYPER)
+    return -(-size[0] // hyper), -(-size[1] // hyper)
 
 
 def padded(x: Tensor) -> Tensor:
@@ -59,6 +59,17 @@ class Group:
         return torch.ones_like(board) if self.parity is None else board == bool(self.parity)
 
 
+@dataclass(frozen=True)
+class Front(Group):
+    """The positions of one step of a scan in raster order: their 5x5 causal neighbours are in the steps before."""
+
+    step: int = 0
+    """3 row + column. A row follows the row above by 3 positions, so that all of a step are coded together."""
+
+    def mask(self, height: int, width: int) -> Tensor:
+        return 3 * torch.arange(height)[:, None] + torch.arange(width) == self.step
+
+
 def checkerboard(height: int, width: int) -> Tensor:
     """Bool [height,width]: true where row + column is odd."""
     return (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 1
@@ -86,7 +97,9 @@ class LatentModel(nn.Module, ABC):
     latents: int
     """Channels of y."""
     groups: tuple[Group, ...]
-    """In coding order."""
+    """In coding order. Empty if y has no Gaussians: then z is y, and the density of z is all that codes it."""
+    hyper: int = HYPER
+    """Latents of y a side that a latent of z stands for."""
     halo: int = 12
     """How far beyond a latent g_a looks in the image, and g_s about its part of the image in y; in latents."""
 
@@ -104,7 +117,7 @@ class LatentModel(nn.Module, ABC):
 
     def hyper_latents(self, y: Tensor) -> Tensor:
         """z of y [B,M,h,w], a quarter of its sides, rounded up; the last row and column of y are repeated for h_a."""
-        return self.hyper_analysis(repeated(y, HYPER))
+        return self.hyper_analysis(repeated(y, self.hyper))
 
     def hyper_synthesis(self, z: Tensor, size: Sequence[int]) -> Tensor:
         """What h_s makes of z, for as many positions (h, w) as there are latents."""
@@ -117,6 +130,15 @@ class LatentModel(nn.Module, ABC):
     @abstractmethod
     def widen(self, gains: Tensor) -> None:
         """After training: from now on the scales of each channel are `gains` [latents] times what they were."""
+
+    def order(self, size: Sequence[int]) -> Sequence[Group]:
+        """The groups of (h, w) latents in coding order."""
+        return self.groups
+
+    def gaussian_at(self, group: Group, mask: Tensor, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """`gaussian` at the K positions of a group's mask [h,w] only: [B,C,K] each."""
+        means, scales = self.gaussian(group.channels, hyper, y_hat)
+        return means[..., mask], scales[..., mask]
 
     def gaussians(self, hyper: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Means and scales of all latents when all of y is known, as in training."""

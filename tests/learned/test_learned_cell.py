@@ -217,7 +217,7 @@ def test_the_process_is_left_as_it_was(codec: LearnedEncoder, make: SimpleNamesp
 
 
 def test_certifying_is_bounded_and_says_so(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However far a candidate is, and however wild the network: passes are counted, and the reason names the setting."""
+    """However far a candidate is, passes are counted, and the reason names the setting."""
     codec, image = make.codec(certify_passes=7), make.picture(1, 600, 600)
     cell = cell_of(codec, image)
     passes, step = [], cell._step

@@ -19,7 +19,8 @@ from idemcore.plugins.registry import registry_folder
 from idemcore.runtime import Runtime
 from idemcore_hyperprior.config import HyperpriorConfig
 from idemcore_hyperprior.encoder import HyperpriorEncoder
-from idemcore_hyperprior.network import Hyperprior, MeanHyperprior, network_for
+from idemcore_hyperprior.network import Hyperprior, MeanHyperprior
+from idemcore_hyperprior.zoo import network_for
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 DATA = Path(__file__).parent / "data"

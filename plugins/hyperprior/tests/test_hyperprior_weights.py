@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[Callable[[State], object], str]] = {
     "missing first weight": (without("g_a.0.weight"), r"g_a\.0\.weight.* is missing"),
     "missing matrix": (without("entropy_bottleneck.matrices.3"), r"missing entropy_bottleneck\.matrices\.3"),
     "missing reparametrisation": (without("g_a.1.beta"), r"missing g_a\.1\.beta"),
-    "extra": (lambda s: {**s, "context_prediction.weight": torch.zeros(3)}, r"unexpected context_prediction\.weight"),
+    "extra": (lambda s: {**s, "g_a.9.weight": torch.zeros(3)}, r"unexpected g_a\.9\.weight"),
     "both names": (lambda s: {**s, "entropy_bottleneck._bias0": torch.zeros(8, 3, 1)}, "unexpected .*_bias0"),
     "transposed": (lambda s: {**s, "g_a.6.weight": s["g_a.6.weight"].transpose(0, 1)}, "misshapen"),
     "transposed gamma": (lambda s: {**s, "g_a.1.gamma": s["g_a.1.gamma"][:4]}, r"misshapen g_a\.1\.gamma"),

@@ -10,7 +10,8 @@ from idemcore.runtime import Runtime
 
 from .config import HyperpriorConfig
 from .library import LIBRARY
-from .network import Hyperprior, network_for
+from .network import Hyperprior
+from .zoo import network_for
 
 
 class HyperpriorEncoder(LearnedEncoder):

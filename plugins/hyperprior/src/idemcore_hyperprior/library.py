@@ -6,7 +6,8 @@ from pathlib import Path
 
 from idemcore.learned.weights import Library
 
-PUBLISHED = ("bmshj2018-hyperprior", "mbt2018-mean")
+from .config import PUBLISHED
+
 LIBRARY = Library("hyperprior", Path(__file__).parent / "weights", {name: name for name in PUBLISHED})
 
 identify = LIBRARY.identify

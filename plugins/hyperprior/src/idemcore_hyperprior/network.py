@@ -6,8 +6,6 @@ Balle et al., "Variational image compression with a scale hyperprior", ICLR 2018
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -65,14 +63,3 @@ class MeanHyperprior(Hyperprior):
     def gaussian(self, channels: slice, hyper: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
         scales, means = hyper.chunk(2, 1)
         return means, scales
-
-
-def network_for(state: Mapping[str, Tensor]) -> Hyperprior:
-    """An untrained network of the kind and widths that these weights have. Raises KeyError if they have neither.
-
-    Not on the meta device, where CompressAI's GDN cannot be built; the global random state stays as it was.
-    """
-    channels, latents = state["g_a.0.weight"].shape[0], state["g_a.6.weight"].shape[0]
-    means = state["h_s.4.weight"].shape[0] == 2 * latents
-    with torch.random.fork_rng(devices=[]):
-        return (MeanHyperprior if means else Hyperprior)(channels, latents)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from idemcore.hookspecs import EncoderSpec, RecipeSpec, hookimpl
 from idemcore.learned.config import EXPECTED_FAILURES
 
+from .config import PUBLISHED
+
 
 @hookimpl
 def idem_encoders() -> list[EncoderSpec]:
@@ -13,9 +15,9 @@ def idem_encoders() -> list[EncoderSpec]:
             name="hyperprior",
             api=1,
             target="idemcore_hyperprior.encoder:HyperpriorEncoder",
-            summary="scale hyperprior (Balle et al., ICLR 2018): learned; bundled, or CompressAI's",
+            summary="scale hyperprior (Balle et al., ICLR 2018): learned; bundled, or a model of CompressAI's zoo",
             config="idemcore_hyperprior.config:HyperpriorConfig",
-            weights=("hyperprior", "bmshj2018-hyperprior", "mbt2018-mean"),
+            weights=("hyperprior", *PUBLISHED),
             offers=frozenset({"measure", "gradient", "position", "excess", "project"}),
             identify="idemcore_hyperprior.library:identify",
             expected_failures=EXPECTED_FAILURES,

@@ -7,6 +7,21 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     from compressai.layers import GDN
-    from compressai.models import MeanScaleHyperprior, ScaleHyperprior
+    from compressai.models import (
+        Cheng2020Anchor,
+        Cheng2020Attention,
+        FactorizedPrior,
+        JointAutoregressiveHierarchicalPriors,
+        MeanScaleHyperprior,
+        ScaleHyperprior,
+    )
 
-__all__ = ["GDN", "MeanScaleHyperprior", "ScaleHyperprior"]
+__all__ = [
+    "GDN",
+    "Cheng2020Anchor",
+    "Cheng2020Attention",
+    "FactorizedPrior",
+    "JointAutoregressiveHierarchicalPriors",
+    "MeanScaleHyperprior",
+    "ScaleHyperprior",
+]
