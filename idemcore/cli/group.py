@@ -121,7 +121,7 @@ def _notes() -> Iterator[None]:
 
         def note(message: Warning | str, category: type[Warning], *where: Any) -> None:
             if issubclass(category, IdemWarning):
-                click.echo(f"note: {message}.", err=True)
+                click.echo(f"note: {str(message).rstrip('.')}.", err=True)
             else:
                 show(message, category, *where)
 

@@ -110,7 +110,9 @@ def global_random_numbers(trial: Trial) -> None:
 def global_state(trial: Trial) -> None:
     """Building and using it leaves global state as it was: random numbers, threads, dtypes, flags, environment."""
     changed = trial.watched.changed
-    require(not changed, f"it changed {', '.join(changed)}; leave that as it was")
+    layers = " (a network's layers draw their first weights: make them within torch.random.fork_rng())"
+    hint = layers if any("PyTorch's global random" in what for what in changed) else ""
+    require(not changed, f"it changed {', '.join(changed)}; leave that as it was{hint}")
 
 
 @law("codec", "generator", "solver", "metric")
