@@ -176,7 +176,8 @@ def store() -> Made:
         "solver": {"name": "cell", "steps": 8}, "adapter": None, "versions": {}, "weights": {}, "seed": 0,
         "image": {"name": "a.png", "sha256": "00", "width": 8, "height": 8}, "exact": True, "bytes": 30, "nfe": 8,
         "metrics": {"psnr": 30.0, "bpp": 1.0}, "decoded_metrics": {"psnr": 29.0, "bpp": 1.0}, "seconds": {"solve": 1.0},
-        "missing_metrics": {}, "files": {"reconstruction": "images/a.png"}, "batch": 1, "device": "cpu", "schema": SCHEMA,
+        "missing_metrics": {}, "files": {"reconstruction": "images/a.png"}, "batch": 1, "device": "cpu",
+        "schema": SCHEMA,
     }  # fmt: skip
     lines = [json.dumps({**row, "id": name, "seed": seed}) for name, seed in (("a", 0), ("b", 1))]
     meta = json.dumps({"format": 1, "sweeps": [{"axes": {}}]})
