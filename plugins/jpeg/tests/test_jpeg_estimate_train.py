@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from idemcore.errors import InputError
+from idemcore.errors import InputError, UsageError
 from idemcore.networks.residual_unet import ResidualUNet
 from idemcore.runtime import Runtime
 from idemcore.training.crops import Crops
@@ -154,5 +154,5 @@ def test_a_training_starts_from_a_prior_of_the_same_widths(crops: Crops, tmp_pat
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(UsageError, match="holds no images"):
         train(tmp_path, tmp_path / "out", TINY, CPU, lambda record: None)
