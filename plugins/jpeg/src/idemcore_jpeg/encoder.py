@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -25,10 +26,6 @@ from .reading import Reading, pack_symbols
 from .stream import PROGRESSIVE, parse
 from .writer import write
 
-Facts = dict[str, str | int | float]
-REMEMBERED = 256
-"""Files whose summaries are kept."""
-
 
 class JpegEncoder(Encoder):
     """Ordinary .jpg files. `config` matters to `encode`, and to the estimate: the rest is read from the file."""
@@ -37,7 +34,7 @@ class JpegEncoder(Encoder):
         config.validate()
         self.config, self.device = config, runtime.device
         self.estimator = None if config.estimate == "none" else Estimator(config.estimate, runtime)
-        self._summaries: dict[bytes, Facts] = {}
+        self._readings: WeakValueDictionary[bytes, Reading] = WeakValueDictionary()
 
     def encode(self, image: Tensor) -> list[bytes]:
         """[B,3,H,W] in [0,1], rounded to 8 bits -> a JPEG file each."""
@@ -62,7 +59,7 @@ class JpegEncoder(Encoder):
             "subsampling": found.subsampling,
             **({"colours": "RGB"} if found.sampling.colours == "RGB" else {}),
             **({"orientation": metadata.orientation} if metadata.orientation > 1 else {}),
-            **self._summary(stream),
+            **self._read(stream).summary,
             **({"appended": appended.kinds(found.trailing)} if found.trailing else {}),
             **({} if writable(found) else {"encoder": "integer model of libjpeg"}),
         }
@@ -77,7 +74,7 @@ class JpegEncoder(Encoder):
 
         It is read back; raises IdemError if it does not hold what it should.
         """
-        reading = Reading.of(stream, self.config.salvage)
+        reading = self._read(stream)
         rewritten = reading.encode_like(byte_image[0])
         if rewritten is not None and reading.own:
             return rewritten
@@ -91,17 +88,13 @@ class JpegEncoder(Encoder):
         """The quantisation cells of JPEG files of one size and subsampling."""
         cell = JpegCell(streams, self.device, estimator=self.estimator, salvage=self.config.salvage)
         for reading in cell.readings:
-            self._remember(reading)
-            for note in reading.notes:
+            self._readings[hashlib.sha256(reading.data).digest()] = reading
+            fault = jpeg_metadata.profile(reading.stream.segments)[1]
+            for note in [*reading.notes, *([f"{fault}: it is left out"] if fault else [])]:
                 warnings.warn(IdemWarning(note), stacklevel=2)
         return cell
 
-    def _summary(self, stream: bytes) -> Facts:
-        """Of a file that was read before, from memory: reading one takes seconds for large ones."""
+    def _read(self, stream: bytes) -> Reading:
+        """A file as it was read for a cell that is still in use, or read now: that takes seconds for large ones."""
         key = hashlib.sha256(stream).digest()
-        return self._summaries.get(key) or self._remember(Reading.of(stream, self.config.salvage))
-
-    def _remember(self, reading: Reading) -> Facts:
-        if len(self._summaries) >= REMEMBERED:
-            self._summaries.pop(next(iter(self._summaries)))
-        return self._summaries.setdefault(hashlib.sha256(reading.data).digest(), reading.summary)
+        return self._readings.get(key) or self._readings.setdefault(key, Reading.of(stream, self.config.salvage))

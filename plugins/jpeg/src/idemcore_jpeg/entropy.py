@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from array import array
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ from .stream import FETCH, PROGRESSIVE, ZIGZAG, Scan, Stream
 
 SALVAGE = "`idem decode --salvage` keeps what is there and fills in the rest; or fetch the file again."
 SLACK = 4096
-"""Zero bytes after the data: more than the longest MCU, so that an overrun is noticed before it leaves the array."""
+"""Zero bytes after the data: more than the longest MCU, which has 10 blocks of 64 times 31 bits."""
+MOST_BLOCKS = 10
+"""Of an MCU of several components (annex B.2.3)."""
 NATURAL = [int(i) for i in ZIGZAG]
 LEAST_SHARE = 4
 """MCUs for each of which, on average, a file to be salvaged holds a bit: with less, nearly nothing of it is there."""
@@ -74,6 +77,7 @@ class Frame:
         """Rows and columns of blocks that a scan of one component has: those that hold pixels, without padding."""
 
 
+@functools.lru_cache(maxsize=16)
 def huffman_lookup(table: bytes | None) -> list[int]:
     """[65536] from the next 16 bits to (code length << 8 | symbol); 0 where no code matches."""
     if table is None:
@@ -123,6 +127,9 @@ class _Scanner:
         part = s.start <= s.end < 64 and (s.start > 0 or s.end == 0) and s.low < 14 and s.high in (0, s.low + 1)
         if not (part and (s.start == 0 or self.single) if progressive else whole):
             raise damaged("the header of a scan")
+        blocks = sum(v * h for v, h in (self.frame.factors[c] for c in s.components))
+        if not self.single and blocks > MOST_BLOCKS:
+            raise damaged(f"a scan with {blocks} blocks an MCU, and {MOST_BLOCKS} are the most")
 
     def choose(self, progressive: bool) -> Callable[[int, array[int], int], None]:
         """What reads a block."""

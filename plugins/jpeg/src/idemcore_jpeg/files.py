@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -83,10 +85,16 @@ def frame_of(stream: Stream) -> Stream | None:
 
 def quality_of(stream: Stream) -> int:
     """libjpeg's quality if the file has its standard tables, else 0."""
-    standard = parse(encode_image(torch.zeros(3, 8, 8, dtype=torch.uint8), quality=50)).component_tables()
     tables = stream.component_tables()
-    for quality in range(1, 101):
-        scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-        if np.array_equal(tables, ((standard * scale + 50) // 100).clip(1, 255)[: len(tables)]):
-            return quality
-    return 0
+    same = (
+        quality for quality, known in enumerate(standard_tables(), 1) if np.array_equal(tables, known[: len(tables)])
+    )
+    return next(same, 0)
+
+
+@functools.lru_cache(maxsize=1)
+def standard_tables() -> npt.NDArray[np.int32]:
+    """Int32 [100,3,64]: libjpeg's tables of qualities 1 to 100."""
+    base = parse(encode_image(torch.zeros(3, 8, 8, dtype=torch.uint8), quality=50)).component_tables()
+    scales = (5000 // quality if quality < 50 else 200 - 2 * quality for quality in range(1, 101))
+    return np.stack([((base * scale + 50) // 100).clip(1, 255) for scale in scales])

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .earlier import Earlier, earlier_compression
 from .entropy import read_coefficients
-from .files import decode_image, encode_like, frame_of
+from .files import decode_image, encode_like, frame_of, standard_tables
 from .holes import filled
 from .knowledge import NOTHING, Knowledge
 from .layout import Layout
@@ -71,12 +72,23 @@ class Reading:
         facts: dict[str, str | int | float] = {"compared": "bytes" if self.own else "coefficients and tables"}
         if self.notes:
             facts["notes"] = "; ".join(self.notes)
+        if earlier := self.earlier:
+            facts["compressed_before"] = f"{earlier}: the cell is of an image that holds the artefacts of that"
         if not self.known.complete:
             count = self._counts()
             facts |= {f"coefficients_{key}": value for key, value in count.items() if "blocks" not in key}
             facts |= {key: value for key, value in count.items() if "blocks" in key}
             facts["missing_are"] = "taken as 0" if self.whole else "unconstrained"
         return facts
+
+    @cached_property
+    def earlier(self) -> Earlier | None:
+        """A former compression that the luma shows signs of."""
+        if not self.known.complete or self.layout.sampling.factors[0] != self.layout.sampling.mcu:
+            return None
+        red, green, blue = 255 * self.decoded()[0].numpy()
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue - 128
+        return earlier_compression(luma, self.stream.component_tables()[0], standard_tables()[:, 0])
 
     @cached_property
     def notes(self) -> list[str]:

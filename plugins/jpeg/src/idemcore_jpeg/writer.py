@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .entropy import MOST_BLOCKS
 from .huffman import Integers, codes, fitted_table, join_bits
 from .layout import Layout
 from .standard import AC_TABLES, DC_TABLES
 from .stream import APP0, APP15, BASELINE, COM, DHT, DQT, EOI, EXTENDED, SOI, SOS, ZIGZAG, Stream
 
-MOST_BLOCKS = 10
-"""Of an MCU of several components (annex B.2.3)."""
 KEYS = 256
 """Places in a block: 4 times the coefficient's number, and one before it for runs of 16 zeros."""
 DC, AC, RUN_OF_16, END_OF_BLOCK = 0, 1, 0xF0, 0x00
