@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from ..io.inputs import declare_output
 from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
 from .decode import facts, not_exact
 from .group import exit_code, tell
-from .output import print_json, print_record, say
+from .output import bars, print_json, print_record, say
 from .recording import Recorder
 
 if TYPE_CHECKING:
@@ -185,18 +184,8 @@ class Bar:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        if not sys.stderr.isatty():
-            yield
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-                   TimeRemainingColumn(compact=True))  # fmt: skip
         # Speed over the whole time: a file takes longer than the 30 seconds of the default.
-        with Progress(
-            *columns, console=Console(stderr=True), transient=True, speed_estimate_period=1e9
-        ) as self.progress:
+        with bars("{task.description}", "bar", "percent", "left", speed_estimate_period=1e9) as self.progress:
             yield
         self.progress = None
 

@@ -23,7 +23,8 @@ from ..io.files import PATH_ERRORS
 from ..io.inputs import ledger
 from ..io.signals import stoppable
 from ..io.stdout import guarded_stdout
-from ..plugins.blame import origin
+from ..plugins.blame import OUT_OF_MEMORY, as_failure, origin
+from .output import say
 
 LONGEST = 4000
 """Characters of an error: it may quote what somebody wrote into a file."""
@@ -121,7 +122,7 @@ def _notes() -> Iterator[None]:
 
         def note(message: Warning | str, category: type[Warning], *where: Any) -> None:
             if issubclass(category, IdemWarning):
-                click.echo(f"note: {str(message).rstrip('.')}.", err=True)
+                say(f"note: {str(message).rstrip('.')}.")
             else:
                 show(message, category, *where)
 
@@ -140,7 +141,7 @@ def tell(error: BaseException, subject: str = "") -> int:
         paragraph if len(paragraph) <= LONGEST else f"{paragraph[: LONGEST // 2]} [...] {paragraph[-LONGEST // 2 :]}"
     )
     with suppress(OSError):  # stderr may be closed, or a pipe that nobody reads
-        click.echo(f"error: {shown}", err=True)
+        say(f"error: {shown}")
     return code
 
 
@@ -154,6 +155,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         error = error.__cause__  # click takes it for the end of what is typed, but nothing is
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return "interrupted; nothing was left half-written.", EXIT_INTERRUPTED
+    if isinstance(error, Exception) and (known := str(as_failure(error))).startswith(OUT_OF_MEMORY):
+        return known, EXIT_FAILED
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = error.filename or "standard output"
         return f"no space left to write {where}. Free some, or choose another place.", EXIT_FAILED

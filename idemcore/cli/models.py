@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from ..errors import EXIT_INTEGRITY, EXIT_MISSING, EXIT_OK
 from ..io.inputs import declare_output
 from .options import INPUT, json_option
-from .output import echo, print_json, print_record, print_table, say
+from .output import bars, echo, print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
     from ..weights.cards import ModelFile
@@ -192,15 +191,9 @@ def _tell_stored(file: ModelFile, path: Path, as_json: bool, **more: Any) -> Non
 @contextmanager
 def _bar(description: str) -> Iterator[Progress]:
     """A bar with bytes and speed on a terminal, else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda here, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars("{task.description}", "bar", "bytes", "speed", "left") as bar:
+        if bar is None:
+            yield lambda here, total: None
+            return
         task = bar.add_task(description, total=None)
         yield lambda here, total: bar.update(task, completed=here, total=total)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,9 @@ from ..errors import UsageError
 from ..io.stdout import data_stream
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
     from ..protocols import Callback, Step
 
 
@@ -44,26 +49,69 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         echo(line.rstrip())
 
 
+SHORT_BAR = 12
+"""Columns."""
+
+_live: ContextVar[Console | None] = ContextVar("live", default=None)
+"""Shows bars now."""
+
+
 def say(message: str) -> None:
-    """A note for people, on stderr."""
-    click.echo(message, err=True)
+    """A note for people, on stderr; above a bar if there is one."""
+    if console := _live.get():
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
+    else:
+        click.echo(message, err=True)
 
 
 @contextmanager
-def solver_progress(description: str) -> Iterator[Callback | None]:
-    """A callback for `solve` that moves a bar on stderr; None if stderr is no terminal."""
+def bars(*columns: str, transient: bool = True, **options: Any) -> Iterator[Progress | None]:
+    """Bars on stderr, below whatever `say` says meanwhile; None if stderr is no terminal.
+
+    Columns are `bar`, `short bar`, `count`, `percent`, `left`, `spent`, `bytes`, `speed`, or text such as
+    `{task.description}`.
+    """
     if not sys.stderr.isatty():
         yield None
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    known: dict[str, Callable[[], ProgressColumn]] = {
+        "bar": rich.BarColumn,
+        "short bar": partial(rich.BarColumn, bar_width=SHORT_BAR),
+        "count": rich.MofNCompleteColumn,
+        "percent": rich.TaskProgressColumn,
+        "left": partial(rich.TimeRemainingColumn, compact=True, elapsed_when_finished=True),
+        "spent": rich.TimeElapsedColumn,
+        "bytes": rich.DownloadColumn,
+        "speed": rich.TransferSpeedColumn,
+    }
+    made = [known[name]() if name in known else rich.TextColumn(name) for name in columns]
+    with rich.Progress(*made, console=Console(stderr=True), transient=transient, **options) as progress:
+        token = _live.set(progress.console)
+        try:
+            yield progress
+        finally:
+            _live.reset(token)
+
+
+@contextmanager
+def solver_progress(description: str, then: str = "certifying") -> Iterator[Callback | None]:
+    """A callback for `solve` that moves a bar on stderr; None if stderr is no terminal.
+
+    After the last step the bar says what goes on `then`, as certifying takes no steps.
+    """
+    with bars("{task.description}", "bar", "count", "left") as progress:
+        if progress is None:
+            yield None
+            return
         task = progress.add_task(description, total=None)
 
         def step(state: Step) -> None:
             progress.update(task, completed=state.index + 1, total=state.total)
+            if then and state.index + 1 == state.total:
+                progress.update(task, description=f"{then} {description}", total=None)
 
         yield step
 

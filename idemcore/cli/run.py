@@ -106,8 +106,11 @@ def run(
         result.write(folder, recorder.files)
         _show(result.report, folder, as_json, alone=len(folders) == 1)
         if require_exact and not result.report.exact:
+            hint = (
+                "Try another --seed." if selection.uses_prior else "Take a solver with a prior, such as --solver cell."
+            )
             differing = result.report.differing_symbols
-            raise NotExact(f"{folder} is not exact: {differing} symbols differ.", "Try another --seed.")
+            raise NotExact(f"{folder} is not exact: {differing} symbols differ.", hint)
         return result.report
 
     if len(folders) == 1:

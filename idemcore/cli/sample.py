@@ -174,7 +174,7 @@ def _draw(
 
     begin, kept = time.perf_counter(), []
     place = whole_folder(Path(separate)) if separate else nullcontext()
-    with place as folder, solver_progress("sampling") as callback:
+    with place as folder, solver_progress("sampling", then="") as callback:
         drawn = sampler.samples(report["seed"], report["count"], batch, callback)
         for index, image in enumerate(chain.from_iterable(drawn)):
             if output:

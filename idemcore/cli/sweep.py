@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ from ..errors import EXIT_CELLS, EXIT_OK, UsageError
 from ..io.inputs import declare_folder, declare_input
 from ..metrics.specs import DEFAULT_METRICS
 from .options import FOLDER, OUTPUT, images_options, json_option, runtime_options
-from .output import print_json, print_record, say
+from .output import bars, print_json, print_record, say
 
 if TYPE_CHECKING:
     from ..plugins.catalogue import Catalogue
@@ -203,14 +202,10 @@ def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None
 @contextmanager
 def sweep_progress(total: int) -> Iterator[Callable[[int], None]]:
     """Moves a bar with the time that is left, on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda runs: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=600) as bar:
+    with bars("bar", "count", "spent", "left", transient=False, speed_estimate_period=600) as bar:
+        if bar is None:
+            yield lambda runs: None
+            return
         task = bar.add_task("runs", total=total)
         yield lambda runs: bar.advance(task, runs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +13,13 @@ import click
 from ..errors import UsageError
 from ..io.inputs import declare_output
 from .options import FOLDER, INPUT, declare_files, device_option, json_option
-from .output import print_json, print_record, say
+from .output import SHORT_BAR, bars, print_json, print_record, say
 
 Record = dict[str, float]
 CHECKPOINT = "checkpoint.pt"
 NOTE_SECONDS = 30.0
 """Between the lines of progress where there is no terminal."""
-LINE, BESIDE_BAR = 80, 44
+LINE, TIME_LEFT = 80, 11
 """Columns of such a line, and of what stands beside the bar where there is one: a terminal has 80."""
 
 
@@ -92,20 +91,14 @@ def train(
 @contextmanager
 def _shown(name: str, minutes: float) -> Iterator[Callable[[Record], None]]:
     """A bar on a terminal, else a line now and then."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            TextColumn("{task.fields[told]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(name, total=minutes, told="")
-            yield lambda record: bar.update(task, completed=record["minutes"], told=line(record, minutes, BESIDE_BAR))
-        return
+    with bars("{task.description}", "short bar", "{task.fields[told]}", "left", transient=False) as bar:
+        if bar is not None:
+            task, room = (
+                bar.add_task(name, total=minutes, told=""),
+                bar.console.width - len(name) - SHORT_BAR - TIME_LEFT,
+            )
+            yield lambda record: bar.update(task, completed=record["minutes"], told=line(record, minutes, room))
+            return
     due = time.monotonic()
 
     def note(record: Record) -> None:

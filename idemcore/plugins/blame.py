@@ -8,6 +8,9 @@ from ..errors import IdemError
 from ..hookspecs import ENTRY_POINT_GROUP
 from .entry_points import entries_by_distribution
 
+OUT_OF_MEMORY = "Out of memory"
+"""Begins what is said of it, of a GPU or of the machine."""
+
 
 def origin(error: BaseException) -> str:
     """`line 12 of .../codec.py, in the plugin mycodec`: the innermost line that is a plugin's; empty if none is."""
@@ -32,7 +35,7 @@ def as_failure(error: Exception) -> IdemError:
         return error.with_traceback(None)
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "allocate memory" in text:
-        reason = f"Out of memory: {text.rstrip('.')}." if text else "Out of memory."
+        reason = f"{OUT_OF_MEMORY}: {text.rstrip('.')}." if text else f"{OUT_OF_MEMORY}."
         return IdemError(reason, "Use a smaller --batch, or smaller images: --crop, --size.")
     place = origin(error)
     return IdemError(f"{type(error).__name__}: {text}" + (f" ({place})" if place else ""))
