@@ -10,12 +10,12 @@ from itertools import pairwise
 from textwrap import dedent
 from typing import get_args, get_type_hints
 
-from idemcore.results.base import SCHEMA, Document, Result
+from idemcore.results.base import SCHEMA, JsonDocument, JsonObject
 from idemcore.results.certificate import Certificate
 from idemcore.results.rows import BenchReport, EvalRow, SweepRow
 from idemcore.results.run_report import RunReport
 
-DOCUMENTS: tuple[type[Result], ...] = (Certificate, RunReport, SweepRow, BenchReport, EvalRow)
+DOCUMENTS: tuple[type[JsonObject], ...] = (Certificate, RunReport, SweepRow, BenchReport, EvalRow)
 INTRO = f"""The keys of what idem writes as JSON. All of them are always there, and null where they do not apply.
 Every document ends with `"schema": {SCHEMA}`, which grows when a key changes its meaning or goes away; a new key leaves
 it as it is. In Python, `from_json` of each class gives the object back, and refuses another schema."""
@@ -29,26 +29,26 @@ def sections() -> Iterator[str]:
         yield f"## `{cls.__name__}`\n\n{doc}\n\n| key | type | meaning |\n| --- | --- | --- |\n{rows}"
 
 
-def keys(cls: type[Result]) -> list[str]:
+def keys(cls: type[JsonObject]) -> list[str]:
     """Of its JSON."""
-    return [field.name for field in fields(cls)] + (["schema"] if issubclass(cls, Document) else [])
+    return [field.name for field in fields(cls)] + (["schema"] if issubclass(cls, JsonDocument) else [])
 
 
-def _inner(cls: type[Result]) -> Iterator[type[Result]]:
+def _inner(cls: type[JsonObject]) -> Iterator[type[JsonObject]]:
     for kind in get_type_hints(cls).values():
         for one in _classes(kind):
             yield one
             yield from _inner(one)
 
 
-def _classes(kind: object) -> Iterator[type[Result]]:
-    if isinstance(kind, type) and issubclass(kind, Result):
+def _classes(kind: object) -> Iterator[type[JsonObject]]:
+    if isinstance(kind, type) and issubclass(kind, JsonObject):
         yield kind
     for inner in get_args(kind):
         yield from _classes(inner)
 
 
-def _row(cls: type[Result], name: str) -> str:
+def _row(cls: type[JsonObject], name: str) -> str:
     if name == "schema":
         return f"| `schema` | `int` | Version of this table: {SCHEMA}. |"
     kind = next(str(field.type) for field in fields(cls) if field.name == name)

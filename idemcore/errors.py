@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTEGRITY, EXIT_MISSING, EXIT_CELLS, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTEGRITY, EXIT_MISSING, EXIT_RUNS, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 
 class IdemError(Exception):
@@ -57,6 +57,10 @@ class UsageError(IdemError):
 
 class UnsupportedCombination(UsageError):
     """Codec, generator and solver that cannot work together (exit 2)."""
+
+
+class Unsupported(Exception):
+    """Raised by an optional method that this codec or generator does not offer; says what would work instead."""
 
 
 class BitstreamError(IdemError):

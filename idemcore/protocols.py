@@ -23,6 +23,8 @@ from collections.abc import Generator as Yielded
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+from .errors import Unsupported
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,18 +34,14 @@ if TYPE_CHECKING:
 
     from .hookspecs import Capabilities, MetricSpec
     from .io.exif import Metadata
-    from .metrics.case import Case
     from .noise import Noise
+    from .results.case import Case
     from .runtime import Runtime
 
 
 SetT = TypeVar("SetT", bound="SetMetric")
 State = Mapping[str, "npt.NDArray[Any]"]
 """What a set metric holds, as arrays by name, ready for `numpy.savez`."""
-
-
-class Unsupported(Exception):
-    """Raised by an optional method that this codec or generator does not offer; says what would work instead."""
 
 
 class Encoder(ABC):

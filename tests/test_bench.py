@@ -11,9 +11,9 @@ import torch
 
 from idemcore.adapters.specs import PullBackConfig
 from idemcore.errors import IdemError, UsageError
+from idemcore.evaluation import bench
+from idemcore.evaluation.bench import BenchJob, Cost, CountingConstraint, measure, measure_alone
 from idemcore.io.images import read_image
-from idemcore.observe import bench
-from idemcore.observe.bench import Cost, CountingConstraint, Job, measure, measure_alone
 from idemcore.observe.cost import PeakMemory
 from idemcore.pipeline.codec import Codec
 from idemcore.plugins.blame import as_failure
@@ -29,9 +29,9 @@ CPU = torch.device("cpu")
 def job(photo):
     """`job(solver, **settings)`: on the toy's codec and generator."""
 
-    def make(solver: str, size: int = 16, repeat: int = 1, **settings: object) -> Job:
+    def make(solver: str, size: int = 16, repeat: int = 1, **settings: object) -> BenchJob:
         selection = select(load_catalogue(), "toy", "toy", solver, {"solver": settings})
-        return Job(str(photo), size, selection, "cpu", "fp32", repeat)
+        return BenchJob(str(photo), size, selection, "cpu", "fp32", repeat)
 
     return make
 
@@ -39,9 +39,9 @@ def job(photo):
 @pytest.fixture
 def measured(monkeypatch):
     """Jobs that the command line would measure, each as if it had taken 10 passes a step."""
-    jobs: list[Job] = []
+    jobs: list[BenchJob] = []
 
-    def pretended(job: Job) -> Cost:
+    def pretended(job: BenchJob) -> Cost:
         jobs.append(job)
         passes = 10 * getattr(job.selection.solver.config, "steps", 0)
         return Cost(passes, passes, passes, passes, 0, 0.5 * passes, 3 * 2**20)
@@ -190,7 +190,7 @@ def test_a_killed_process_is_told(job, monkeypatch):
 
 
 def test_a_solver_without_memory_is_a_row_beside_the_others(idem, photo, monkeypatch):
-    def short(job: Job) -> Cost | IdemError:
+    def short(job: BenchJob) -> Cost | IdemError:
         if job.selection.solver.spec.name == "dps":
             return as_failure(torch.cuda.OutOfMemoryError("CUDA out of memory."))
         return Cost(3, 0, 0, 0, 4, 0.5, 2**20)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from idemcore.errors import IdemWarning
+from idemcore.errors import IdemWarning, Unsupported
 from idemcore.noise import Noise
 from idemcore.pipeline.certify import Certified, certify, snap_by_projection
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
-from idemcore.protocols import Cell, InversionSolver, Solution, Unsupported
+from idemcore.protocols import Cell, InversionSolver, Solution
 from idemcore.runtime import Runtime
 from idemcore.testing.pictures import byte_image, pictures
 

@@ -12,7 +12,7 @@ from idemcore.pipeline.certificate import certificate, picture_facts, pixels_sha
 from idemcore.pipeline.certify import Certified, certify
 from idemcore.pipeline.codec import Codec, open_bitstream
 from idemcore.pipeline.decoder import Decoder, plain_decode
-from idemcore.pipeline.run_image import run_image, whole_folder
+from idemcore.pipeline.run_image import folder_in_place_of, run_image
 from idemcore.pipeline.side_by_side import Panel, compare, zoom_box
 from idemcore.plugins.catalogue import Catalogue, Plugin, load_catalogue
 from idemcore.plugins.selection import check_combination, choose, select
@@ -160,7 +160,7 @@ def test_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     target = tmp_path / "deep" / "result"
 
     def write(text: str, fail: bool) -> None:
-        with whole_folder(target) as partial:
+        with folder_in_place_of(target) as partial:
             (partial / "report.json").write_text(text)
             if fail:
                 raise RuntimeError

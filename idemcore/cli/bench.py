@@ -13,8 +13,8 @@ from .options import INPUT, codec_options, json_option, runtime_options
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
+    from ..evaluation.bench import Cost
     from ..hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
-    from ..observe.bench import Cost
     from ..plugins.catalogue import Catalogue
     from ..plugins.selection import Selection
     from ..results.rows import BenchRow
@@ -76,13 +76,13 @@ def bench(
         raise UsageError("--set restorer... has no effect: none is used.", "Add --set SOLVER.start_at=NAME.")
     reference = REFERENCE if REFERENCE in names else names[0]
 
-    from ..observe.bench import Job, measure_alone
+    from ..evaluation.bench import BenchJob, measure_alone
     from ..results.rows import BenchReport
 
     rows: list[BenchRow] = []
     for name, selection in plans.items():
         say(f"measuring {name}{f' by adapter {selection.adapter.spec.name}' if selection.adapter else ''} ...")
-        rows.append(_row(selection, measure_alone(Job(image, size, selection, device, precision, repeat))))
+        rows.append(_row(selection, measure_alone(BenchJob(image, size, selection, device, precision, repeat))))
         if rows[-1].error:
             say(f"{name} could not be measured: {rows[-1].error}")
     rows = _compared(rows, next(row for row in rows if row.solver == reference))
@@ -90,7 +90,7 @@ def bench(
         print_json(BenchReport(image, size, codec, generator, reference, repeat, tuple(rows)).to_json())
     else:
         headers = ("solver", *(key.replace("_", " ") for key in COUNTS), "seconds", "peak MiB")
-        print_table(headers, [(row.solver, *_cells(row)) for row in rows])
+        print_table(headers, [(row.solver, *_entries(row)) for row in rows])
         say(f"in brackets: relative to {reference}")
     return EXIT_FAILED if any(row.error for row in rows) else EXIT_OK
 
@@ -161,7 +161,7 @@ def ratio(value: float | None, of: float | None) -> float | None:
     return value / of if of and value is not None else None
 
 
-def _cells(row: BenchRow) -> list[str]:
+def _entries(row: BenchRow) -> list[str]:
     if row.error:
         return ["-"] * len(MEASURED)
     shown = {**{key: f"{getattr(row, key):,}" for key in COUNTS}, "seconds": f"{row.seconds:.3g}"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import EXIT_OK, NotExact, UsageError
+from ..errors import EXIT_OK, UsageError
 from ..io.inputs import declare_folder, declare_output
+from .decoded import facts, not_exact
 from .options import (
     INPUT,
     exact_option,
@@ -94,7 +95,6 @@ def decode(
         )
     if mse and (trace or save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
-    whole_folder = is_several(Path(file))
     _check_places(Path(file), output, jpeg)
     catalogue, settings = load_catalogue(), gather_settings(overrides, config_file)
     parts = select_decoder(catalogue, generator, solver, settings)
@@ -106,7 +106,7 @@ def decode(
     special = ("salvage",) if salvage else ()
     decoding = Decoding(parts, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored, special)
     place, rewritten = (Path(name) if name else None for name in (output, jpeg))
-    if whole_folder and place:
+    if is_several(Path(file)) and place:
         from .folder import decode_folder
 
         return decode_folder(
@@ -162,27 +162,6 @@ def _decode_file(
     _show(decoded, output, jpeg, list(recorder.files), as_json)
     if require_exact and not decoded.result.exact:
         raise not_exact(decoded, file, output)
-
-
-def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
-    """What --require-exact says."""
-    count, reason = decoded.result.differing_symbols, decoded.certificate.reason
-    message = f"{output} does not re-encode to {file}: {count} symbols differ."
-    plain = decoded.certificate.solver is None
-    hint = "A plain decode seldom re-encodes to its file: leave out --mse, or use --tradeoff 0 instead."
-    return NotExact(message, hint if plain else reason or "Try another --seed.")
-
-
-def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:
-    """What --json prints of a file."""
-    result = decoded.result
-    return {
-        **decoded.certificate.to_json(),
-        "file": str(output),
-        **({"jpeg": str(jpeg)} if jpeg else {}),
-        "nfe": result.nfe,
-        "seconds": result.seconds,
-    }
 
 
 def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], as_json: bool) -> None:

@@ -235,12 +235,12 @@ def _show(curves: Sequence[Curve], metrics: Sequence[str]) -> None:
     rows = []
     for made in curves:
         for number, point in enumerate(made.meta["points"]):
-            cells = [_cell(made, metric, number) for metric in metrics]
-            rows.append((made.name, point.get("quality", ""), *cells))
+            entries = [_entry(made, metric, number) for metric in metrics]
+            rows.append((made.name, point.get("quality", ""), *entries))
     print_table(("curve", "quality", *metrics), rows)
 
 
-def _cell(made: Curve, metric: str, number: int) -> str:
+def _entry(made: Curve, metric: str, number: int) -> str:
     key = made.key(metric)
     value, pairs = made.results[key][number], made.intervals.get(key)
     return number_and_half(value, pairs[number] if pairs else None)

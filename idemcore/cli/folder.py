@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..io.inputs import declare_output
 from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
-from .decode import facts, not_exact
+from .decoded import facts, not_exact
 from .group import exit_code, tell
 from .output import bars, print_json, print_record, say
 from .recording import Recorder
@@ -30,7 +30,7 @@ SOLVING = 0.8
 
 
 @dataclass(frozen=True)
-class Job:
+class FileJob:
     """A file and what becomes of it."""
 
     source: Source
@@ -96,7 +96,7 @@ def codec_suffixes(decoding: Decoding) -> set[str]:
     return {suffix for _, spec in decoding.catalogue.specs("codec") if (suffix := getattr(spec, "suffix", ""))}
 
 
-def find_jobs(folder: Path, out: Path, jpegs: Path | None, suffixes: set[str]) -> list[Job]:
+def find_jobs(folder: Path, out: Path, jpegs: Path | None, suffixes: set[str]) -> list[FileJob]:
     """The bitstreams in a folder and those in it, or in a zip file, by name; see `walking.walk`.
 
     Files of one stem keep their suffix: a.jpg.png and a.jpeg.png. Raises UsageError if there are none, if what shall
@@ -116,15 +116,15 @@ def _stem(source: Source) -> Path:
     return Path(source.name).with_suffix("")
 
 
-def _job(source: Source, out: Path, jpegs: Path | None, alone: bool) -> Job:
+def _job(source: Source, out: Path, jpegs: Path | None, alone: bool) -> FileJob:
     path = Path(source.name)
     stem = path.stem if alone else path.name
     is_jpeg = jpegs is not None and path.suffix.lower() != ".idem"
     jpeg = jpegs / path.with_name(f"{stem}.jpg") if jpegs and is_jpeg else None
-    return Job(source, out / path.with_name(f"{stem}.png"), jpeg)
+    return FileJob(source, out / path.with_name(f"{stem}.png"), jpeg)
 
 
-def _is_done(decoding: Decoding, job: Job) -> bool:
+def _is_done(decoding: Decoding, job: FileJob) -> bool:
     if not job.output.is_file() or (job.jpeg and not job.jpeg.is_file()):
         return False
     try:
@@ -134,7 +134,7 @@ def _is_done(decoding: Decoding, job: Job) -> bool:
 
 
 def _attempt(
-    decoding: Decoding, job: Job, recorder: Recorder, tally: Tally, as_json: bool, require_exact: bool
+    decoding: Decoding, job: FileJob, recorder: Recorder, tally: Tally, as_json: bool, require_exact: bool
 ) -> None:
     try:
         _decode(decoding, job, recorder, tally, as_json, require_exact)
@@ -147,7 +147,9 @@ def _attempt(
         tally.codes.add(tell(error, str(job.source)))
 
 
-def _decode(decoding: Decoding, job: Job, recorder: Recorder, tally: Tally, as_json: bool, require_exact: bool) -> None:
+def _decode(
+    decoding: Decoding, job: FileJob, recorder: Recorder, tally: Tally, as_json: bool, require_exact: bool
+) -> None:
     bitstream = decoding.open(Path(str(job.source)), job.source.content())
     jpeg = None if bitstream.codec.encoder.model_id else job.jpeg
     with recorder(Path(job.source.name).name, decoding.decoder.name if decoding.decoder else "") as callback:
@@ -189,7 +191,7 @@ class Bar:
             yield
         self.progress = None
 
-    def each(self, jobs: Sequence[Job], doing: str) -> Iterator[Job]:
+    def each(self, jobs: Sequence[FileJob], doing: str) -> Iterator[FileJob]:
         """The jobs, one after another, as steps of a bar of their sizes."""
         if self.progress:
             self.task = self.progress.add_task(doing, total=sum(job.size for job in jobs))

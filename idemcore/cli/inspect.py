@@ -26,7 +26,7 @@ def inspect(file: str, salvage: bool, as_json: bool) -> None:
     from ..io.files import read_file
 
     data = read_file(Path(file))
-    facts, text = described(data, file) if data[:1] == b"{" else told(_bitstream(data, file, salvage))
+    facts, text = described(data, file) if data[:1] == b"{" else with_text(_bitstream(data, file, salvage))
     if as_json:
         print_json(facts)
     else:
@@ -36,13 +36,13 @@ def inspect(file: str, salvage: bool, as_json: bool) -> None:
 def described(data: bytes, file: str) -> tuple[Facts, dict[str, str]]:
     """What a certificate says, and that as text. Raises InputError if it is none."""
     try:
-        return told(_certificate(Certificate.from_json(parse_json(data))))
+        return with_text(_certificate(Certificate.from_json(parse_json(data))))
     except (ValueError, TypeError, AttributeError) as error:
         hint = "Certificates are the .json files that `idem run` and `idem decode` write beside an image."
         raise InputError(f"{file} is neither a bitstream nor a certificate of idem.", hint) from error
 
 
-def told(facts: Facts) -> tuple[Facts, dict[str, str]]:
+def with_text(facts: Facts) -> tuple[Facts, dict[str, str]]:
     """Facts, and those as text."""
     return facts, {key.replace("_", " "): _text(key, value) for key, value in facts.items()}
 

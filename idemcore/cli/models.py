@@ -16,7 +16,7 @@ from .output import bars, echo, print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
     from ..weights.cards import ModelFile
-    from ..weights.download import Progress
+    from ..weights.download import OnBytes
 
 
 @click.group(invoke_without_command=True)
@@ -189,7 +189,7 @@ def _tell_stored(file: ModelFile, path: Path, as_json: bool, **more: Any) -> Non
 
 
 @contextmanager
-def _bar(description: str) -> Iterator[Progress]:
+def _bar(description: str) -> Iterator[OnBytes]:
     """A bar with bytes and speed on a terminal, else nothing."""
     with bars("{task.description}", "bar", "bytes", "speed", "left") as bar:
         if bar is None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import EXIT_CELLS, EXIT_OK, UsageError, nearest
+from ..errors import EXIT_OK, EXIT_RUNS, UsageError, nearest
 from .options import FOLDER, json_option, runtime_options
 from .output import print_json, print_table, say
 from .sweep import build_engine, overridden, sweep_progress
 
 if TYPE_CHECKING:
     from ..reproduce.experiments import Experiment, Study
-    from ..reproduce.run import How, Result
+    from ..reproduce.run import How, StudyResult
 
 MOST_WORKERS = 8
 """That are started without being asked for, a CPU core each: every one loads the models anew."""
@@ -100,18 +100,18 @@ def reproduce(
     command = shlex.join(["idem", *sys.argv[1:]]) if sys.argv[1:2] == ["reproduce"] else f"idem reproduce {name}"
     results = _run(found, skipped, Path(output), how, _title(name), command)
     _show(results, skipped, Path(output), as_json)
-    return EXIT_CELLS if any(result.counts.failed for result in results) else EXIT_OK
+    return EXIT_RUNS if any(result.counts.failed for result in results) else EXIT_OK
 
 
 def _run(
     found: Sequence[Study], skipped: Mapping[str, str], out: Path, how: How, title: str, command: str
-) -> list[Result]:
+) -> list[StudyResult]:
     """One study after the other, with the page as far as it goes after each."""
     from ..reproduce.page import check_output, write_page
     from ..reproduce.run import run_study
 
     check_output(out)
-    results: list[Result] = []
+    results: list[StudyResult] = []
     for number, study in enumerate(found, 1):
         say(f"[{number}/{len(found)}] {study.title}")
         if study.not_published:
@@ -149,7 +149,7 @@ def _list(collections: Mapping[str, Sequence[Experiment]], as_json: bool) -> Non
                         r["claims"] or "-", r["title"]) for r in rows])  # fmt: skip
 
 
-def _show(results: Sequence[Result], skipped: Mapping[str, str], out: Path, as_json: bool) -> None:
+def _show(results: Sequence[StudyResult], skipped: Mapping[str, str], out: Path, as_json: bool) -> None:
     if as_json:
         from ..reproduce.page import content
 

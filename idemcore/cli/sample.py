@@ -169,11 +169,11 @@ def _draw(
 
     from ..io.files import write_json
     from ..io.images import write_png
-    from ..pipeline.run_image import REPORT, whole_folder
+    from ..pipeline.run_image import REPORT, folder_in_place_of
     from ..pipeline.sample_prior import grid
 
     begin, kept = time.perf_counter(), []
-    place = whole_folder(Path(separate)) if separate else nullcontext()
+    place = folder_in_place_of(Path(separate)) if separate else nullcontext()
     with place as folder, solver_progress("sampling", then="") as callback:
         drawn = sampler.samples(report["seed"], report["count"], batch, callback)
         for index, image in enumerate(chain.from_iterable(drawn)):

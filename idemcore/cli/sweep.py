@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import EXIT_CELLS, EXIT_OK, UsageError
+from ..errors import EXIT_OK, EXIT_RUNS, UsageError
 from ..io.inputs import declare_folder, declare_input
 from ..metrics.specs import DEFAULT_METRICS
 from .options import FOLDER, OUTPUT, images_options, json_option, runtime_options
@@ -110,7 +110,7 @@ def sweep(
         if exported:
             export(target.rows(), Path(exported))
     _report(target, planned, counts, as_json)
-    return EXIT_CELLS if counts.failed or planned.unreadable else EXIT_OK
+    return EXIT_RUNS if counts.failed or planned.unreadable else EXIT_OK
 
 
 def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[str]) -> Definition:

@@ -29,11 +29,11 @@ class Records(list[dict[str, Any]]):
     def _repr_html_(self) -> str:
         columns = self.columns
         head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-        body = "".join(f"<tr>{''.join(_cell(row.get(column)) for column in columns)}</tr>" for row in self[:SHOWN])
+        body = "".join(f"<tr>{''.join(_entry(row.get(column)) for column in columns)}</tr>" for row in self[:SHOWN])
         more = f"<p>{len(self) - SHOWN} more rows</p>" if len(self) > SHOWN else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
-def _cell(value: Any) -> str:
+def _entry(value: Any) -> str:
     text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
     return f"<td>{escape(text)}</td>"

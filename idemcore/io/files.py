@@ -14,7 +14,7 @@ from typing import IO, Any
 from ..errors import IdemError, UsageError
 from .inputs import declare_output
 from .limits import max_file_bytes
-from .signals import held
+from .signals import signals_held
 from .stdout import write_to_stdout
 
 PATH_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
@@ -88,7 +88,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     with ExitStack() as stack:
         for path, data in contents.items():
             _write_checked(stack.enter_context(replacing(path)), data, path)
-        with held():
+        with signals_held():
             stack.close()
 
 

@@ -27,7 +27,7 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """A signal that arrives within it takes effect when it ends: for a few renames that belong together."""
     arrived: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_STOPPING) if _in_main()}

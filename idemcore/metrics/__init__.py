@@ -1,8 +1,8 @@
 """Measures of bitstreams, images and sets of images."""
 
 from ..protocols import ImageMetric, Metric, Score, SetMetric
+from ..results.case import Case
 from .building import build
-from .case import Case
 from .intervals import summarise
 
 __all__ = ["Case", "ImageMetric", "Metric", "Score", "SetMetric", "build", "summarise"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..io.images import to_bytes
 from ..protocols import ImageMetric
-from .case import Case
+from ..results.case import Case
 from .rates import undefined
 
 BLOCK = 8

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..protocols import ImageMetric
-from .case import Case
+from ..results.case import Case
 from .rates import undefined
 
 BINS = 20

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..protocols import ImageMetric
-from .case import Case
+from ..results.case import Case
 from .features import lacking, require_hub_file
 from .rates import undefined
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..protocols import Score, SetMetric, State
-from .case import Case
+from ..results.case import Case
 from .distance import frechet_of_moments, kernel, kernel_gain_interval, kernel_interval
 from .features import extractor
 from .sketches import Draws, Moments, Reservoir

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..protocols import Score, SetMetric, State
-from .case import Case
+from ..results.case import Case
 from .distance import Features, sliced_wasserstein
 from .intervals import mean_score
 from .sets import Accumulator

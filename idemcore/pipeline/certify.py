@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import Unsupported
 from ..io.images import to_bytes
-from ..protocols import Cell, Unsupported
+from ..protocols import Cell
 
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 """Quantiser steps inside the cell that `snap_by_projection` tries in turn: rounding to 8 bits needs some room."""

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..io.files import atomic_write, write_json
 from ..io.images import Colour, png_bytes, read_image, to_bytes, to_float, write_png
 from ..io.inputs import declare_replaced
-from ..io.signals import held
+from ..io.signals import signals_held
 from ..observe.cost import Stopwatch
 from ..plugins.selection import DecoderParts
 from ..protocols import Callback
@@ -60,7 +60,7 @@ class ImageRun:
     def write(self, folder: Path, others: Mapping[str, bytes] = MappingProxyType({})) -> None:
         """Writes the folder as a whole, in place of an earlier run's, with `others` by name."""
         suffix = self.bitstream.codec.part.spec.suffix
-        with whole_folder(folder) as partial:
+        with folder_in_place_of(folder) as partial:
             atomic_write(partial / f"bitstream{suffix}", self.bitstream.data)
             write_png(self.bitstream.byte_image, partial / "decoded.png")
             write_png(self.comparison(), partial / "comparison.png")
@@ -193,14 +193,14 @@ def check_replaceable(folder: Path) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def folder_in_place_of(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place when the block ends without an exception, else vanishes."""
     check_replaceable(folder)
     partial, former = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("partial", "former"))
     partial.mkdir(parents=True)
     try:
         yield partial
-        with held():
+        with signals_held():
             if folder.exists():
                 os.replace(folder, former)
             os.replace(partial, folder)

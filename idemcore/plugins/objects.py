@@ -80,7 +80,7 @@ def spec_of(thing: Any, name: str = "", kind: str = "") -> Spec:
     if kind and found != kind:
         raise UsageError(f"{_shown(thing)} is a {found}, not a {kind}.", f"A {kind} is a {KINDS[kind].__name__}.")
     if found == "metric" and not isinstance(thing, Metric):
-        from ..metrics.functions import FunctionMetric
+        from ..adapters.function_as_metric import FunctionMetric
 
         thing = FunctionMetric(thing)
     common: dict[str, Any] = {

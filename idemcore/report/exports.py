@@ -11,7 +11,7 @@ from typing import Any
 
 from ..protocols import Score
 from .measures import Measure, canonical
-from .published import PrintedRow, cells, columns, comparable
+from .published import PrintedRow, columns, comparable, entries
 from .summary import RATE, Configuration, Curve, Summary
 
 _COMPRESSAI = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
@@ -21,18 +21,18 @@ def markdown(summary: Summary) -> str:
     """One table of configurations: mean, and half the width of the 95 % interval where it is symmetric."""
     digits = {m.name: summary.digits(m) for m in summary.measures}
     lines = [
-        "| configuration | images | " + " | ".join(_cell(_heading(m)) for m in summary.measures) + " |",
+        "| configuration | images | " + " | ".join(_entry(_heading(m)) for m in summary.measures) + " |",
         "|---|---:|" + "---:|" * len(summary.measures),
     ]
     for configuration in summary.configurations:
         numbers = [_numbers(m, configuration, digits[m.name]) for m in summary.measures]
-        lines.append(" | ".join([f"| {_cell(configuration.label)}", str(image_count(configuration)), *numbers]) + " |")
+        lines.append(" | ".join([f"| {_entry(configuration.label)}", str(image_count(configuration)), *numbers]) + " |")
     lines += ["", "Means over images with 95 % intervals; seeds of one image are averaged first.", ""]
     for table in comparable(summary):
         measures = columns(table, summary)
-        head = ["published on the same images", "quality", *(_cell(_heading(m)) for m in measures)]
+        head = ["published on the same images", "quality", *(_entry(_heading(m)) for m in measures)]
         lines += [f"| {' | '.join(head)} |", "|---|---:|" + "---:|" * len(measures)]
-        lines += [f"| {' | '.join(_cell(text) for text in cells(row, measures))} |" for row in table.rows]
+        lines += [f"| {' | '.join(_entry(text) for text in entries(row, measures))} |" for row in table.rows]
         lines += ["", f"{table.source} ({table.date}).", ""]
     return "\n".join(lines)
 
@@ -143,7 +143,7 @@ def _heading(measure: Measure) -> str:
     return measure.title + {"higher": " ↑", "lower": " ↓", "": ""}[measure.direction]
 
 
-def _cell(text: str) -> str:
+def _entry(text: str) -> str:
     """One line, with what Markdown would read as structure escaped."""
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 

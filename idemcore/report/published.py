@@ -86,7 +86,7 @@ def columns(table: PrintedTable, summary: Summary) -> list[Measure]:
     return [measure for measure in summary.measures if measure.name in present]
 
 
-def cells(row: PrintedRow, measures: Sequence[Measure]) -> list[str]:
+def entries(row: PrintedRow, measures: Sequence[Measure]) -> list[str]:
     """System, quality and values as text, a dash where there is none."""
     numbers = [measure.text(row.values[measure.name]) if measure.name in row.values else "–" for measure in measures]
     return [row.system, str(row.quality), *numbers]
@@ -102,7 +102,7 @@ def _table(table: PrintedTable, summary: Summary) -> str:
     measures = columns(table, summary)
     headings = ("System", "Quality", *(measure.title for measure in measures))
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in headings)
-    lines = ("".join(f"<td>{escape(text)}</td>" for text in cells(row, measures)) for row in table.rows)
+    lines = ("".join(f"<td>{escape(text)}</td>" for text in entries(row, measures)) for row in table.rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     note = f"{table.title}: {table.source} ({table.date}). None of these was certified."
     return (

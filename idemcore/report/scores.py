@@ -16,8 +16,8 @@ from ..weights.digest import digest
 from .summary import Configuration
 
 if TYPE_CHECKING:
-    from ..metrics.case import Case
     from ..protocols import SetMetric
+    from ..results.case import Case
     from ..runtime import Runtime
 
 SCORES = "scores.json"

@@ -19,7 +19,7 @@ from ..report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart,
 from ..report.measures import Measure
 from ..report.site import FILES, STYLE_FOLDER
 from .claims import FAILS, HOLDS, OPEN, Finding
-from .run import Result
+from .run import StudyResult
 
 MARKER, PAGE = "reproduction.json", "index.html"
 GENERATOR = '<meta name="generator" content="idem reproduce">'
@@ -40,7 +40,7 @@ def check_output(folder: Path) -> None:
 def write_page(
     folder: Path,
     title: str,
-    results: Sequence[Result],
+    results: Sequence[StudyResult],
     skipped: Mapping[str, str],
     waiting: Sequence[str],
     command: str,
@@ -65,7 +65,7 @@ def write_page(
     return folder / PAGE
 
 
-def content(results: Sequence[Result], skipped: Mapping[str, str]) -> dict[str, Any]:
+def content(results: Sequence[StudyResult], skipped: Mapping[str, str]) -> dict[str, Any]:
     """For programs: studies with the evidence for each claim, and what was not run."""
     return {
         "studies": [
@@ -90,14 +90,14 @@ def content(results: Sequence[Result], skipped: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _headline(results: Sequence[Result], waiting: Sequence[str]) -> list[str]:
+def _headline(results: Sequence[StudyResult], waiting: Sequence[str]) -> list[str]:
     runs, failed = (sum(getattr(r.counts, key) for r in results) for key in ("planned", "failed"))
     found = [f"{len(results)} experiments", f"{runs:,} runs"]
     found += [f"{failed} failed"] if failed else []
     return [*found, f"{len(waiting)} still to run"] if waiting else found
 
 
-def _models(results: Sequence[Result]) -> str:
+def _models(results: Sequence[StudyResult]) -> str:
     """Whose models these are, first of all."""
     bundled = sum(result.study.variant.models == "bundled" for result in results)
     if not bundled:
@@ -109,13 +109,13 @@ def _models(results: Sequence[Result]) -> str:
     )
 
 
-def _found(results: Sequence[Result]) -> list[tuple[Result, Finding]]:
+def _found(results: Sequence[StudyResult]) -> list[tuple[StudyResult, Finding]]:
     """Claim by claim."""
     names = dict.fromkeys(finding.claim.name for result in results for finding in result.found)
     return [(r, finding) for name in names for r in results for finding in r.found if finding.claim.name == name]
 
 
-def _claims(results: Sequence[Result]) -> list[str]:
+def _claims(results: Sequence[StudyResult]) -> list[str]:
     rows, before = [], ""
     for result, finding in _found(results):
         statement = "" if finding.claim.name == before else escape(finding.claim.statement)
@@ -128,7 +128,7 @@ def _claims(results: Sequence[Result]) -> list[str]:
     return rows
 
 
-def _evidence(result: Result, finding: Finding) -> str:
+def _evidence(result: StudyResult, finding: Finding) -> str:
     body = "".join(
         f'<tr><th scope="row">{escape(one.label)}</th><td>{escape(one.measured)}</td><td>{escape(one.expected)}</td>'
         f"<td>{_badge(one.verdict)}</td></tr>"
@@ -145,7 +145,7 @@ def _evidence(result: Result, finding: Finding) -> str:
     )
 
 
-def _experiment(result: Result) -> str:
+def _experiment(result: StudyResult) -> str:
     study, summary = result.study, result.summary
     why = f" Why not the published checkpoints: {study.not_published}" if study.not_published else ""
     notes = [study.experiment.about + why, *(f"Left out: {reason}" for reason in result.refused)]
@@ -159,7 +159,7 @@ def _experiment(result: Result) -> str:
     )
 
 
-def _charts(result: Result) -> list[str]:
+def _charts(result: StudyResult) -> list[str]:
     """Perception over rate and over distortion; the latter alone where there is one rate."""
     summary = result.summary
     distortion, perception = (_first(summary.of_group(group)) for group in ("distortion", "perception"))
@@ -174,7 +174,7 @@ def _first(measures: Sequence[Measure]) -> Measure | None:
     return next((m for m in measures if m.name in ("kid", "kd")), next(iter(measures), None))
 
 
-def _run(results: Sequence[Result], skipped: Mapping[str, str], waiting: Sequence[str]) -> str:
+def _run(results: Sequence[StudyResult], skipped: Mapping[str, str], waiting: Sequence[str]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(r.study.name)}</th><td class="n">{len(r.summary.images)}</td>'
         f'<td class="n">{r.counts.planned}</td><td class="n">{r.counts.failed}</td>'
@@ -190,7 +190,7 @@ def _run(results: Sequence[Result], skipped: Mapping[str, str], waiting: Sequenc
     return table + (f"<dl>{''.join(others)}</dl>" if others else "")
 
 
-def _anchor(result: Result, finding: Finding) -> str:
+def _anchor(result: StudyResult, finding: Finding) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", f"{finding.claim.name}-{result.study.name}".lower())
 
 

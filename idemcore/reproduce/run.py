@@ -28,7 +28,7 @@ from .experiments import Study
 
 STORES = "stores"
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+WatchRuns = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """From a number of runs to a context that is told how many more are done."""
 
 
@@ -42,8 +42,8 @@ class How:
     precision: str = "auto"
     batch: int = 1
     retry_failed: bool = False
-    progress: Progress = lambda runs: nullcontext(lambda more: None)
-    told: Callable[[str], None] = lambda line: None
+    progress: WatchRuns = lambda runs: nullcontext(lambda more: None)
+    say: Callable[[str], None] = lambda line: None
 
     @property
     def computed(self) -> Computed:
@@ -52,7 +52,7 @@ class How:
 
 
 @dataclass(frozen=True)
-class Result:
+class StudyResult:
     """What a study gave."""
 
     study: Study
@@ -67,7 +67,7 @@ class Result:
     """Metrics that could not be measured, and why."""
 
 
-def run_study(study: Study, out: Path, how: How) -> Result:
+def run_study(study: Study, out: Path, how: How) -> StudyResult:
     """Runs what `out` lacks of the study, and writes its report to `out/NAME`.
 
     Raises UsageError for what cannot be right, MissingError for weights that went away.
@@ -76,14 +76,14 @@ def run_study(study: Study, out: Path, how: How) -> Result:
     planned = plan(study.definition, how.catalogue, how.computed)
     store = Store(out / STORES / study.name)
     for reason in planned.refused:
-        how.told(f"left out: {reason}")
+        how.say(f"left out: {reason}")
     counts = _execute(study, planned, store, how)
     summary, missing = summarised(study, planned, store, how)
     missing = {**counts.missing, **missing}
     references = published_curves(str(image.sha256) for image in summary.images)
     write_site(summary, store.root, out / study.name, references, study.title, missing)
     found = findings(study.experiment.claims, summary)
-    return Result(study, summary, counts, found, time.monotonic() - begin, planned.refused, missing)
+    return StudyResult(study, summary, counts, found, time.monotonic() - begin, planned.refused, missing)
 
 
 def summarised(study: Study, planned: Plan, store: Store, how: How) -> tuple[Summary, dict[str, str]]:
@@ -92,7 +92,7 @@ def summarised(study: Study, planned: Plan, store: Store, how: How) -> tuple[Sum
     names = [name for name in study.definition.metrics if _kind(how.catalogue, name) == "set"]
     metrics, missing = set_metrics(names, Runtime.choose(how.device, how.precision))
     if metrics:
-        how.told(f"{study.name}: measuring {', '.join(metric.name for metric in metrics)}")
+        how.say(f"{study.name}: measuring {', '.join(metric.name for metric in metrics)}")
         scores.compute(summarise(rows).configurations, metrics, lambda label: None)
     return summarise(rows, scores, directions()), missing
 
@@ -101,7 +101,7 @@ def _execute(study: Study, planned: Plan, store: Store, how: How) -> Counts:
     with store.writing({**study.definition.facts(), "title": study.title}):
         left = remaining(store, planned, how.retry_failed)
         count = len(left.runs) + len(left.rows)
-        how.told(f"{study.name}: {len(planned.runs)} runs, {len(planned.runs) - len(left.runs)} of them here already")
+        how.say(f"{study.name}: {len(planned.runs)} runs, {len(planned.runs) - len(left.runs)} of them here already")
         computed = how.computed
         work = partial(Worker, computed.named(how.device), computed.precision, study.definition.metrics)
         with how.progress(count) as advance:

@@ -12,11 +12,11 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 SCHEMA = 1
 """Version of every document that idem writes: it grows when a key changes its meaning or goes away."""
 
-ResultT = TypeVar("ResultT", bound="Result")
+ObjectT = TypeVar("ObjectT", bound="JsonObject")
 
 
 @dataclass(frozen=True)
-class Result:
+class JsonObject:
     """An object within a document. Its fields are the keys of its JSON, all of them always there."""
 
     def to_json(self) -> dict[str, Any]:
@@ -24,7 +24,7 @@ class Result:
         return {field.name: as_json(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
-    def from_json(cls: type[ResultT], content: Any) -> ResultT:
+    def from_json(cls: type[ObjectT], content: Any) -> ObjectT:
         """Of what `to_json` gave; a key that is not there has its default. Raises TypeError or ValueError."""
         if not isinstance(content, Mapping):
             raise TypeError(f"expected an object, not {content!r:.80}")
@@ -33,7 +33,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Document(Result):
+class JsonDocument(JsonObject):
     """A file, or a line of one. `schema` is its last key."""
 
     def to_json(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Document(Result):
         return {**super().to_json(), "schema": SCHEMA}
 
     @classmethod
-    def from_json(cls: type[ResultT], content: Any) -> ResultT:
+    def from_json(cls: type[ObjectT], content: Any) -> ObjectT:
         """Raises ValueError for a schema that this idem does not read, TypeError for what is no such document."""
         found = content.get("schema") if isinstance(content, Mapping) else None
         if found != SCHEMA:
@@ -51,7 +51,7 @@ class Document(Result):
 
 def as_json(value: Any) -> Any:
     """A value of a field: objects and arrays within it too; what JSON does not know becomes text."""
-    if isinstance(value, Result):
+    if isinstance(value, JsonObject):
         return value.to_json()
     if isinstance(value, Mapping):
         return {str(key): as_json(inner) for key, inner in value.items()}
@@ -69,11 +69,11 @@ def _types(cls: Any) -> dict[str, Any]:
 
 
 def _typed(kind: Any, value: Any, key: str) -> Any:
-    """Objects as the Results that the annotation names, numbers and text as they are. Raises TypeError for others."""
+    """Objects as the classes that the annotation names, numbers and text as they are. Raises TypeError for others."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if value is None and type(None) in kinds:
         return None
-    if isinstance(kinds[0], type) and issubclass(kinds[0], Result):
+    if isinstance(kinds[0], type) and issubclass(kinds[0], JsonObject):
         return kinds[0].from_json(value)
     if get_origin(kinds[0]) is tuple:
         return tuple(_typed(get_args(kinds[0])[0], inner, key) for inner in value)

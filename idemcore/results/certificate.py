@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Document, Result
+from .base import JsonDocument, JsonObject
 
 
 @dataclass(frozen=True)
-class PartFacts(Result):
+class PartFacts(JsonObject):
     """A generator, solver or adapter that was used."""
 
     name: str
@@ -30,7 +30,7 @@ class PartFacts(Result):
 
 
 @dataclass(frozen=True)
-class CodecFacts(Result):
+class CodecFacts(JsonObject):
     """The codec that reads the bitstream."""
 
     name: str
@@ -50,7 +50,7 @@ class CodecFacts(Result):
 
 
 @dataclass(frozen=True)
-class ComputedFacts(Result):
+class ComputedFacts(JsonObject):
     """What computed."""
 
     device: str
@@ -66,7 +66,7 @@ class ComputedFacts(Result):
 
 
 @dataclass(frozen=True)
-class PictureFacts(Result):
+class PictureFacts(JsonObject):
     """The PNG that the certificate is about."""
 
     width: int
@@ -82,7 +82,7 @@ class PictureFacts(Result):
 
 
 @dataclass(frozen=True)
-class BitstreamFacts(Result):
+class BitstreamFacts(JsonObject):
     """The bitstream's file."""
 
     bytes: int
@@ -92,7 +92,7 @@ class BitstreamFacts(Result):
 
 
 @dataclass(frozen=True)
-class Certificate(Document):
+class Certificate(JsonDocument):
     """`certificate.json` beside a picture."""
 
     exact: bool

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .base import Document, Result
+from .base import JsonDocument, JsonObject
 
 
 @dataclass(frozen=True)
-class ImageFacts(Result):
+class ImageFacts(JsonObject):
     """The original of a run."""
 
     name: str
@@ -24,7 +24,7 @@ class ImageFacts(Result):
 
 
 @dataclass(frozen=True)
-class RunFiles(Result):
+class RunFiles(JsonObject):
     """Where a run's pictures are, in the store."""
 
     original: str | None = None
@@ -36,7 +36,7 @@ class RunFiles(Result):
 
 
 @dataclass(frozen=True)
-class SweepRow(Document):
+class SweepRow(JsonDocument):
     """One run of a sweep: a line of `rows.jsonl`. Of a run that failed, what it would have given is null or empty."""
 
     id: str
@@ -108,7 +108,7 @@ class SweepRow(Document):
 
 
 @dataclass(frozen=True)
-class EvalRow(Result):
+class EvalRow(JsonObject):
     """One reconstruction: an entry of `rows` in a curve's file."""
 
     point: int
@@ -122,7 +122,7 @@ class EvalRow(Result):
 
 
 @dataclass(frozen=True)
-class BenchRow(Result):
+class BenchRow(JsonObject):
     """What one solver costs: one solve, without encoding, certifying, or loading anything."""
 
     solver: str
@@ -152,7 +152,7 @@ class BenchRow(Result):
 
 
 @dataclass(frozen=True)
-class BenchReport(Document):
+class BenchReport(JsonDocument):
     """What `idem bench --json` prints."""
 
     image: str

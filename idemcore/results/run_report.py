@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .base import Document, Result
+from .base import JsonDocument, JsonObject
 
 
 @dataclass(frozen=True)
-class Decibels(Result):
+class Decibels(JsonObject):
     """PSNRs in dB; null for equal images."""
 
     decoded: float | None
@@ -21,7 +21,7 @@ class Decibels(Result):
 
 
 @dataclass(frozen=True)
-class SampleReport(Result):
+class SampleReport(JsonObject):
     """One draw from the cell."""
 
     file: str
@@ -43,7 +43,7 @@ class SampleReport(Result):
 
 
 @dataclass(frozen=True)
-class RunReport(Document):
+class RunReport(JsonDocument):
     """`report.json` of `idem run`, and what its `--json` prints, with `folder` beside."""
 
     image: str

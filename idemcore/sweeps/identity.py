@@ -49,7 +49,7 @@ class Configuration:
     """Between least error (0) and most realism (1), see `Decoder.reconstruct`."""
 
     @cached_property
-    def made(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """`pipeline.identity.identity` of the parts. Raises MissingError for weights that are not here."""
         return identity(self.selection.used, self.computed)
 
@@ -59,8 +59,8 @@ class Configuration:
 
         `sources` has hashes of what is installed editable. Raises MissingError for weights that are not here.
         """
-        parts = {kind: self.made[kind] for kind in self.selection.used}
-        core = self.made["computed"]
+        parts = {kind: self.identity[kind] for kind in self.selection.used}
+        core = self.identity["computed"]
         named = {part["name"] if part["plugin"] == HERE else part["plugin"]: part for part in parts.values()}
         versions = {name: part["version"] for name, part in named.items()}
         versions |= {name: core[name] for name in ("idemcore", "torch")}
@@ -84,11 +84,11 @@ class Configuration:
 
     @cached_property
     def _digest(self) -> str:
-        return digest([self.made, self.tradeoff])
+        return digest([self.identity, self.tradeoff])
 
     @cached_property
     def _codec_digest(self) -> str:
-        return digest([self.made[key] for key in ("codec", "computed")])
+        return digest([self.identity[key] for key in ("codec", "computed")])
 
     def run_id(self, image_sha256: str, seed: int) -> str:
         return digest([self._digest, image_sha256, seed])

@@ -29,7 +29,6 @@ from ..evaluation.draws import (
 from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes
 from ..metrics.building import build, find
-from ..metrics.case import Case
 from ..metrics.occupancy import histograms
 from ..pipeline.certificate import finite
 from ..pipeline.codec import Codec
@@ -38,6 +37,7 @@ from ..plugins.catalogue import load_catalogue
 from ..plugins.selection import Part
 from ..protocols import Generator, Metric
 from ..results.base import as_json
+from ..results.case import Case
 from ..results.rows import ImageFacts, RunFiles, SweepRow
 from ..runtime import Runtime
 from ..weights.digest import digest, weights_sha256

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..metrics.case import Case
 from ..noise import Noise
 from ..protocols import SetMetric
+from ..results.case import Case
 from .pictures import byte_image, pictures
 from .worlds import BoxCell
 

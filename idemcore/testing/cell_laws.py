@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import Unsupported
 from ..noise import Noise
 from ..pipeline.certify import certify, snap
-from ..protocols import Cell, Unsupported
+from ..protocols import Cell
 from .law import Broken, close, equal, law, require, show
 from .law import image as check_image
 from .pictures import byte_image, pictures

@@ -7,11 +7,12 @@ import math
 import torch
 
 from ..adapters.specs import FAMILIES
+from ..errors import Unsupported
 from ..hookspecs import SolverSpec
 from ..noise import Noise
 from ..plugins.catalogue import load_catalogue
 from ..plugins.selection import configure
-from ..protocols import Solution, Step, Unsupported
+from ..protocols import Solution, Step
 from .law import Broken, NotTried, close, equal, image, law, require
 from .trials import SolverTrial
 from .worlds import BoxCell, MeanCell, World, solve, world_for

@@ -14,7 +14,6 @@ from .subject import Subject
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..metrics.case import Case
     from ..protocols import (
         Cell,
         DiffusionGenerator,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
         LatentGenerator,
         RestorerGenerator,
     )
+    from ..results.case import Case
 
 Size = tuple[int, int]
 Outputs = Mapping[str, "Tensor"]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import Unsupported
 from ..hookspecs import Spec
 from ..noise import Noise
 from ..protocols import (
@@ -24,7 +25,6 @@ from ..protocols import (
     LatentGenerator,
     RestorerGenerator,
     Solution,
-    Unsupported,
 )
 
 STEP = 32 / 255

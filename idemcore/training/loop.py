@@ -17,7 +17,7 @@ import torch
 
 from ..errors import IdemError, InputError
 from ..io.files import atomic_write
-from ..io.signals import held
+from ..io.signals import signals_held
 from ..runtime import Runtime
 from .curves import LOG, write_curves
 
@@ -155,7 +155,7 @@ class Training(ABC):
         saved, averages = self.elapsed, dict[str, float]()
         while not self.ended:
             begin = time.monotonic()
-            with held():  # a step is taken whole or not at all
+            with signals_held():  # a step is taken whole or not at all
                 measured = self.update()
             self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
             if not math.isfinite(measured["loss"]):

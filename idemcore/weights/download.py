@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from ..errors import IdemError, IntegrityError
 
-Progress = Callable[[int, int | None], None]
+OnBytes = Callable[[int, int | None], None]
 """Called with the bytes here so far and the bytes of the whole file, None if the server does not tell."""
 
 TIMEOUT = 30.0
@@ -23,7 +23,7 @@ CHUNK = 1 << 20
 RANGE_NOT_SATISFIABLE = 416
 
 
-def fetch(url: str, part: Path, checksum: str, progress: Progress) -> str:
+def fetch(url: str, part: Path, checksum: str, progress: OnBytes) -> str:
     """Downloads to `part` and returns the file's sha256 in hex.
 
     `checksum` is that sha256 or its first digits, or "" if none is published. With one, the bytes that `part` already
@@ -51,7 +51,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _receive(url: str, part: Path, begin: int, resumable: bool, progress: Progress) -> None:
+def _receive(url: str, part: Path, begin: int, resumable: bool, progress: OnBytes) -> None:
     """Makes `part` whole: appends from byte `begin` on if the server can, else starts at 0."""
     headers = {"User-Agent": f"idemcore/{version('idemcore')}"} | ({"Range": f"bytes={begin}-"} if begin else {})
     try:

@@ -21,7 +21,7 @@ from .cards import ModelFile, cards
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .download import Progress
+    from .download import OnBytes
 
 State = Literal["bundled", "here", "missing", "damaged"]
 """`bundled`: inside its plugin; `here`: in the cache; `damaged`: there, but not as it was stored."""
@@ -114,7 +114,7 @@ def remedy(file: ModelFile) -> str:
     )
 
 
-def pull(file: ModelFile, progress: Progress = lambda here, total: None) -> Path:
+def pull(file: ModelFile, progress: OnBytes = lambda here, total: None) -> Path:
     """Fetches, checks, adapts and stores published weights, unless they are here and sound; their place in the cache.
 
     Raises MissingError if no program can fetch them or the plugin that reads them is not installed, IdemError if the

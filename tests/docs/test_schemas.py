@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from generate import DOCS
-from idemcore.results.base import SCHEMA, Document, Result
+from idemcore.results.base import SCHEMA, JsonDocument, JsonObject
 from idemcore.results.certificate import Certificate
 from idemcore.results.rows import BenchReport, EvalRow, SweepRow
 from idemcore.results.run_report import RunReport
@@ -22,7 +22,7 @@ TOY = ("--codec", "toy", "--generator", "toy", "--solver", "cell", "--set", "sol
 
 
 @pytest.fixture
-def written(idem, photo, tmp_path) -> dict[type[Result], Any]:
+def written(idem, photo, tmp_path) -> dict[type[JsonObject], Any]:
     """What the commands write, as JSON."""
     run = idem("run", photo, *TOY, "--samples", 2, "--out", tmp_path, "--json")
     report = json.loads(run.stdout)
@@ -53,19 +53,19 @@ def test_what_is_written_has_the_keys_of_the_page_and_reads_back(written) -> Non
     listed = sections()
     for cls, content in written.items():
         assert list(content) == listed[cls.__name__] == keys(cls)
-        assert content.get("schema") == (SCHEMA if issubclass(cls, Document) else None)
+        assert content.get("schema") == (SCHEMA if issubclass(cls, JsonDocument) else None)
         back = cls.from_json(content)
         assert back.to_json() == content
         check_objects(back, listed)
 
 
-def check_objects(result: Result, listed: dict[str, list[str]]) -> None:
-    """Objects within are Results too, with the keys of the page."""
+def check_objects(result: JsonObject, listed: dict[str, list[str]]) -> None:
+    """Objects within are JsonObjects too, with the keys of the page."""
     assert list(result.to_json()) == listed[type(result).__name__]
     for field in fields(result):
         value = getattr(result, field.name)
         for inner in value if isinstance(value, tuple) else (value,):
-            if isinstance(inner, Result):
+            if isinstance(inner, JsonObject):
                 check_objects(inner, listed)
 
 
@@ -77,7 +77,7 @@ def test_every_key_has_a_meaning() -> None:
 def test_all_results_are_on_the_page() -> None:
     package = Path(DOCS).parent / "idemcore" / "results"
     defined = {name for file in package.glob("*.py") for name in re.findall(r"^class (\w+)\(", file.read_text(), re.M)}
-    assert defined - {"Result", "Document"} == set(sections())
+    assert defined - {"JsonObject", "JsonDocument"} == set(sections())
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,9 @@ def test_sample_stopped_leaves_the_earlier_images(idem, stop, tmp_path, place, n
 
 
 def test_bench_stopped_leaves_no_process(stop, photo) -> None:
-    stopped = stop("bench", photo, *TOY, "--solver", "mse", "--size", 16, place="idemcore.observe.bench:measure_alone")
+    stopped = stop(
+        "bench", photo, *TOY, "--solver", "mse", "--size", 16, place="idemcore.evaluation.bench:measure_alone"
+    )
     assert stopped.reached
     assert (stopped.code, stopped.stderr.strip().splitlines()[-1]) == (130, TOLD)
     assert stopped.stdout == ""

@@ -10,12 +10,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from idemcore.errors import UnsupportedCombination
+from idemcore.errors import Unsupported, UnsupportedCombination
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.noise import Noise
 from idemcore.plugins.catalogue import Catalogue, Plugin, import_target, load_catalogue
 from idemcore.plugins.selection import choose, select
-from idemcore.protocols import Unsupported
 from idemcore_dps.plugin import BY_CONSTRAINT, idem_solvers
 
 SPECS = {spec.name: spec for spec in idem_solvers()}

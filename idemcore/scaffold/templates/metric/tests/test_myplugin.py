@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from idemcore.metrics.case import Case
+from idemcore.results.case import Case
 from idemcore.runtime import Runtime
 from idemcore.testing import parametrize_with_checks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idemcore.metrics.case import Case
+from idemcore.results.case import Case
 from idemcore.protocols import ImageMetric
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..io.images import to_float
 from ..protocols import ImageMetric
-from .case import Case
+from ..results.case import Case
 
 
 class FunctionMetric(ImageMetric):

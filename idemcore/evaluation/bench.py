@@ -1,6 +1,6 @@
 """What a solver costs: network passes, codec gradients, seconds, memory.
 
-Job -> (a process of its own: no other solver's memory, caches or compiled kernels) -> measure -> Cost
+BenchJob -> (a process of its own: no other solver's memory, caches or compiled kernels) -> measure -> Cost
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ..adapters.passes import Passes
 from ..errors import IdemError, InputError, UsageError
 from ..io.images import read_image
 from ..noise import Noise
+from ..observe.cost import PeakMemory
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
 from ..plugins.blame import as_failure
 from ..plugins.selection import Selection
 from ..protocols import Callback, Constraint, Solution, Step
 from ..runtime import Runtime
-from .cost import PeakMemory
 
 WARM_STEPS = 2
 """Steps of the solve that is neither timed nor counted."""
 
 
 @dataclass(frozen=True)
-class Job:
+class BenchJob:
     """One solver, to be measured on the centre crop of one image."""
 
     image: str
@@ -68,7 +68,7 @@ class Cost:
     """Most memory in use, above that before the solve: of the GPU where there is one, else of the process."""
 
 
-def measure_alone(job: Job) -> Cost | IdemError:
+def measure_alone(job: BenchJob) -> Cost | IdemError:
     """`measure` in a fresh process, or why the solver cannot be measured: it failed, or its process was killed.
 
     Raises UsageError and InputError for an image with which no solver can be measured.
@@ -84,7 +84,7 @@ def measure_alone(job: Job) -> Cost | IdemError:
             return as_failure(error)
 
 
-def measure(job: Job) -> Cost:
+def measure(job: BenchJob) -> Cost:
     """Loads all that `job` names, warms up with a few steps, and solves `repeat` times with the same noise.
 
     Raises what reading and building raise, UsageError for an image smaller than the crop.

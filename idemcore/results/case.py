@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..protocols import Unsupported
+from ..errors import Unsupported
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..protocols import Cell
+
+class Cells(Protocol):
+    """What of a `protocols.Cell` metrics ask."""
+
+    def contains(self, byte_image: Tensor) -> Tensor:
+        """See `Cell.contains`."""
+
+    def position(self, x: Tensor) -> Tensor:
+        """See `Cell.position`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Case:
     """[B] what the encoder wrote, without the container."""
     file_bits: Tensor | None = None
     """[B] of the whole file."""
-    cell: Cell | None = None
+    cell: Cells | None = None
     """The B quantisation cells."""
     exact: Tensor | None = None
     """bool [B]: it re-encodes to its bitstream."""

@@ -1,0 +1,32 @@
+"""What `idem decode` says of one file, alone or in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NotExact
+
+if TYPE_CHECKING:
+    from ..pipeline.decode_file import Decoded
+
+
+def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
+    """What --require-exact says."""
+    count, reason = decoded.result.differing_symbols, decoded.certificate.reason
+    message = f"{output} does not re-encode to {file}: {count} symbols differ."
+    plain = decoded.certificate.solver is None
+    hint = "A plain decode seldom re-encodes to its file: leave out --mse, or use --tradeoff 0 instead."
+    return NotExact(message, hint if plain else reason or "Try another --seed.")
+
+
+def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:
+    """What --json prints of a file."""
+    result = decoded.result
+    return {
+        **decoded.certificate.to_json(),
+        "file": str(output),
+        **({"jpeg": str(jpeg)} if jpeg else {}),
+        "nfe": result.nfe,
+        "seconds": result.seconds,
+    }
