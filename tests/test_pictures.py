@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from idemcore.errors import InputError, UsageError
+from idemcore.errors import IdemWarning, InputError, UsageError
 from idemcore.io.image_sets import pictures, squares
 from idemcore.training.crops import Crops
 
@@ -54,7 +54,7 @@ def test_squares_are_the_middle_of_images_that_are_large_enough(tmp_path):
     columns = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (8, 1))
     Image.fromarray(np.stack([columns, columns, 0 * columns], -1)).save(tmp_path / "wide.png")
     Image.new("RGB", (8, 7)).save(tmp_path / "small.png")
-    with pytest.warns(UserWarning, match="left out: an image of 8x7 pixels"):
+    with pytest.warns(IdemWarning, match="left out: an image of 8x7 pixels"):  # a note, without a line of source
         images = squares(tmp_path, 8)
     assert images.shape == (1, 3, 8, 8)
     assert images[0, 0, 0].tolist() == list(range(80, 160, 10))
