@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import struct
 import zlib
@@ -344,3 +345,31 @@ def test_backgrounds() -> None:
     for wrong in ("", "whit", "#ff80", "#ff800080", "255,0,0"):
         with pytest.raises(UsageError, match="--background"):
             parse_background(wrong)
+
+
+def test_a_profile_behind_the_frame_header_of_a_jpeg_is_converted(save: Save) -> None:
+    exchanged = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    usual, plain = save(PICTURE, "a.jpg", icc_profile=exchanged), save(PICTURE, "b.jpg")
+    data, body = plain.read_bytes(), b"ICC_PROFILE\0\1\1" + exchanged
+    at = data.index(b"\xff\xda")
+    plain.write_bytes(data[:at] + b"\xff\xe2" + (len(body) + 2).to_bytes(2, "big") + body + data[at:])
+    assert torch.equal(read_bytes(plain), read_bytes(usual))
+
+
+def test_what_a_disk_gives_back_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_CHUNK", 2)
+    files.atomic_write(tmp_path / "a", b"whole")
+    files.write_together({tmp_path / "b": b"", tmp_path / "c": b"even"})
+    assert (tmp_path / "c").read_bytes() == b"even"
+    opened = open
+
+    def forgetful(path: object, mode: str = "r") -> object:
+        file = opened(path, mode)  # type: ignore[call-overload]
+        return file if "x" in mode else io.BytesIO(file.read()[:-1])
+
+    monkeypatch.setattr(files, "open", forgetful, raising=False)
+    with pytest.raises(IdemError, match="gives back other bytes"):
+        files.atomic_write(tmp_path / "a", b"other")
+    monkeypatch.undo()
+    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert not list(tmp_path.glob(".idem*"))

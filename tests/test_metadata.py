@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
 
-from idemcore.errors import IdemWarning
+from idemcore.errors import IdemError, IdemWarning
 from idemcore.io.exif import Metadata, turn, turn_back
 from idemcore.io.images import decode_bytes, png_bytes
 
@@ -73,3 +73,40 @@ def test_grey_profile_makes_a_grey_png_and_is_left_out_of_one_in_colours(pixels)
         coloured = Image.open(io.BytesIO(png_bytes(pixels, metadata)))
     assert coloured.mode == "RGB"
     assert "icc_profile" not in coloured.info
+
+
+def profile_of(space: bytes) -> bytes:
+    found = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    found[16:20] = space
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"),
+    [(profile_of(b"RGB ") + bytes(1_200_000), "1,200,588 bytes"), (profile_of(b"CMYK"), "is for CMYK colours"),
+     (profile_of(b"Lab "), "is for Lab colours"), (b"garbage", "is damaged"),
+     (profile_of(b"RGB ")[:200], "is damaged")],
+    ids=["large", "CMYK", "Lab", "garbage", "cut"],
+)  # fmt: skip
+def test_profile_that_readers_refuse_is_left_out_with_a_note(pixels, profile: bytes, why: str) -> None:
+    with pytest.warns(IdemWarning, match=f"without its colour profile, which .*{why}"):
+        data = png_bytes(pixels, Metadata(icc=profile))
+    assert "icc_profile" not in Image.open(io.BytesIO(data)).info
+    assert torch.equal(decode_bytes(data, "x.png"), pixels)
+
+
+@pytest.mark.parametrize("density", [(11811, 5906, True), (4, 3, False)])
+def test_density_is_in_the_png_and_turns_with_it(pixels, density) -> None:
+    lying = Metadata(exif(6), density=density)
+    for metadata, (x, y) in ((lying, density[:2]), (lying.upright, density[1::-1])):
+        found = Image.open(io.BytesIO(png_bytes(pixels, metadata)))
+        if density[2]:
+            assert found.info["dpi"] == pytest.approx((x * 0.0254, y * 0.0254))
+        else:
+            assert found.info["aspect"] == (x, y)
+
+
+def test_png_is_read_back_before_it_is_given(pixels, monkeypatch) -> None:
+    monkeypatch.setattr("idemcore.io.images.decode_bytes", lambda *args, **kwargs: 255 - pixels)
+    with pytest.raises(IdemError, match="does not hold the image"):
+        png_bytes(pixels)
