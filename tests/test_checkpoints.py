@@ -278,7 +278,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 
 
 def test_a_folder_that_does_not_exist_is_an_error_of_the_path(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="mkdir"):
+    with pytest.raises(UsageError, match="make it first"):
         write_safetensors(tmp_path / "absent" / "w.safetensors", STATE, {})
 
 

@@ -157,7 +157,7 @@ def test_usage_errors_of_the_command_line(check, photo):
 
 
 def test_output_that_cannot_be_written(check, photo, tmp_path):
-    check(2, ("absent", "mkdir"), "encode", photo, "-o", tmp_path / "absent" / "photo.jpg")
+    check(2, ("absent", "make it first"), "encode", photo, "-o", tmp_path / "absent" / "photo.jpg")
     check(2, ("photo.png", "not a folder"), "run", photo, *TOY, "--out", photo)
 
 

@@ -252,7 +252,7 @@ def test_help_tells_the_defaults() -> None:
 @pytest.mark.parametrize(("words", "options"), [
     (("-o grid.png", "--separate"), ()),
     (("out.jpg", ".png file"), ("-o", "out.jpg")),
-    (("absent", "mkdir"), ("-o", "absent/x.png")),
+    (("absent", "Make the folder first"), ("-o", "absent/x.png")),
     (("96", "--size 96x64"), ("-o", "x.png", "--size", "96")),
     (("0x4", "--size 96x64"), ("-o", "x.png", "--size", "0x4")),
     (("--steps", "2"), ("-o", "x.png", "--steps", 1)),

@@ -68,7 +68,7 @@ def test_without_matplotlib_a_trace_is_refused_before_anything_is_read(idem, tmp
     for command in (("run", "absent.png"), ("decode", "absent.idem", "-o", tmp_path / "x.png")):
         result = idem(*command, "--trace")
         assert result.exit_code == 4
-        assert "pip install 'idemcore[plots]'" in result.stderr
+        assert 'pip install "idemcore[plots]"' in result.stderr
         assert "absent" in idem(*command, "--save-steps").stderr
     with pytest.raises(MissingError):
         check_plots()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from idemcore.errors import IdemError, InputError
+from idemcore.errors import IdemError, InputError, UsageError
 from idemcore.training import loop as training
 from idemcore.training.crops import Crops
 from idemcore.training.loop import Training, process_settings
@@ -34,7 +34,7 @@ def seeded(seed):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(UsageError, match="holds no images"):
         Crops(tmp_path, 16)
 
 

@@ -121,13 +121,13 @@ def certifies(trial: CodecTrial) -> None:
     equal(found.image, own, "the picture that was encoded before and after certifying")
 
 
-@law("codec")
+@law("codec", needs={"project"})
 def certifies_another(trial: CodecTrial) -> None:
     """Certifying another picture gives an exact image."""
     _certified(trial, trial.streams, trial.cell, trial.other)
 
 
-@law("codec")
+@law("codec", needs={"project"})
 def certifies_odd_sizes(trial: CodecTrial) -> None:
     """At sizes that are no multiple of anything, certifying g(y), with and without noise, gives an exact image."""
     for size in trial.odd_sizes:
