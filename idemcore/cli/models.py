@@ -75,10 +75,19 @@ def info(name: str, as_json: bool) -> None:
 def pull(name: str, as_json: bool) -> None:
     """Download, check and store published weights: one file, or all files of a card.
 
+    hf:OWNER/NAME brings the settings and .safetensors of a repository of the Hugging Face Hub into its cache, for
+    generators such as `diffusers`; hf:OWNER/NAME@REVISION at another revision than main.
+
     Called again after an interruption, it goes on where it was. What is here and sound is left as it is.
     """
     from ..weights import store as weights
+    from ..weights.hub import PREFIX, pull_repository
 
+    if name.startswith(PREFIX):
+        pulled = pull_repository(name.removeprefix(PREFIX))
+        told = {"repository": pulled.repository, "commit": pulled.commit, "path": str(pulled.path)}
+        print_json(told) if as_json else print_record(told)
+        return
     for file in weights.find(name):
         if file.url:
             say(f"{file.id}: {file.url}")

@@ -1,1 +1,0 @@
-"""Denoisers of diffusers as priors of idem."""

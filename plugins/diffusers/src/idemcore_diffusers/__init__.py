@@ -1,0 +1,1 @@
+"""Pixel-space models of diffusers as priors of idem."""
