@@ -47,7 +47,7 @@ def _where(model: str) -> dict[str, Any]:
 
 def _found(model: str, name: str, places: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """The first subfolder that has the file, and its content."""
-    mixin = type("Config", (ConfigMixin,), {"config_name": name})
+    mixin: Any = type("Config", (ConfigMixin,), {"config_name": name})
     for place in places:
         try:
             found: dict[str, Any] = mixin.load_config(**_where(model), subfolder=place or None, local_files_only=True)
