@@ -120,8 +120,8 @@ class LatentCell(Cell):
 
         The unrounded image goes on moving while a pixel is not yet worth another level, so nothing moves by more
         than it must. Margins grow only if the least is not enough; an image that finds no way into the cell gives way
-        to g(y), which lies nearest. At most `most_passes` passes forwards and backwards are made; for images of a few
-        thousand pixels, as many again that try single levels.
+        to g(y), which lies nearest. At most `most_passes` passes forwards and backwards are made; for images of up to
+        1024 pixels, `config.certify_passes` more that try single levels.
         """
         x, most = x.clamp(0, 1), self.most_passes
         best, outside, spent = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device), 0
@@ -132,7 +132,7 @@ class LatentCell(Cell):
             best = torch.where(_wide(count < outside), found, best)
             outside, spent = torch.minimum(count, outside), spent + passes
         for b in outside.nonzero().flatten().tolist():
-            best[b : b + 1] = flip(partial(self._energy, b), best[b : b + 1], most)
+            best[b : b + 1] = flip(partial(self._energy, b), best[b : b + 1], self.encoder.config.certify_passes)
         return best
 
     def _energy(self, b: int, x: Tensor) -> Tensor:

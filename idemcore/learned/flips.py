@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-PIXELS = 2**18
+PIXELS = 2**16
 """Of all images together that are tried in a pass."""
 LEAST = 64
 """Changes that a pass tries; images that are too large for so many are left alone."""
