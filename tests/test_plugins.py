@@ -15,10 +15,9 @@ from idemcore.cli.group import explain
 from idemcore.errors import MissingError, UsageError
 from idemcore.hookspecs import API_VERSION, ENTRY_POINT_GROUP
 from idemcore.plugins import entry_points as entries
-from idemcore.plugins.blame import origin
+from idemcore.plugins.blame import as_failure, origin
 from idemcore.plugins.catalogue import KINDS, Catalogue, Plugin, import_target, load_catalogue
 from idemcore.plugins.registry import known_plugins
-from idemcore.sweeps.worker import told
 
 Install = Callable[..., None]
 
@@ -407,7 +406,7 @@ def test_an_error_inside_a_plugin_names_plugin_file_and_line(install: Install) -
     assert place.startswith("line ")
     assert place.endswith("plugin_0_demo_a.py, in the plugin demo-a")
     assert place in explain(error.value)[0]
-    assert f"({place})" in told(error.value)
+    assert f"({place})" in str(as_failure(error.value))
     with pytest.raises(ZeroDivisionError) as elsewhere:
         1 / 0  # noqa: B018
     assert origin(elsewhere.value) == ""

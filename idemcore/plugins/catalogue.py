@@ -7,23 +7,20 @@ Nothing heavy is imported: a plugin's entry point names a light module; `import_
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import reduce
 from importlib import import_module
 from importlib.metadata import EntryPoint
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
 
 from ..errors import IdemError, MissingError, UsageError, nearest
 from ..hookspecs import (
-    API_VERSION,
-    CAPABILITIES,
     ENTRY_POINT_GROUP,
     PROJECT,
     EncoderSpec,
@@ -36,12 +33,11 @@ from ..hookspecs import (
     Spec,
 )
 from .blame import origin
+from .checks import Fault, State, check_spec
 from .entry_points import Hangs, canonical, entries_by_distribution, patience, version_of, within
 from .objects import HERE, registered
 from .registry import distributions_that_provide, install_line, known_plugins
 from .targets import faults
-
-State = Literal["ok", "broken", "incompatible", "disabled"]
 
 KINDS = ("codec", "generator", "solver", "metric", "engine", "recipe")
 
@@ -55,21 +51,6 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
 }
 
 _HOOK_NAMES = [name for name, _ in _HOOKS.values()]
-
-_PLAIN = {
-    "str": str,
-    "str | Callable[..., Any]": str,  # of a plugin; the target of an object made in Python is no text
-    "str | type[Any]": str,
-    "int | None": int,
-    "bool": bool,
-    "bytes": bytes,
-    "tuple[str, ...]": tuple,
-    "Capabilities": Set,
-}
-"""Of the annotations of Specs."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -95,14 +76,6 @@ class NotInstalled(MissingError):
         named = ", ".join(f"{wanted} ({distribution})" for wanted, distribution in absent.items())
         line = install_line(list(dict.fromkeys(absent.values())))
         super().__init__(f"Not installed: {named}.", f"Install with: {line}")
-
-
-class _Fault(Exception):
-    """Why a plugin cannot be used."""
-
-    def __init__(self, reason: str, state: State = "broken") -> None:
-        super().__init__(reason)
-        self.state: State = state
 
 
 @dataclass(frozen=True)
@@ -246,7 +219,7 @@ def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:
     return Plugin(name, version, "ok", "", tuple(specs))
 
 
-_HANGING: dict[str, _Fault] = {}
+_HANGING: dict[str, Fault] = {}
 """Plugins that once did not describe themselves in time: this process does not wait for them again."""
 
 
@@ -255,22 +228,22 @@ def _read(name: str, entries: list[EntryPoint], specs: list[tuple[str, Spec]]) -
     for entry in entries:
         for kind, spec in _specs_of(_imported(entry), name):
             try:
-                _check(kind, spec, name, specs)
-            except _Fault as fault:
+                check_spec(kind, spec, name, specs)
+            except Fault as fault:
                 if fault.state == "incompatible":  # its name is known, so that who asks for it is told why not
                     specs.append((kind, spec))
                 raise
             specs.append((kind, spec))
 
 
-def _fault(name: str, error: BaseException) -> _Fault:
-    if isinstance(error, _Fault):
+def _fault(name: str, error: BaseException) -> Fault:
+    if isinstance(error, Fault):
         return error
     if isinstance(error, Hangs):
         spare = f"IDEM_DISABLE_PLUGINS={name} spares the wait"
-        fault = _HANGING[name] = _Fault(f"{name} hangs: after {patience():g} s it was at {error}; {spare}")
+        fault = _HANGING[name] = Fault(f"{name} hangs: after {patience():g} s it was at {error}; {spare}")
         return fault
-    return _Fault(f"{name} describes itself wrongly: {_one_line(error)}{_where(error)}")
+    return Fault(f"{name} describes itself wrongly: {_one_line(error)}{_where(error)}")
 
 
 def _imported(entry: EntryPoint) -> object:
@@ -278,10 +251,10 @@ def _imported(entry: EntryPoint) -> object:
         return entry.load()
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] != entry.value.partition(":")[0].split(".")[0]:
-            raise _Fault(f"{entry.value} needs the package '{error.name}', which is not installed") from error
-        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
+            raise Fault(f"{entry.value} needs the package '{error.name}', which is not installed") from error
+        raise Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
     except BaseException as error:  # KeyboardInterrupt too: it is the plugin's own, in a thread of its own
-        raise _Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
+        raise Fault(f"{entry.value} cannot be imported: {_one_line(error)}{_where(error)}") from error
 
 
 def _specs_of(plugin: object, distribution: str) -> Iterator[tuple[str, Spec]]:
@@ -294,7 +267,7 @@ def _specs_of(plugin: object, distribution: str) -> Iterator[tuple[str, Spec]]:
     except Exception as error:
         unknown = [name for name in _marked(manager, plugin) if name not in _HOOK_NAMES]
         hint = f". {nearest(unknown[0], _HOOK_NAMES)}".rstrip(". ") if unknown else ""
-        raise _Fault(f"{distribution} has a wrong hook: {_one_line(error)}{hint}") from error
+        raise Fault(f"{distribution} has a wrong hook: {_one_line(error)}{hint}") from error
     _check_marked(manager, plugin, distribution)
     for kind, (hook, spec_class) in _HOOKS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
@@ -312,11 +285,11 @@ def _check_marked(manager: pluggy.PluginManager, plugin: object, distribution: s
     named = [n for n in dir(plugin) if n.startswith("idem_") and inspect.isroutine(getattr(plugin, n))]
     for name in named:
         if manager.parse_hookimpl_opts(plugin, name) is None:
-            raise _Fault(f"{distribution}: {name} lacks @hookimpl")
+            raise Fault(f"{distribution}: {name} lacks @hookimpl")
     if not named:
         like = [guess for name in vars(plugin) if "_" in name and (guess := nearest(name, _HOOK_NAMES, 0.7))]
         hint = f". {like[0]}" if like else ""
-        raise _Fault(f"{distribution} implements no hook; there are {', '.join(_HOOK_NAMES)}{hint}")
+        raise Fault(f"{distribution} implements no hook; there are {', '.join(_HOOK_NAMES)}{hint}")
 
 
 def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -> list[Spec]:
@@ -324,52 +297,13 @@ def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -
         result = function()
         specs = list(result) if isinstance(result, (list, tuple)) else None
     except BaseException as error:
-        raise _Fault(f"{hook} of {distribution} failed: {_one_line(error)}{_where(error)}") from error
+        raise Fault(f"{hook} of {distribution} failed: {_one_line(error)}{_where(error)}") from error
     if specs is None:
-        raise _Fault(f"{hook} of {distribution} returned {type(result).__name__}, not a list of {spec_class.__name__}")
+        raise Fault(f"{hook} of {distribution} returned {type(result).__name__}, not a list of {spec_class.__name__}")
     for spec in specs:
         if not isinstance(spec, spec_class):
-            raise _Fault(f"{hook} of {distribution} returned a {type(spec).__name__} among its {spec_class.__name__}s")
+            raise Fault(f"{hook} of {distribution} returned a {type(spec).__name__} among its {spec_class.__name__}s")
     return specs
-
-
-def _check(kind: str, spec: Spec, distribution: str, earlier: list[tuple[str, Spec]]) -> None:
-    what = f"{kind} '{spec.name}' of {distribution}"
-    if spec.api is None:
-        raise _Fault(f"{what} does not say which plugin API it is written for: add api={API_VERSION} to its Spec")
-    if spec.api != API_VERSION:
-        older = distribution if spec.api < API_VERSION else "idemcore"
-        reason = f"{what} is written for plugin API {spec.api}, this idem speaks {API_VERSION}: upgrade {older}"
-        raise _Fault(reason, "incompatible")
-    for key, annotation in ((f.name, str(f.type)) for f in fields(spec)):
-        if not _fits(getattr(spec, key), annotation):
-            raise _Fault(f"{what}: {key} is {getattr(spec, key)!r}, not {annotation}")
-    if not _NAME.fullmatch(spec.name):
-        raise _Fault(f"{what}: a name has letters, digits and . _ + - only")
-    if any(kind == k and spec.name == s.name for k, s in earlier):
-        raise _Fault(f"{what} is there twice")
-    for key in ("target", "config", "identify"):
-        value = getattr(spec, key, "")
-        if (value or key == "target") and not _TARGET.fullmatch(value):
-            raise _Fault(f"{what}: {key} is {value!r}, not 'package.module:Name'")
-    for capability in sorted({*getattr(spec, "offers", ()), *getattr(spec, "needs", ())}):
-        if capability not in CAPABILITIES:
-            guess = nearest(capability, list(CAPABILITIES))
-            raise _Fault(f"{what}: '{capability}' is not a capability. {guess}".strip())
-
-
-def _fits(value: object, annotation: str) -> bool:
-    """Whether a field of a Spec holds what its annotation says."""
-    if annotation.startswith("Literal"):
-        return isinstance(value, str) and value in ast.literal_eval(annotation.removeprefix("Literal"))
-    if annotation.startswith("Callable"):
-        return value is None or callable(value)
-    if annotation.startswith("Mapping"):
-        inner = annotation.removeprefix("Mapping[str, ").removesuffix("]")
-        return isinstance(value, Mapping) and all(_fits(k, "str") and _fits(v, inner) for k, v in value.items())
-    if not isinstance(value, _PLAIN.get(annotation, object)):
-        return False
-    return not isinstance(value, (tuple, Set)) or all(isinstance(each, str) for each in value)
 
 
 def _where(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import pytest
 from blocks import ROOT
 from idemcore.hookspecs import Hooks
 from idemcore.plugins import catalogue as plugins
+from idemcore.plugins.checks import check_spec
 
 PAGE = (ROOT / "docs" / "reference" / "hooks.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(Hooks) if name.startswith("idem_")]
@@ -42,5 +43,5 @@ def test_its_example_is_a_plugin(hook: str) -> None:
 def loaded_specs(module: ModuleType) -> Iterator[tuple[str, object]]:
     """As for an installed distribution: hooks by pluggy, then each Spec by idem's own checks."""
     for kind, spec in plugins._specs_of(module, "example"):
-        plugins._check(kind, spec, "example", [])
+        check_spec(kind, spec, "example", [])
         yield kind, spec
