@@ -19,6 +19,7 @@ from idemcore.plugins.catalogue import KINDS, Catalogue
 from idemcore.plugins.selection import choose
 from idemcore.plugins.settings import parse_overrides
 from idemcore.sweeps.grid import parse_axes
+from idemcore.weights.hub import PREFIX
 from idemcore.weights.store import find
 from others import catalogue_of_pages
 
@@ -55,7 +56,8 @@ def check_names(path: list[str], given: Mapping[str, Any], catalogue: Catalogue)
     if path[1] in GROUPS and path[-1] == "info":
         catalogue.resolve(GROUPS[path[1]], given["name"])
     elif path[1:] in (["models", "info"], ["models", "pull"], ["models", "import"], ["models", "path"]):
-        find(given["name"])
+        if not given["name"].startswith(PREFIX):  # a repository elsewhere
+            find(given["name"])
     elif path[1] == "train":
         choose(catalogue, "recipe", given["recipe"], settings(given, ("train",)).get("train"))
     elif path[1] == "sweep":
