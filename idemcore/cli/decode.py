@@ -12,13 +12,14 @@ from ..io.inputs import declare_folder, declare_output
 from .decoded import facts, not_exact
 from .options import (
     INPUT,
+    RunOptions,
     exact_option,
-    gather_settings,
     json_option,
     prior_options,
     runtime_options,
     salvage_option,
     settings_options,
+    take_options,
     tile_option,
     tradeoff_option,
 )
@@ -50,27 +51,8 @@ if TYPE_CHECKING:
 @tile_option
 @json_option
 @exact_option
-def decode(
-    file: str,
-    output: str | None,
-    jpeg: str | None,
-    as_stored: bool,
-    salvage: bool,
-    generator: str,
-    solver: str,
-    seed: int,
-    mse: bool,
-    tradeoff: float,
-    trace: bool,
-    save_steps: int | None,
-    overrides: tuple[str, ...],
-    config_file: str | None,
-    device: str,
-    precision: str,
-    tile: int | None,
-    as_json: bool,
-    require_exact: bool,
-) -> int:
+@take_options
+def decode(file: str, output: str | None, jpeg: str | None, as_stored: bool, mse: bool, options: RunOptions) -> int:
     """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
 
     Without -o, the PNG goes beside FILE, and nothing is overwritten.
@@ -88,31 +70,46 @@ def decode(
     from ..plugins.catalogue import load_catalogue
     from ..plugins.selection import select_decoder
 
-    if mse and tradeoff != 1:
+    if mse and options.tradeoff != 1:
         raise UsageError(
             "--mse and --tradeoff exclude each other.",
             "--solver mean gives the exact image of least error.",
         )
-    if mse and (trace or save_steps):
+    if mse and (options.trace or options.save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
     _check_places(Path(file), output, jpeg)
-    catalogue, settings = load_catalogue(), gather_settings(overrides, config_file)
-    parts = select_decoder(catalogue, generator, solver, settings)
+    catalogue, settings = load_catalogue(), options.settings()
+    parts = select_decoder(catalogue, options.generator, options.solver, settings)
 
     from ..pipeline.decode_file import Decoding
-    from ..runtime import Runtime
 
-    runtime = Runtime.choose(device, precision, tile)
-    special = ("salvage",) if salvage else ()
-    decoding = Decoding(parts, catalogue, runtime, settings, mse, seed, tradeoff, not as_stored, special)
+    runtime = options.runtime()
+    special = ("salvage",) if options.salvage else ()
+    decoding = Decoding(
+        parts, catalogue, runtime, settings, mse, options.seed, options.tradeoff, not as_stored, special
+    )
     place, rewritten = (Path(name) if name else None for name in (output, jpeg))
     if is_several(Path(file)) and place:
         from .folder import decode_folder
 
         return decode_folder(
-            decoding, Path(file), place, rewritten, (trace, save_steps), as_json, require_exact
-        )  # fmt: skip
-    _decode_file(decoding, Path(file), place, rewritten, Recorder(trace, save_steps), as_json, require_exact)
+            decoding,
+            Path(file),
+            place,
+            rewritten,
+            (options.trace, options.save_steps),
+            options.as_json,
+            options.require_exact,
+        )
+    _decode_file(
+        decoding,
+        Path(file),
+        place,
+        rewritten,
+        Recorder(options.trace, options.save_steps),
+        options.as_json,
+        options.require_exact,
+    )
     return EXIT_OK
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,6 +13,8 @@ from ..io.inputs import declare_folder, declare_input, declare_output
 from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
 
 if TYPE_CHECKING:
+    from ..runtime import Runtime
+
     Text = click.ParamType[str]
 else:  # older versions of click have no parameter there
     Text = click.ParamType
@@ -111,6 +115,51 @@ salvage_option = click.option(
     help="Read a damaged JPEG as far as it goes; what is missing is left to the prior.",
 )
 output_option = click.option("-o", "--output", type=OUTPUT, required=True, metavar="FILE", help="File to write.")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The flags that commands share; what a command has no flag for is at its default."""
+
+    codec: str = DEFAULT_CODEC
+    quality: int | None = None
+    generator: str = DEFAULT_GENERATOR
+    solver: str = DEFAULT_SOLVER
+    seed: int = 0
+    tradeoff: float = 1.0
+    overrides: tuple[str, ...] = ()
+    config_file: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    tile: int | None = None
+    background: str | None = None
+    salvage: bool = False
+    trace: bool = False
+    save_steps: int | None = None
+    as_json: bool = False
+    require_exact: bool = False
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """By scope: the file's, then --quality, then --set; later ones win."""
+        return gather_settings(self.overrides, self.config_file, self.quality)
+
+    def runtime(self) -> Runtime:
+        """Raises MissingError if the device is not there."""
+        from ..runtime import Runtime
+
+        return Runtime.choose(self.device, self.precision, self.tile)
+
+
+def take_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command gets `options: RunOptions` in the place of a parameter for each flag that RunOptions has."""
+    names = {field.name for field in fields(RunOptions)}
+
+    @wraps(command)
+    def gathered(**given: Any) -> Any:
+        options = RunOptions(**{name: given.pop(name) for name in names & given.keys()})
+        return command(options=options, **given)
+
+    return gathered
 
 
 def gather_settings(

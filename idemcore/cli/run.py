@@ -15,14 +15,15 @@ from ..io.inputs import declare_replaced
 from .group import exit_code, tell
 from .options import (
     INPUT,
+    RunOptions,
     background_option,
     codec_options,
     exact_option,
-    gather_settings,
     json_option,
     prior_options,
     runtime_options,
     settings_options,
+    take_options,
     tile_option,
     tradeoff_option,
 )
@@ -48,27 +49,8 @@ if TYPE_CHECKING:
 @background_option
 @json_option
 @exact_option
-def run(
-    images: tuple[str, ...],
-    codec: str,
-    quality: int | None,
-    generator: str,
-    solver: str,
-    seed: int,
-    samples: int,
-    tradeoff: float,
-    out: str,
-    trace: bool,
-    save_steps: int | None,
-    overrides: tuple[str, ...],
-    config_file: str | None,
-    device: str,
-    precision: str,
-    tile: int | None,
-    background: str | None,
-    as_json: bool,
-    require_exact: bool,
-) -> int:
+@take_options
+def run(images: tuple[str, ...], samples: int, out: str, options: RunOptions) -> int:
     """Encode each IMAGE, decode it with a prior, certify the result and compare.
 
     Writes DIR/STEM/ with bitstream, decoded.png, reconstruction.png, the re-encoded bitstream, comparison.png,
@@ -81,31 +63,30 @@ def run(
     folders = _folders(images, Path(out))
     for folder in folders.values():
         declare_replaced(folder)
-    settings = gather_settings(overrides, config_file, quality)
-    selection = select(load_catalogue(), codec, generator, solver, settings)
+    chosen = options.codec, options.generator, options.solver
+    selection = select(load_catalogue(), *chosen, options.settings())
 
     from ..io.images import parse_background
     from ..pipeline.codec import Codec
     from ..pipeline.decoder import Decoder
     from ..pipeline.run_image import check_replaceable, run_image, tags
-    from ..runtime import Runtime
 
-    colour = parse_background(background) if background else None
-    runtime = Runtime.choose(device, precision, tile)
+    colour = parse_background(options.background) if options.background else None
+    runtime = options.runtime()
     built = Codec.build(selection.codec, runtime)
     decoder = Decoder.build(selection, runtime)
 
     def one(image: Path, folder: Path) -> RunReport:
         check_replaceable(folder)
-        recorder = Recorder(trace, save_steps)
+        recorder = Recorder(options.trace, options.save_steps)
 
         def watched(sample: int) -> AbstractContextManager[Callback | None]:
             return recorder(image.name, decoder.name, tags(samples)[sample])
 
-        result = run_image(image, built, decoder, seed, samples, colour, watched, tradeoff)
+        result = run_image(image, built, decoder, options.seed, samples, colour, watched, options.tradeoff)
         result.write(folder, recorder.files)
-        _show(result.report, folder, as_json, alone=len(folders) == 1)
-        if require_exact and not result.report.exact:
+        _show(result.report, folder, options.as_json, alone=len(folders) == 1)
+        if options.require_exact and not result.report.exact:
             hint = (
                 "Try another --seed." if selection.uses_prior else "Take a solver with a prior, such as --solver cell."
             )
@@ -116,7 +97,7 @@ def run(
     if len(folders) == 1:
         one(*next(iter(folders.items())))
         return EXIT_OK
-    return _several(folders, one, as_json)
+    return _several(folders, one, options.as_json)
 
 
 def _several(folders: dict[Path, Path], one: Callable[[Path, Path], RunReport], as_json: bool) -> int:
