@@ -13,7 +13,7 @@ main = LazyGroup(
         "verify": ("idemcore.cli.verify:verify", "Does this image re-encode to these bytes? Exit 0 or 3."),
         "inspect": ("idemcore.cli.inspect:inspect", "What a bitstream or certificate is."),
         "sample": ("idemcore.cli.sample:sample", "Draw images from a prior alone."),
-        "sweep": ("idemcore.cli.sweep:sweep", "A grid of configurations over images; resumes where it was."),
+        "sweep": ("idemcore.cli.sweep:sweep", "A grid of configurations over images; resumes where it stopped."),
         "eval": ("idemcore.cli.eval:evaluate_", "Measure configurations over a folder of images."),
         "compare": ("idemcore.cli.compare:compare", "BD-rate and paired differences of two results."),
         "bench": ("idemcore.cli.bench:bench", "What solvers cost, side by side."),

@@ -30,11 +30,29 @@ Values = dict[str, dict[str, Any]]
 @click.command()
 @click.argument("image", type=INPUT)
 @codec_options
-@click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
-@click.option("--solver", "solvers", metavar="A,B,...", help="All that work with codec and generator, if left out.")
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Of all; of one: --set SOLVER.steps=N.")
+@click.option(
+    "--generator",
+    default=DEFAULT_GENERATOR,
+    show_default=True,
+    metavar="NAME",
+    help="The prior, which knows what images look like.",
+)
+@click.option(
+    "--solver",
+    "solvers",
+    metavar="A,B,...",
+    help="Solvers to compare.  [default: all that work with the codec and generator]",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Steps of every solver; for one alone: --set SOLVER.steps=N.",
+)
 @click.option("--size", type=click.IntRange(min=8), default=128, show_default=True, help="Side of the crop, pixels.")
-@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Solves to time.")
+@click.option(
+    "--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="How often to time each solver."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. dps.steps=100; repeatable.")
 @runtime_options
 @json_option

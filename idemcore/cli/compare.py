@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("anchor", type=INPUT)
 @click.argument("test", type=INPUT)
-@click.option("--metrics", "names", metavar="A,B,...", help="All that both have, if left out.")
+@click.option("--metrics", "names", metavar="A,B,...", help="Metrics to compare.  [default: all that both have]")
 @json_option
 def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
     """Compare the curve TEST with ANCHOR: files in CompressAI's format, as of `idem eval`, or curves of the registry.

@@ -123,7 +123,7 @@ def _check_places(file: Path, output: str | None, jpeg: str | None) -> None:
     if output is not None:
         check_suffix(output, ".png")
     elif file.exists() and not file.is_file():
-        raise UsageError(f"{file} is no regular file.", "Name the file to write: `-o FILE.png`.")
+        raise UsageError(f"{file} is not a regular file.", "Name the file to write: `-o FILE.png`.")
     if output:
         declare_output(output, Path(output).with_name(f"{Path(output).stem}.certificate.json"))
     if jpeg:

@@ -36,14 +36,20 @@ Watched = AbstractContextManager["Callback | None"]
 @click.argument("place", type=INPUT, metavar="IMAGES")
 @click.option("--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`.")
 @click.option("--quality", "qualities", metavar="A,B,...", help="Points of the curve, e.g. 1,2,3 or 1..4.")
-@click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
+@click.option(
+    "--generator",
+    default=DEFAULT_GENERATOR,
+    show_default=True,
+    metavar="NAME",
+    help="The prior, which knows what images look like.",
+)
 @click.option(
     "--solver",
     "solvers",
     default=DEFAULT_SOLVER,
     show_default=True,
     metavar="A,B,...",
-    help="A curve each; mse is the plain decode.",
+    help="One curve each; mse is the plain decode.",
 )
 @click.option(
     "--seeds",
@@ -173,7 +179,7 @@ def _plans(
             unused -= used
     if unused:
         parts = f"{codec}, {generator} and {', '.join(solvers)}"
-        raise UsageError(f"{min(unused)} has no effect on {parts}.", f"See `idem codecs info {codec}` and its kin.")
+        raise UsageError(f"{min(unused)} has no effect on {parts}.", f"See `idem codecs info {codec}` and the like.")
     return plans
 
 

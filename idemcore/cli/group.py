@@ -1,4 +1,4 @@
-"""A click group that imports a command when it runs, and tells every error in one paragraph with its exit code."""
+"""A click group that imports a command when it runs, and prints every error as one paragraph, with its exit code."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def tell(error: BaseException, subject: str = "") -> int:
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """What to tell a user about any exception, and the exit code."""
+    """The message for any exception, and its exit code."""
     if isinstance(error, IdemError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):

@@ -72,9 +72,17 @@ codec_options = together(
     click.option("--quality", type=int, metavar="Q", help="Short for --set codec.quality=Q; its range is the codec's."),
 )
 prior_options = together(
-    click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior."),
-    click.option("--solver", default=DEFAULT_SOLVER, show_default=True, metavar="NAME", help="What draws from it."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise."),
+    click.option(
+        "--generator",
+        default=DEFAULT_GENERATOR,
+        show_default=True,
+        metavar="NAME",
+        help="The prior, which knows what images look like.",
+    ),
+    click.option(
+        "--solver", default=DEFAULT_SOLVER, show_default=True, metavar="NAME", help="The method that draws the image."
+    ),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise."),
 )
 tradeoff_option = click.option(
     "--tradeoff",
@@ -93,7 +101,9 @@ settings_options = together(
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
 runtime_options = together(
     device_option,
-    click.option("--precision", default="auto", show_default=True, help="Of networks: auto, fp32 or bf16."),
+    click.option(
+        "--precision", default="auto", show_default=True, help="Precision of the networks: auto, fp32 or bf16."
+    ),
 )
 images_options = together(
     click.option("--crop", type=click.IntRange(min=8), metavar="N", help="Cut NxN pixels from the middle."),
@@ -104,9 +114,9 @@ tile_option = click.option(
     "--tile",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Pixels a side that a network sees at once. Default: all of up to 1.3 megapixels, else 1152.",
+    help="Longest side, in pixels, that a network sees at once. Default: all of up to 1.3 megapixels, else 1152.",
 )
-background_option = click.option("--background", metavar="COLOUR", help="Laid under transparent pixels, e.g. white.")
+background_option = click.option("--background", metavar="COLOUR", help="Colour under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 exact_option = click.option("--require-exact", is_flag=True, help="Exit 3 if a result does not re-encode to its bytes.")
 salvage_option = click.option(

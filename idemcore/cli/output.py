@@ -1,4 +1,4 @@
-"""stdout is data: aligned text or JSON. stderr is talk: notes, and progress on a terminal."""
+"""Results go to stdout, as aligned text or JSON; notes and progress go to stderr."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ FORMATS = ("html", "md", "latex", "csv", "compressai")
 
 @click.command()
 @click.argument("store", metavar="STORE")
-@click.option("-o", "--output", metavar="PATH", help="Folder of html or compressai, file of the others.")
+@click.option("-o", "--output", metavar="PATH", help="A folder for html and compressai, a file for the other formats.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="html", show_default=True, help="What to write.")
-@click.option("--title", default="", metavar="TEXT", help="Of the page; the store's name if left out.")
+@click.option("--title", default="", metavar="TEXT", help="Title of the page.  [default: the store's name]")
 @click.option(
     "--reference", "reference_files", multiple=True, type=INPUT, metavar="FILE", help="Draw this curve too; repeatable."
 )
-@click.option("--metrics", "names", metavar="NAMES", help="Compute these of the pictures first, e.g. fd,kd.")
+@click.option("--metrics", "names", metavar="NAMES", help="First compute these from the pictures, e.g. fd,kd.")
 @click.option("--images", "limit", type=click.IntRange(min=0), metavar="N", help="Pictures of the first N images only.")
 @runtime_options
 @json_option
@@ -133,7 +133,9 @@ def _export(summary: Summary, kind: str, output: str | None, as_json: bool) -> l
         text = {"md": markdown, "latex": latex, "csv": csv_text}[kind](summary)
         if output is None:
             if as_json:
-                raise UsageError("--json needs a file to tell of.", "Name it with -o, or leave --json out.")
+                raise UsageError(
+                    "--json describes a file, but none is written.", "Name it with -o, or leave --json out."
+                )
             echo(text, nl=False)
             return []
         content = {Path(output): text}

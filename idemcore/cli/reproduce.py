@@ -31,9 +31,15 @@ MOST_WORKERS = 8
 @click.option("--faces", multiple=True, metavar="PLACE", help="Aligned faces: a folder or zip file; repeatable.")
 @click.option("--only", multiple=True, metavar="NAME", help="An experiment, e.g. rates or rates-faces; repeatable.")
 @click.option("--scale", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, metavar="F",
-              help="F times as many images, two at least.")  # fmt: skip
+              help="Use F times as many images, but at least two.")  # fmt: skip
 @click.option(
-    "-o", "--output", type=FOLDER, default="runs/paper", show_default=True, metavar="DIR", help="Stores and reports."
+    "-o",
+    "--output",
+    type=FOLDER,
+    default="runs/paper",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for stores and reports.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images solved together.")
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
@@ -119,7 +125,7 @@ def _run(
         try:
             results.append(run_study(study, out, how))
         except KeyboardInterrupt:
-            say(f"{out} keeps what is done; the same command goes on from there")
+            say(f"{out} keeps what is done; the same command resumes from there")
             raise
         write_page(out, title, results, skipped, [later.name for later in found[number:]], command)
     return results

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True, type=INPUT, metavar="IMAGE...")
 @codec_options
 @prior_options
-@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws from the cell.")
+@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="How many images to draw.")
 @tradeoff_option
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Results go to DIR/STEM/.")
 @recording_options

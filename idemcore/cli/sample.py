@@ -27,16 +27,24 @@ SCOPES = ("generator",)
 
 
 @click.command()
-@click.option("--generator", default=DEFAULT_GENERATOR, show_default=True, metavar="NAME", help="The prior.")
+@click.option(
+    "--generator",
+    default=DEFAULT_GENERATOR,
+    show_default=True,
+    metavar="NAME",
+    help="The prior, which knows what images look like.",
+)
 @click.option("-n", "--count", type=click.IntRange(min=1), default=16, show_default=True, help="Images to draw.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="PNG of all images, row by row.")
-@click.option("--columns", type=click.IntRange(min=1), help="Images in a row; as many as rows if left out.")
+@click.option("--columns", type=click.IntRange(min=1), help="Images per row.  [default: as many as rows]")
 @click.option("--separate", type=FOLDER, metavar="DIR", help="Each image as DIR/0000.png and so on, with report.json.")
-@click.option("--size", metavar="WxH", help="Of an image, where a generator makes any size; 128x128 if left out.")
-@click.option("--steps", type=click.IntRange(min=2), help="Denoiser passes of a diffusion; 50 if left out.")
-@click.option("--eta", type=click.FloatRange(0, 1), help="New noise in a diffusion: 0, if left out, to 1 as in DDPM.")
-@click.option("--batch", type=click.IntRange(min=1), help="Images at a time; 262,144 pixels if left out.")
+@click.option("--size", metavar="WxH", help="Size of an image, if the generator makes any.  [default: 128x128]")
+@click.option("--steps", type=click.IntRange(min=2), help="Denoiser passes of a diffusion prior.  [default: 50]")
+@click.option(
+    "--eta", type=click.FloatRange(0, 1), help="Fresh noise in a diffusion prior, from 0 to 1 (DDPM).  [default: 0]"
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Images at a time.  [default: 262,144 pixels]")
 @click.option("--set", "overrides", multiple=True, metavar="generator.KEY=VALUE", help="A setting; repeatable.")
 @click.option(
     "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with a mapping `generator:`; --set wins over it."
@@ -91,7 +99,9 @@ def sample(
 def _check_outputs(output: str | None, columns: int | None, separate: str | None) -> None:
     """Raises UsageError before anything is drawn."""
     if not output and not separate:
-        raise UsageError("Nothing says where the images go.", "Type -o grid.png for all in one, or --separate DIR.")
+        raise UsageError(
+            "No destination is given for the images.", "Type -o grid.png for all in one, or --separate DIR."
+        )
     if columns and not output:
         raise UsageError("--columns has no effect without a grid.", "Type -o grid.png too, or leave it out.")
     if output:

@@ -34,7 +34,7 @@ LINE, TIME_LEFT = 80, 11
 @click.option(
     "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with a mapping `train:`; --set wins over it."
 )
-@click.option("--resume", is_flag=True, help="Refuse to begin anew where DIR holds no checkpoint.")
+@click.option("--resume", is_flag=True, help="Refuse to start if DIR holds no checkpoint.")
 @device_option
 @json_option
 def train(
@@ -73,7 +73,7 @@ def train(
     from ..runtime import Runtime
 
     chosen = Runtime.choose(device, "fp32").device
-    say(f"training {recipe} on {data} with {chosen}; Ctrl-C stops, the same command goes on")
+    say(f"training {recipe} on {data} with {chosen}; Ctrl-C stops it, and the same command resumes")
     last: Record = {}
     with _shown(recipe, config.minutes) as show:
 

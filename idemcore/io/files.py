@@ -49,9 +49,7 @@ def _read_up_to(file: IO[bytes], path: Path, limit: int) -> bytes:
 
 
 def _too_long(path: Path, limit: int) -> UsageError:
-    return UsageError(
-        f"{path} has more than {limit:,} bytes.", "Name another file: nothing that idem reads is so long."
-    )
+    return UsageError(f"{path} has more than {limit:,} bytes.", "That is the limit: name a smaller file.")
 
 
 def parse_json(data: bytes | str) -> Any:

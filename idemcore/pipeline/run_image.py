@@ -186,7 +186,7 @@ def check_replaceable(folder: Path) -> None:
     """Raises UsageError for a folder that holds anything but an earlier run, or an input: it will not be replaced."""
     declare_replaced(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).is_file():
-        raise UsageError(f"{folder} exists and is no earlier result of idem.", "Choose another folder with --out.")
+        raise UsageError(f"{folder} exists but is not an idem result folder.", "Choose another folder with --out.")
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise UsageError(f"{place} is a file, not a folder.", "Choose another folder with --out.")

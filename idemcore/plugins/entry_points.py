@@ -18,7 +18,7 @@ T = TypeVar("T")
 PATIENCE = 20.0
 """Seconds that a plugin may take to describe itself; `IDEM_PLUGIN_SECONDS` sets another number."""
 _NOTICE = 3.0
-"""Seconds after which it is told who is waited for."""
+"""Delay, in seconds, before naming the plugin that is slow."""
 
 
 def entries_by_distribution(group: str) -> dict[str, list[EntryPoint]]:
@@ -42,12 +42,12 @@ def canonical(distribution: str) -> str:
 
 
 def name_of(entry: EntryPoint) -> str:
-    """Of its distribution; its own where that has lost its name."""
+    """Name of the distribution that an entry belongs to, or the entry's own if that has lost its name."""
     return _told(entry, "Name") or entry.name
 
 
 def version_of(entry: EntryPoint) -> str:
-    """Of its distribution; empty where that has lost it."""
+    """Version of the distribution that an entry belongs to; empty if that has lost it."""
     return _told(entry, "Version")
 
 

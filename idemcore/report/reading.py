@@ -13,5 +13,5 @@ def read_store(folder: Path) -> list[SweepRow]:
     """All rows. Raises UsageError for a folder that is no store, InputError for one without a row."""
     rows = Store.open(folder).rows()
     if not rows:
-        raise InputError(f"{folder} holds no run yet.", "Type `idem sweep` with it again: it goes on where it stopped.")
+        raise InputError(f"{folder} holds no run yet.", "Type `idem sweep` with it again: it resumes where it stopped.")
     return rows

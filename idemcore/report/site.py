@@ -73,7 +73,7 @@ def check_output(folder: Path) -> None:
     else:
         ours = folder.is_dir() and {path.name for path in folder.iterdir()} <= {*FILES, IMAGES}
     if not ours:
-        raise UsageError(f"{folder} exists and is no earlier report.", "Choose another folder with -o.")
+        raise UsageError(f"{folder} exists but is not an idem report.", "Choose another folder with -o.")
 
 
 def write_site(

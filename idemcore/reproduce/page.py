@@ -31,7 +31,7 @@ def check_output(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file.", "Choose another folder with -o.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
-        raise UsageError(f"{folder} exists and is no earlier reproduction.", "Choose another folder with -o.")
+        raise UsageError(f"{folder} exists but is not a reproduction by idem.", "Choose another folder with -o.")
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / MARKER).exists():
         atomic_write(folder / MARKER, b"{}\n")

@@ -147,7 +147,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(idem, store, tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("my page")
     result = idem("report", store, "-o", tmp_path / "mine")
-    assert (result.exit_code, "is no earlier report" in result.stderr) == (2, True)
+    assert (result.exit_code, "is not an idem report" in result.stderr) == (2, True)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["index.html"]
 
 

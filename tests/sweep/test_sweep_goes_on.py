@@ -157,7 +157,7 @@ def test_ctrl_c_leaves_no_worker(photos: Path, tmp_path: Path) -> None:
     interrupted_after(5, store, -process.pid, lambda: process.poll() is None)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in told
+    assert "the same command resumes from there" in told
     assert "Traceback" not in told
     deadline = time.monotonic() + 10  # multiprocessing's own helper ends a moment after its parent
     while is_there(process.pid) and time.monotonic() < deadline:
