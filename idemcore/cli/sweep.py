@@ -69,7 +69,7 @@ def sweep(
     idem sweep -m codec=jpeg,elic quality=1..4 solver=cell,mse seed=0..3 photos/
     idem sweep paper.yaml --engine ray --set engine.address=auto
 
-    If it is killed at any moment, the same command resumes where it stopped; with another value on an axis it runs what is new.
+    If it is killed, the same command resumes where it stopped; with another value on an axis it runs what is new.
     With --store and --export alone, it only exports. Exit 5 if runs failed: their rows say why.
     """
     from ..sweeps.export import check_export, export
