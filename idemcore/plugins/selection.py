@@ -13,7 +13,7 @@ from ..hookspecs import CAPABILITIES, Capability, EncoderSpec, GeneratorSpec, So
 from ..protocols import Generator, InversionSolver
 from .catalogue import Catalogue, NotInstalled, import_target, load_catalogue
 from .objects import HERE, Made, spec_of
-from .settings import SCOPES, build_config
+from .settings import REQUIRED, SCOPES, build_config, describe
 
 DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER = "jpeg", "ddpm-photo", "cell"
 
@@ -308,8 +308,13 @@ def _alternative(codec: EncoderSpec, generator: GeneratorSpec, solver: SolverSpe
     others = [cast(SolverSpec, s) for _, s in catalogue.specs("solver") if s.name != solver.name]
     works = {
         "--solver": [s.name for s in others if not missing_capabilities(codec, generator, s)],
-        "--generator": [g.name for g in generators if not missing_capabilities(codec, g, solver)],
+        "--generator": [g.name for g in generators if not (missing_capabilities(codec, g, solver) or _asks(g))],
         "--codec": [c.name for c in codecs if not missing_capabilities(c, generator, solver)],
     }
     offers = [f"{flag} {' or '.join(names)}" for flag, names in works.items() if names]
     return f"Use {', or '.join(offers)}." if offers else "No installed plugin completes it; see `idem plugins list`."
+
+
+def _asks(spec: Spec) -> bool:
+    """Is there a setting without a default, so that the name alone does not do?"""
+    return any(field.default == REQUIRED for field in describe(import_target(spec.config))) if spec.config else False
