@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idemcore.results.case import Case
 from idemcore.protocols import ImageMetric
+from idemcore.results.case import Case
 
 
 class MeanAbsoluteError(ImageMetric):
