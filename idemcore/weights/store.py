@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .download import OnBytes
 
-State = Literal["bundled", "here", "missing", "damaged"]
+Presence = Literal["bundled", "here", "missing", "damaged"]
 """`bundled`: inside its plugin; `here`: in the cache; `damaged`: there, but not as it was stored."""
 
 Adapter = Callable[["dict[str, Tensor]"], "tuple[dict[str, Tensor], dict[str, str]]"]
@@ -71,7 +71,7 @@ def location(file: ModelFile) -> Path | None:
     return Path(spec.origin).parent / file.file if spec and spec.origin else None
 
 
-def state(file: ModelFile) -> State:
+def state(file: ModelFile) -> Presence:
     """Told from sizes, without reading the tensors; `verify` reads them all."""
     path = location(file)
     if path is None or not path.is_file():
@@ -156,7 +156,7 @@ def import_file(file: ModelFile, path: Path) -> bool | None:
     return source.startswith(file.checksum) if file.checksum else None
 
 
-def verify(file: ModelFile) -> State:
+def verify(file: ModelFile) -> Presence:
     """`state` after reading every byte: of bundled weights against the card, of others against what was stored."""
     path, found = location(file), state(file)
     if path is None or found in ("missing", "damaged"):
