@@ -244,9 +244,9 @@ def test_settings_of_a_file_yield_to_set(idem, tmp_path: Path) -> None:
 
 def test_help_tells_the_defaults() -> None:
     told = {option.name: option.help for option in sample.params}
-    assert f"; {STEPS} if left out" in told["steps"]
-    assert f"; {SIZE[1]}x{SIZE[0]} if left out" in told["size"]
-    assert f"; {BATCH_PIXELS:,} pixels if left out" in told["batch"]
+    assert f"[default: {STEPS}]" in told["steps"]
+    assert f"{SIZE[1]}x{SIZE[0]}" in told["size"]
+    assert f"{BATCH_PIXELS:,} pixels" in told["batch"]
 
 
 @pytest.mark.parametrize(("words", "options"), [
