@@ -26,7 +26,7 @@ SIZES = [
 """None is a multiple of 64; some leave a latent with one row of pixels."""
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 QUALITIES = {"jpeg": [5, 10, 25, 50, 75, 90]}
-"""Of the codecs that have more than the four of a bundled learned one."""
+"""Qualities to try of a codec that has more than the four of a bundled learned one."""
 
 
 def main() -> None:

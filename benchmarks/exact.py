@@ -19,7 +19,7 @@ from idemcore.pipeline.decoder import Decoder
 from idemcore.plugins.settings import parse_overrides
 
 QUALITIES = {"jpeg": [5, 10, 25, 50, 75, 90]}
-"""Of the codecs that have more than the four of a bundled learned one."""
+"""Qualities to try of a codec that has more than the four of a bundled learned one."""
 
 
 def main() -> None:

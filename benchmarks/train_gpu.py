@@ -80,7 +80,7 @@ class Throughput:
 
 
 def training_flop(channels: tuple[int, ...], blocks: int) -> float:
-    """Of one crop of 64x64, forwards and backwards."""
+    """Operations for one crop of 64x64, forwards and backwards."""
     with torch.random.fork_rng(devices=[]):
         network = ResidualUNet(channels, blocks)
     counter = FlopCounterMode(display=False)

@@ -30,7 +30,7 @@ def sections() -> Iterator[str]:
 
 
 def keys(cls: type[JsonObject]) -> list[str]:
-    """Of its JSON."""
+    """The type of its JSON value."""
     return [field.name for field in fields(cls)] + (["schema"] if issubclass(cls, JsonDocument) else [])
 
 
