@@ -135,7 +135,7 @@ def test_all_solvers_that_work_are_measured_if_none_is_named(idem, photo, measur
     ("options", "words"),
     [
         (("--solver", "sell"), "Did you mean 'cell'"),
-        (("--solver", ","), "names no solver"),
+        (("--solver", ","), "names nothing"),
         (("--solver", "cell", "--set", "dps.steps=3"), "unknown scope 'dps'"),
         (("--solver", "cell", "--set", "cell.stepz=3"), "stepz"),
         (("--solver", "cell,dps", "--steps", "0"), "--steps"),

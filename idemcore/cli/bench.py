@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from ..errors import EXIT_FAILED, EXIT_OK, IdemError, UsageError
-from ..plugins.selection import DEFAULT_GENERATOR
-from .options import INPUT, codec_options, json_option, runtime_options
+from ..plugins.settings import Values
+from .options import (
+    INPUT,
+    RunOptions,
+    codec_options,
+    generator_option,
+    json_option,
+    listed,
+    runtime_options,
+    set_option,
+    take_options,
+)
 from .output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -23,20 +33,11 @@ REFERENCE = "dps"
 COUNTS = ("passes", "backwards", "codec_calls", "codec_gradients", "projections")
 MEASURED = (*COUNTS, "seconds", "peak_bytes")
 
-Values = dict[str, dict[str, Any]]
-"""Settings by scope; solvers are scopes here."""
-
 
 @click.command()
 @click.argument("image", type=INPUT)
 @codec_options
-@click.option(
-    "--generator",
-    default=DEFAULT_GENERATOR,
-    show_default=True,
-    metavar="NAME",
-    help="The prior, which knows what images look like.",
-)
+@generator_option
 @click.option(
     "--solver",
     "solvers",
@@ -53,23 +54,11 @@ Values = dict[str, dict[str, Any]]
 @click.option(
     "--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="How often to time each solver."
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. dps.steps=100; repeatable.")
+@set_option("e.g. dps.steps=100; repeatable.")
 @runtime_options
 @json_option
-def bench(
-    image: str,
-    codec: str,
-    quality: int | None,
-    generator: str,
-    solvers: str | None,
-    steps: int | None,
-    size: int,
-    repeat: int,
-    overrides: tuple[str, ...],
-    device: str,
-    precision: str,
-    as_json: bool,
-) -> int:
+@take_options()
+def bench(image: str, solvers: str | None, steps: int | None, size: int, repeat: int, options: RunOptions) -> int:
     """Solve for the centre crop of IMAGE by one solver after the other, each in a process of its own; compare the cost.
 
     Counts and seconds are those of one solve, after a warm-up; peak memory is what solving adds to codec and generator.
@@ -80,13 +69,10 @@ def bench(
     Scopes of --set are codec, generator, adapter and the solvers' names.
     """
     from ..plugins.catalogue import load_catalogue
-    from ..plugins.settings import parse_overrides
 
-    catalogue = load_catalogue()
-    names = _listed(solvers) if solvers else _fitting(catalogue, codec, generator)
-    values = parse_overrides(overrides, ("codec", "generator", "adapter", "restorer", *names))
-    if quality is not None:
-        values["codec"] = {"quality": quality, **values.get("codec", {})}
+    catalogue, (codec, generator) = load_catalogue(), (options.codec, options.generator)
+    names = listed(solvers, "--solver") if solvers else _fitting(catalogue, codec, generator)
+    values = options.settings(("codec", "generator", "adapter", "restorer", *names))
     plans = {name: _plan(catalogue, codec, generator, name, steps, values) for name in names}
     if "adapter" in values and not any(plan.adapter for plan in plans.values()):
         raise UsageError("--set adapter... has no effect: no adapter is used.", "`idem generators info` shows where.")
@@ -97,14 +83,14 @@ def bench(
     from ..evaluation.bench import BenchJob, measure_alone
     from ..results.rows import BenchReport
 
-    rows: list[BenchRow] = []
+    rows, chosen = list[BenchRow](), (options.device, options.precision)
     for name, selection in plans.items():
         say(f"measuring {name}{f' by adapter {selection.adapter.spec.name}' if selection.adapter else ''} ...")
-        rows.append(_row(selection, measure_alone(BenchJob(image, size, selection, device, precision, repeat))))
+        rows.append(_row(selection, measure_alone(BenchJob(image, size, selection, *chosen, repeat))))
         if rows[-1].error:
             say(f"{name} could not be measured: {rows[-1].error}")
     rows = _compared(rows, next(row for row in rows if row.solver == reference))
-    if as_json:
+    if options.as_json:
         print_json(BenchReport(image, size, codec, generator, reference, repeat, tuple(rows)).to_json())
     else:
         headers = ("solver", *(key.replace("_", " ") for key in COUNTS), "seconds", "peak MiB")
@@ -131,13 +117,6 @@ def _compared(rows: list[BenchRow], reference: BenchRow) -> list[BenchRow]:
         replace(row, ratios={key: ratio(getattr(row, key), getattr(reference, key)) for key in MEASURED})
         for row in rows
     ]
-
-
-def _listed(solvers: str) -> list[str]:
-    names = list(dict.fromkeys(filter(None, (name.strip() for name in solvers.split(",")))))
-    if not names:
-        raise UsageError(f"--solver {solvers!r} names no solver.", "Write e.g. --solver cell,dps.")
-    return names
 
 
 def _fitting(catalogue: Catalogue, codec: str, generator: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import INPUT, json_option
+from .options import INPUT, json_option, listed
 from .output import echo, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
     intervals: far narrower than those of the two means.
     """
     from ..evaluation.curves import find, overlap
-    from .eval import listed
 
     first, second = find(anchor), find(test)
     shared = [key for key in first.results if key in second.results and key != "bpp"]

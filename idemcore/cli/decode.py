@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @tile_option
 @json_option
 @exact_option
-@take_options
+@take_options()
 def decode(file: str, output: str | None, jpeg: str | None, as_stored: bool, mse: bool, options: RunOptions) -> int:
     """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
 
@@ -84,9 +84,8 @@ def decode(file: str, output: str | None, jpeg: str | None, as_stored: bool, mse
     from ..pipeline.decode_file import Decoding
 
     runtime = options.runtime()
-    special = ("salvage",) if options.salvage else ()
     decoding = Decoding(
-        parts, catalogue, runtime, settings, mse, options.seed, options.tradeoff, not as_stored, special
+        parts, catalogue, runtime, settings, mse, options.seed, options.tradeoff, not as_stored, options.special
     )
     place, rewritten = (Path(name) if name else None for name in (output, jpeg))
     if is_several(Path(file)) and place:

@@ -8,13 +8,14 @@ import click
 
 from .options import (
     INPUT,
+    RunOptions,
     background_option,
     codec_options,
-    gather_settings,
     json_option,
     output_option,
     runtime_options,
     settings_options,
+    take_options,
 )
 from .output import check_suffix, print_json, print_record
 
@@ -27,33 +28,21 @@ from .output import check_suffix, print_json, print_record
 @runtime_options
 @background_option
 @json_option
-def encode(
-    image: str,
-    output: str,
-    codec: str,
-    quality: int | None,
-    overrides: tuple[str, ...],
-    config_file: str | None,
-    device: str,
-    precision: str,
-    background: str | None,
-    as_json: bool,
-) -> None:
+@take_options()
+def encode(image: str, output: str, options: RunOptions) -> None:
     """Encode IMAGE: an ordinary .jpg with codec jpeg, an .idem file with others."""
     from ..plugins.catalogue import load_catalogue
     from ..plugins.selection import choose
 
-    settings = gather_settings(overrides, config_file, quality)
-    part = choose(load_catalogue(), "codec", codec, settings.get("codec"))
+    part = choose(load_catalogue(), "codec", options.codec, options.settings().get("codec"))
 
     from ..io.files import atomic_write
-    from ..io.images import parse_background, read_image
+    from ..io.images import read_image
     from ..pipeline.codec import Codec
-    from ..runtime import Runtime
 
-    built = Codec.build(part, Runtime.choose(device, precision))
+    built = Codec.build(part, options.runtime())
     check_suffix(output, part.spec.suffix)
-    bitstream = built.encode(read_image(image, parse_background(background) if background else None))
+    bitstream = built.encode(read_image(image, options.colour()))
     atomic_write(Path(output), bitstream.data)
     height, width = bitstream.size
     facts = {
@@ -62,7 +51,7 @@ def encode(
         "bytes": len(bitstream.data),
         "bpp": bitstream.bits_per_pixel,
     }
-    if as_json:
+    if options.as_json:
         print_json({"image": image, "bitstream": output, **facts})
     else:
         print_record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,23 @@ import click
 
 from ..errors import EXIT_FAILED, EXIT_OK, UsageError
 from ..metrics.specs import DEFAULT_METRICS
-from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
+from ..plugins.selection import DEFAULT_SOLVER
 from .group import tell
-from .options import FOLDER, INPUT, gather_settings, images_options, json_option, runtime_options, settings_options
+from .options import (
+    FOLDER,
+    INPUT,
+    ImagesOptions,
+    RunOptions,
+    batch_option,
+    codec_option,
+    generator_option,
+    images_options,
+    json_option,
+    listed,
+    runtime_options,
+    settings_options,
+    take_options,
+)
 from .output import print_json, print_table, say, solver_progress
 
 if TYPE_CHECKING:
@@ -23,7 +37,6 @@ if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation, Images
     from ..metrics import Metric
     from ..plugins.catalogue import Catalogue
-    from ..plugins.selection import Settings
     from ..protocols import Callback
     from ..runtime import Runtime
     from ..sweeps.identity import Configuration
@@ -32,17 +45,22 @@ if TYPE_CHECKING:
 Watched = AbstractContextManager["Callback | None"]
 
 
+@dataclass(frozen=True)
+class EvalOptions:
+    """The flags of `idem eval` alone."""
+
+    qualities: str | None
+    solvers: str
+    seeds: int
+    names: str
+    out: str | None
+
+
 @click.command("eval")
 @click.argument("place", type=INPUT, metavar="IMAGES")
-@click.option("--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`.")
+@codec_option
 @click.option("--quality", "qualities", metavar="A,B,...", help="Points of the curve, e.g. 1,2,3 or 1..4.")
-@click.option(
-    "--generator",
-    default=DEFAULT_GENERATOR,
-    show_default=True,
-    metavar="NAME",
-    help="The prior, which knows what images look like.",
-)
+@generator_option
 @click.option(
     "--solver",
     "solvers",
@@ -67,37 +85,13 @@ Watched = AbstractContextManager["Callback | None"]
     help=f"See `idem metrics list`.  [default: {', '.join(DEFAULT_METRICS)}]",
 )
 @images_options
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Draws made together, of images of one size: faster on a GPU, the same results.",
-)
+@batch_option("Draws made together, of images of one size: faster on a GPU, the same results.")
 @click.option("--out", type=FOLDER, metavar="FOLDER", help="Write a JSON file for each curve, in CompressAI's format.")
 @settings_options
 @runtime_options
 @json_option
-def evaluate_(
-    place: str,
-    codec: str,
-    qualities: str | None,
-    generator: str,
-    solvers: str,
-    seeds: int,
-    names: str,
-    crop: int | None,
-    size: int | None,
-    limit: int | None,
-    batch: int,
-    out: str | None,
-    overrides: tuple[str, ...],
-    config_file: str | None,
-    device: str,
-    precision: str,
-    as_json: bool,
-) -> int:
+@take_options(asked=EvalOptions, part=ImagesOptions)
+def evaluate_(place: str, asked: EvalOptions, part: ImagesOptions, options: RunOptions) -> int:
     """Encode the images of a folder or zip file, decode them with each solver, measure, and print a table.
 
     It has a row for each solver and quality. Values are means over images, with half of their 95 % interval. A metric
@@ -108,20 +102,17 @@ def evaluate_(
     from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue()
-    settings = gather_settings(overrides, config_file)
-    plans = _plans(catalogue, codec, qualities, generator, listed(solvers, "--solver"), settings)
-    wanted = listed(names, "--metrics")
+    plans = _plans(catalogue, asked, options)
+    wanted = listed(asked.names, "--metrics")
     for name in wanted:
         find(catalogue, name)
 
     from ..evaluation.evaluation import Images
-    from ..io.image_sets import Frame
     from ..metrics import build
     from ..pipeline.identity import Computed
-    from ..runtime import Runtime
 
-    runtime = Runtime.choose(device, precision)
-    images = Images(Path(place), Frame(crop, size), limit)
+    runtime = options.runtime()
+    images = Images(Path(place), part.frame(), part.limit)
     computed = Computed.of(runtime)
     plans = [[replace(point, computed=computed) for point in points] for points in plans]
     images.sources  # noqa: B018  # an empty folder is told before models are loaded
@@ -130,35 +121,20 @@ def evaluate_(
         say(f"{name} is missing: {reason}")
     failed, curves = set[str](), list[Any]()
     for plan in plans:
-        made, errors = _curve(plan, images, metrics, missing, range(seeds), runtime, batch)
+        made, errors = _curve(plan, images, metrics, missing, range(asked.seeds), runtime, options.batch)
         curves.append(made)
         failed |= errors
-        if as_json:
+        if options.as_json:
             print_json(made.content())
-        if out:
-            Path(out).mkdir(parents=True, exist_ok=True)
-            made.write(Path(out) / f"{_slug(made.name)}.json")
-    if not as_json:
+        if asked.out:
+            Path(asked.out).mkdir(parents=True, exist_ok=True)
+            made.write(Path(asked.out) / f"{_slug(made.name)}.json")
+    if not options.as_json:
         _show(curves, [metric.name for metric in metrics])
     return EXIT_FAILED if failed else EXIT_OK
 
 
-def listed(text: str, option: str) -> list[str]:
-    """The names between commas. Raises UsageError if there are none."""
-    names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
-    if not names:
-        raise UsageError(f"{option} {text!r} names nothing.", f"Write e.g. {option} A,B.")
-    return names
-
-
-def _plans(
-    catalogue: Catalogue,
-    codec: str,
-    qualities: str | None,
-    generator: str,
-    solvers: Sequence[str],
-    settings: Settings,
-) -> list[list[Configuration]]:
+def _plans(catalogue: Catalogue, asked: EvalOptions, options: RunOptions) -> list[list[Configuration]]:
     """The points of each solver's curve.
 
     Raises UsageError for a name or setting that is wrong or that none of them has, and for parts that do not fit.
@@ -166,9 +142,10 @@ def _plans(
     from ..sweeps.grid import parse_axes
     from ..sweeps.identity import resolve
 
-    shared = {"codec": codec, "generator": generator}
-    shared |= {f"{scope}.{key}": value for scope, values in settings.items() for key, value in values.items()}
-    steps = [{"quality": q} for q in parse_axes([f"quality={qualities}"])["quality"]] if qualities else [{}]
+    shared = {"codec": options.codec, "generator": options.generator}
+    shared |= {f"{scope}.{key}": value for scope, values in options.settings().items() for key, value in values.items()}
+    steps = [{"quality": q} for q in parse_axes([f"quality={asked.qualities}"])["quality"]] if asked.qualities else [{}]
+    solvers = listed(asked.solvers, "--solver")
     unused = {*shared, *steps[0]}
     plans: list[list[Configuration]] = []
     for solver in solvers:
@@ -178,8 +155,10 @@ def _plans(
             plans[-1].append(configuration)
             unused -= used
     if unused:
-        parts = f"{codec}, {generator} and {', '.join(solvers)}"
-        raise UsageError(f"{min(unused)} has no effect on {parts}.", f"See `idem codecs info {codec}` and the like.")
+        parts = f"{options.codec}, {options.generator} and {', '.join(solvers)}"
+        raise UsageError(
+            f"{min(unused)} has no effect on {parts}.", f"See `idem codecs info {options.codec}` and the like."
+        )
     return plans
 
 

@@ -11,7 +11,7 @@ import click
 from ..errors import InputError
 from ..io.files import parse_json
 from ..results.certificate import Certificate, CodecFacts, PartFacts
-from .options import INPUT, json_option, salvage_option
+from .options import INPUT, RunOptions, json_option, salvage_option, take_options
 from .output import moved, print_json, print_record, yes
 
 Facts = dict[str, Any]
@@ -21,13 +21,14 @@ Facts = dict[str, Any]
 @click.argument("file", type=INPUT)
 @salvage_option
 @json_option
-def inspect(file: str, salvage: bool, as_json: bool) -> None:
+@take_options()
+def inspect(file: str, options: RunOptions) -> None:
     """Describe FILE, a bitstream (.jpg, .idem) or a certificate (.json)."""
     from ..io.files import read_file
 
     data = read_file(Path(file))
-    facts, text = described(data, file) if data[:1] == b"{" else with_text(_bitstream(data, file, salvage))
-    if as_json:
+    facts, text = described(data, file) if data[:1] == b"{" else with_text(_bitstream(data, file, options.special))
+    if options.as_json:
         print_json(facts)
     else:
         print_record(text)
@@ -47,11 +48,10 @@ def with_text(facts: Facts) -> tuple[Facts, dict[str, str]]:
     return facts, {key.replace("_", " "): _text(key, value) for key, value in facts.items()}
 
 
-def _bitstream(data: bytes, file: str, salvage: bool) -> Facts:
+def _bitstream(data: bytes, file: str, special: tuple[str, ...]) -> Facts:
     from ..pipeline.codec import open_bitstream
     from ..runtime import Runtime
 
-    special = ("salvage",) if salvage else ()
     opened = open_bitstream(data, file, Runtime.choose("cpu", "fp32"), special=special)
     height, width = opened.size
     return {

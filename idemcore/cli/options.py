@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import UsageError
 from ..io.inputs import declare_folder, declare_input, declare_output
 from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER
+from ..plugins.settings import SCOPES, Values, load_config_file, parse_overrides
 
 if TYPE_CHECKING:
+    from ..io.image_sets import Frame
+    from ..io.images import Colour
     from ..runtime import Runtime
 
     Text = click.ParamType[str]
@@ -67,22 +71,29 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return apply
 
 
+codec_option = click.option(
+    "--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`."
+)
 codec_options = together(
-    click.option("--codec", default=DEFAULT_CODEC, show_default=True, metavar="NAME", help="See `idem codecs list`."),
+    codec_option,
     click.option("--quality", type=int, metavar="Q", help="Short for --set codec.quality=Q; its range is the codec's."),
 )
+generator_option = click.option(
+    "--generator",
+    default=DEFAULT_GENERATOR,
+    show_default=True,
+    metavar="NAME",
+    help="The prior, which knows what images look like.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise."
+)
 prior_options = together(
-    click.option(
-        "--generator",
-        default=DEFAULT_GENERATOR,
-        show_default=True,
-        metavar="NAME",
-        help="The prior, which knows what images look like.",
-    ),
+    generator_option,
     click.option(
         "--solver", default=DEFAULT_SOLVER, show_default=True, metavar="NAME", help="The method that draws the image."
     ),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise."),
+    seed_option,
 )
 tradeoff_option = click.option(
     "--tradeoff",
@@ -92,12 +103,26 @@ tradeoff_option = click.option(
     metavar="A",
     help="From 0, the image of least error, to 1, the most realistic one: (1-A) estimate + A draw.",
 )
-settings_options = together(
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=20; repeatable."),
-    click.option(
-        "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with the same keys; --set wins over it."
-    ),
-)
+
+
+def set_option(examples: str = "e.g. solver.steps=20; repeatable.", metavar: str = "KEY=VALUE") -> Callable[[F], F]:
+    """`--set`, whose scopes are the command's."""
+    return click.option("--set", "overrides", multiple=True, metavar=metavar, help=examples)
+
+
+def config_option(keys: str = "YAML with the same keys") -> Callable[[F], F]:
+    """`--config`, with the same scopes as `--set`."""
+    help_ = f"{keys}; --set wins over it."
+    return click.option("--config", "config_file", type=INPUT, metavar="FILE", help=help_)
+
+
+def batch_option(help_: str, default: int | None = 1) -> Callable[[F], F]:
+    """`--batch`: how many draws are made together."""
+    count = click.IntRange(min=1)
+    return click.option("--batch", type=count, default=default, show_default=True, metavar="N", help=help_)
+
+
+settings_options = together(set_option(), config_option())
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps or xpu.")
 runtime_options = together(
     device_option,
@@ -110,6 +135,18 @@ images_options = together(
     click.option("--size", type=click.IntRange(min=8), metavar="N", help="Resize the middle square to NxN."),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images by name."),
 )
+
+
+def engine_options(batch: int) -> Callable[[F], F]:
+    """How the runs of a store are carried out, with `batch` images together by default."""
+    return together(
+        batch_option("Images solved together.", batch),
+        click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`."),
+        set_option("e.g. solver.steps=8, engine.workers=2."),
+        click.option("--retry-failed", is_flag=True, help="Run again what failed."),
+    )
+
+
 tile_option = click.option(
     "--tile",
     type=click.IntRange(min=1),
@@ -146,12 +183,26 @@ class RunOptions:
     salvage: bool = False
     trace: bool = False
     save_steps: int | None = None
+    batch: int = 1
+    engine: str = "local"
+    retry_failed: bool = False
     as_json: bool = False
     require_exact: bool = False
 
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """By scope: the file's, then --quality, then --set; later ones win."""
-        return gather_settings(self.overrides, self.config_file, self.quality)
+    def settings(self, scopes: Sequence[str] = SCOPES, shorthand: Values | None = None) -> Values:
+        """By scope: the file's, then those of flags such as --quality, then --set; later ones win.
+
+        `shorthand` has those of the command's own flags. Raises UsageError.
+        """
+        quality: Values = {} if self.quality is None else {"codec": {"quality": self.quality}}
+        layers = [load_config_file(self.config_file, scopes)] if self.config_file else []
+        layers += [quality, shorthand or {}, parse_overrides(self.overrides, scopes)]
+        merged: Values = {}
+        for layer in layers:
+            for scope, values in layer.items():
+                merged.setdefault(scope, {}).update(values)
+                declare_files(values)
+        return merged
 
     def runtime(self) -> Runtime:
         """Raises MissingError if the device is not there."""
@@ -159,35 +210,61 @@ class RunOptions:
 
         return Runtime.choose(self.device, self.precision, self.tile)
 
+    def colour(self) -> Colour | None:
+        """Of --background. Raises UsageError."""
+        from ..io.images import parse_background
 
-def take_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command gets `options: RunOptions` in the place of a parameter for each flag that RunOptions has."""
-    names = {field.name for field in fields(RunOptions)}
+        return parse_background(self.background) if self.background else None
 
-    @wraps(command)
-    def gathered(**given: Any) -> Any:
-        options = RunOptions(**{name: given.pop(name) for name in names & given.keys()})
-        return command(options=options, **given)
-
-    return gathered
+    @property
+    def special(self) -> tuple[str, ...]:
+        """What the codec must be able to do beside reading sound files."""
+        return ("salvage",) if self.salvage else ()
 
 
-def gather_settings(
-    overrides: tuple[str, ...], config_file: str | None, quality: int | None = None
-) -> dict[str, dict[str, Any]]:
-    """Settings by scope: the file's, then --quality, then --set; later ones win."""
-    from ..plugins.settings import load_config_file, parse_overrides
+@dataclass(frozen=True)
+class ImagesOptions:
+    """Which part of which images is used."""
 
-    layers = [load_config_file(config_file)] if config_file else []
-    if quality is not None:
-        layers.append({"codec": {"quality": quality}})
-    layers.append(parse_overrides(overrides))
-    merged: dict[str, dict[str, Any]] = {}
-    for layer in layers:
-        for scope, values in layer.items():
-            merged.setdefault(scope, {}).update(values)
-            declare_files(values)
-    return merged
+    crop: int | None = None
+    size: int | None = None
+    limit: int | None = None
+
+    def frame(self) -> Frame:
+        """Raises UsageError for a crop and a size."""
+        from ..io.image_sets import Frame
+
+        return Frame(self.crop, self.size)
+
+
+def take_options(**groups: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The command gets one object a group, in the place of a parameter for each flag that the group's class has.
+
+    `take_options()` stands for `take_options(options=RunOptions)`, which every command has.
+    """
+    classes = {**groups, "options": RunOptions}
+    names = {group: {field.name for field in fields(kind)} for group, kind in classes.items()}
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def gathered(**given: Any) -> Any:
+            made = {
+                group: kind(**{name: given.pop(name) for name in names[group] & given.keys()})
+                for group, kind in classes.items()
+            }
+            return command(**made, **given)
+
+        return gathered
+
+    return decorate
+
+
+def listed(text: str, option: str) -> list[str]:
+    """The names between commas. Raises UsageError if there are none."""
+    names = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    if not names:
+        raise UsageError(f"{option} {text!r} names nothing.", f"Write e.g. {option} A,B.")
+    return names
 
 
 def declare_files(values: Mapping[str, Any]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import EXIT_OK, EXIT_RUNS, UsageError, nearest
-from .options import FOLDER, json_option, runtime_options
+from .options import FOLDER, RunOptions, engine_options, json_option, runtime_options, take_options
 from .output import print_json, print_table, say
 from .sweep import build_engine, overridden, sweep_progress
 
@@ -22,6 +22,26 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 8
 """That are started without being asked for, a CPU core each: every one loads the models anew."""
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Which experiments run, on which images."""
+
+    bundled: bool
+    images: tuple[str, ...]
+    faces: tuple[str, ...]
+    only: tuple[str, ...]
+    scale: float
+
+    def datasets(self) -> dict[str, list[str]]:
+        """Places by domain: the photograph that a checkout holds if none is given. Raises UsageError."""
+        places = {"photos": list(self.images), "faces": list(self.faces)}
+        return places if self.images or self.faces else {**places, "photos": _shipped()}
+
+    def is_wanted(self, study: str, experiment: str) -> bool:
+        """Is it among what --only names?"""
+        return not self.only or any(o in (experiment, study) or study.startswith(f"{o}-") for o in self.only)
 
 
 @click.command()
@@ -41,28 +61,11 @@ MOST_WORKERS = 8
     metavar="DIR",
     help="Folder for stores and reports.",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images solved together.")
-@click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. engine.workers=2, solver.steps=8.")
-@click.option("--retry-failed", is_flag=True, help="Run again what failed.")
+@engine_options(batch=1)
 @runtime_options
 @json_option
-def reproduce(
-    name: str,
-    bundled: bool,
-    images: tuple[str, ...],
-    faces: tuple[str, ...],
-    only: tuple[str, ...],
-    scale: float,
-    output: str,
-    batch: int,
-    engine: str,
-    overrides: tuple[str, ...],
-    retry_failed: bool,
-    device: str,
-    precision: str,
-    as_json: bool,
-) -> int:
+@take_options(asked=StudyOptions)
+def reproduce(name: str, output: str, asked: StudyOptions, options: RunOptions) -> int:
     """Run the experiments of "Idempotence and Perceptual Image Compression" and report on its claims.
 
     \b
@@ -81,31 +84,29 @@ def reproduce(
     from ..reproduce.experiments import load_experiments, shipped_experiments, studies
 
     if name == "list":
-        _list({known: load_experiments(known) for known in shipped_experiments()}, as_json)
+        _list({known: load_experiments(known) for known in shipped_experiments()}, options.as_json)
         return EXIT_OK
     experiments = load_experiments(name)
     catalogue = load_catalogue()
-    datasets = {"photos": list(images), "faces": list(faces)}
-    if not images and not faces:
-        datasets["photos"] = _shipped()
-    chosen = _chosen(experiments, only)
-    found, skipped = studies(chosen, catalogue, datasets, bundled, scale)
-    found = [study for study in found if not only or _asked(study.name, study.experiment.name, only)]
-    skipped = {key: why for key, why in skipped.items() if not only or _asked(key, key.rpartition("-")[0], only)}
+    chosen = _chosen(experiments, asked.only)
+    found, skipped = studies(chosen, catalogue, asked.datasets(), asked.bundled, asked.scale)
+    found = [study for study in found if asked.is_wanted(study.name, study.experiment.name)]
+    skipped = {key: why for key, why in skipped.items() if asked.is_wanted(key, key.rpartition("-")[0])}
     for study, why in skipped.items():
         say(f"{study} is not run: {why}")
     if not found:
         raise UsageError("There is nothing to run.", "See above, and `idem reproduce list`.")
-    base, workers = overridden(overrides), _workers(device, engine)
+    base, workers = overridden(options.overrides), _workers(options)
     found = [replace(study, definition=study.definition.with_axes({}, base)) for study in found]
 
     from ..reproduce.run import How
 
-    built = build_engine(catalogue, engine, [*workers, *overrides])
-    how = How(catalogue, built, device, precision, batch, retry_failed, sweep_progress, say)
+    built = build_engine(catalogue, options.engine, [*workers, *options.overrides])
+    chosen_device = options.device, options.precision
+    how = How(catalogue, built, *chosen_device, options.batch, options.retry_failed, sweep_progress, say)
     command = shlex.join(["idem", *sys.argv[1:]]) if sys.argv[1:2] == ["reproduce"] else f"idem reproduce {name}"
     results = _run(found, skipped, Path(output), how, _title(name), command)
-    _show(results, skipped, Path(output), as_json)
+    _show(results, skipped, Path(output), options.as_json)
     return EXIT_RUNS if any(result.counts.failed for result in results) else EXIT_OK
 
 
@@ -175,16 +176,11 @@ def _chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Expe
     return [e for e in experiments if not only or any(o == e.name or o.startswith(f"{e.name}-") for o in only)]
 
 
-def _asked(study: str, experiment: str, only: Sequence[str]) -> bool:
-    return any(name == experiment or study == name or study.startswith(f"{name}-") for name in only)
-
-
-def _workers(device: str, engine: str) -> list[str]:
+def _workers(options: RunOptions) -> list[str]:
     """A process a core where small images are solved on a CPU, unless the user says otherwise."""
-    from ..runtime import Runtime
     from ..sweeps.local import usable_cores
 
-    if engine != "local" or Runtime.choose(device).device.type != "cpu":
+    if options.engine != "local" or options.runtime().device.type != "cpu":
         return []
     return [f"engine.workers={min(usable_cores(), MOST_WORKERS)}"]
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @background_option
 @json_option
 @exact_option
-@take_options
+@take_options()
 def run(images: tuple[str, ...], samples: int, out: str, options: RunOptions) -> int:
     """Encode each IMAGE, decode it with a prior, certify the result and compare.
 
@@ -66,13 +66,11 @@ def run(images: tuple[str, ...], samples: int, out: str, options: RunOptions) ->
     chosen = options.codec, options.generator, options.solver
     selection = select(load_catalogue(), *chosen, options.settings())
 
-    from ..io.images import parse_background
     from ..pipeline.codec import Codec
     from ..pipeline.decoder import Decoder
     from ..pipeline.run_image import check_replaceable, run_image, tags
 
-    colour = parse_background(options.background) if options.background else None
-    runtime = options.runtime()
+    colour, runtime = options.colour(), options.runtime()
     built = Codec.build(selection.codec, runtime)
     decoder = Decoder.build(selection, runtime)
 

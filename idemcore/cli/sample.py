@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,29 +13,45 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ..plugins.selection import DEFAULT_GENERATOR
-from .options import FOLDER, INPUT, OUTPUT, json_option, runtime_options
+from .options import (
+    FOLDER,
+    OUTPUT,
+    RunOptions,
+    batch_option,
+    config_option,
+    generator_option,
+    json_option,
+    runtime_options,
+    seed_option,
+    set_option,
+    take_options,
+)
 from .output import check_suffix, print_json, print_record, solver_progress
 
 if TYPE_CHECKING:
     from ..hookspecs import GeneratorSpec
     from ..pipeline.sample_prior import Sampler
-    from ..plugins.catalogue import Catalogue
     from ..plugins.selection import Part
 
-SCOPES = ("generator",)
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The flags of `idem sample` alone."""
+
+    count: int
+    output: str | None
+    columns: int | None
+    separate: str | None
+    size: str | None
+    steps: int | None
+    eta: float | None
+    batch: int | None
 
 
 @click.command()
-@click.option(
-    "--generator",
-    default=DEFAULT_GENERATOR,
-    show_default=True,
-    metavar="NAME",
-    help="The prior, which knows what images look like.",
-)
+@generator_option
 @click.option("-n", "--count", type=click.IntRange(min=1), default=16, show_default=True, help="Images to draw.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
+@seed_option
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="PNG of all images, row by row.")
 @click.option("--columns", type=click.IntRange(min=1), help="Images per row.  [default: as many as rows]")
 @click.option("--separate", type=FOLDER, metavar="DIR", help="Each image as DIR/0000.png and so on, with report.json.")
@@ -44,55 +60,39 @@ SCOPES = ("generator",)
 @click.option(
     "--eta", type=click.FloatRange(0, 1), help="Fresh noise in a diffusion prior, from 0 to 1 (DDPM).  [default: 0]"
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Images at a time.  [default: 262,144 pixels]")
-@click.option("--set", "overrides", multiple=True, metavar="generator.KEY=VALUE", help="A setting; repeatable.")
-@click.option(
-    "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with a mapping `generator:`; --set wins over it."
-)
+@batch_option("Images at a time.  [default: 262,144 pixels]", default=None)
+@set_option("A setting; repeatable.", metavar="generator.KEY=VALUE")
+@config_option("YAML with a mapping `generator:`")
 @runtime_options
 @json_option
-def sample(
-    generator: str,
-    count: int,
-    seed: int,
-    output: str | None,
-    columns: int | None,
-    separate: str | None,
-    size: str | None,
-    steps: int | None,
-    eta: float | None,
-    batch: int | None,
-    overrides: tuple[str, ...],
-    config_file: str | None,
-    device: str,
-    precision: str,
-    as_json: bool,
-) -> None:
+@take_options(asked=SampleOptions)
+def sample(asked: SampleOptions, options: RunOptions) -> None:
     """Draw images from a generator: what it takes for natural, unconditionally.
 
     Image i depends on the seed and on i only: neither on how many are drawn nor on --batch.
     """
     from ..plugins.catalogue import load_catalogue
+    from ..plugins.selection import choose
 
-    _check_outputs(output, columns, separate)
-    wanted = _parse_size(size) if size else None
-    part = _choose(load_catalogue(), generator, overrides, config_file)
+    _check_outputs(asked.output, asked.columns, asked.separate)
+    wanted = _parse_size(asked.size) if asked.size else None
+    settings = options.settings(("generator",)).get("generator")
+    part = choose(load_catalogue(), "generator", options.generator, settings)
     _check_draws(part.spec)
-    _check_flow(part.spec, {"--steps": steps, "--eta": eta})
+    _check_flow(part.spec, {"--steps": asked.steps, "--eta": asked.eta})
 
     from ..pipeline.sample_prior import STEPS, Sampler, fitting_size
-    from ..runtime import Runtime
 
-    runtime = Runtime.choose(device, precision)
+    runtime = options.runtime()
     built = part.build(runtime)
     shape = fitting_size(built, part.spec.name, wanted)
-    sampler = Sampler(built, shape, steps or STEPS, eta or 0.0, runtime.device)
-    report = _facts(part, sampler, seed, count)
-    _draw(sampler, report, batch, output, columns, separate)
-    if as_json:
-        print_json({**report, "file": output, "folder": separate})
+    sampler = Sampler(built, shape, asked.steps or STEPS, asked.eta or 0.0, runtime.device)
+    report = _facts(part, sampler, options.seed, asked.count)
+    _draw(sampler, report, asked)
+    if options.as_json:
+        print_json({**report, "file": asked.output, "folder": asked.separate})
     else:
-        written = ", ".join([*([output] if output else []), *([f"{separate}/"] if separate else [])])
+        written = ", ".join(filter(None, [asked.output, asked.separate and f"{asked.separate}/"]))
         print_record({**_record(report), "written": written})
 
 
@@ -126,16 +126,6 @@ def _parse_size(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
-def _choose(
-    catalogue: Catalogue, generator: str, overrides: tuple[str, ...], config_file: str | None
-) -> Part[GeneratorSpec]:
-    from ..plugins.selection import choose
-    from ..plugins.settings import load_config_file, parse_overrides
-
-    values = load_config_file(config_file, SCOPES).get("generator", {}) if config_file else {}
-    return choose(catalogue, "generator", generator, values | parse_overrides(overrides, SCOPES).get("generator", {}))
-
-
 def _check_draws(spec: GeneratorSpec) -> None:
     """Raises UsageError for a generator that makes nothing without an image."""
     if not {"diffusion", "latent"} & spec.offers:
@@ -166,14 +156,7 @@ def _facts(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count: int) -
     }
 
 
-def _draw(
-    sampler: Sampler,
-    report: dict[str, Any],
-    batch: int | None,
-    output: str | None,
-    columns: int | None,
-    separate: str | None,
-) -> None:
+def _draw(sampler: Sampler, report: dict[str, Any], asked: SampleOptions) -> None:
     """Draws and writes what `report` tells, to which it adds `seconds`."""
     import torch
 
@@ -183,19 +166,19 @@ def _draw(
     from ..pipeline.sample_prior import grid
 
     begin, kept = time.perf_counter(), []
-    place = folder_in_place_of(Path(separate)) if separate else nullcontext()
+    place = folder_in_place_of(Path(asked.separate)) if asked.separate else nullcontext()
     with place as folder, solver_progress("sampling", then="") as callback:
-        drawn = sampler.samples(report["seed"], report["count"], batch, callback)
+        drawn = sampler.samples(report["seed"], report["count"], asked.batch, callback)
         for index, image in enumerate(chain.from_iterable(drawn)):
-            if output:
+            if asked.output:
                 kept.append(image.cpu())
             if folder:
                 write_png(image, folder / f"{index:04}.png")
         report["seconds"] = time.perf_counter() - begin
         if folder:
             write_json(report, folder / REPORT)
-    if output:
-        write_png(grid(torch.stack(kept), columns), output)
+    if asked.output:
+        write_png(grid(torch.stack(kept), asked.columns), asked.output)
 
 
 def _record(report: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,17 @@ import click
 from ..errors import EXIT_OK, EXIT_RUNS, UsageError
 from ..io.inputs import declare_folder, declare_input
 from ..metrics.specs import DEFAULT_METRICS
-from .options import FOLDER, OUTPUT, images_options, json_option, runtime_options
+from .options import (
+    FOLDER,
+    OUTPUT,
+    ImagesOptions,
+    RunOptions,
+    engine_options,
+    images_options,
+    json_option,
+    runtime_options,
+    take_options,
+)
 from .output import bars, print_json, print_record, say
 
 if TYPE_CHECKING:
@@ -37,31 +47,21 @@ _AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
 )
 @click.option("--metrics", metavar="A,B,...", help=f"[default: {','.join(DEFAULT_METRICS)}]; see `idem metrics list`.")
 @images_options
-@click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Images solved together.")
-@click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. solver.steps=8, engine.workers=2.")
-@click.option("--retry-failed", is_flag=True, help="Run again what failed.")
+@engine_options(batch=4)
 @click.option(
     "--export", "exported", type=OUTPUT, metavar="FILE", help="Write all rows to a .csv, .jsonl or .parquet file."
 )
 @runtime_options
 @json_option
+@take_options(part=ImagesOptions)
 def sweep(
     words: tuple[str, ...],
     axes: tuple[str, ...],
     store: str | None,
     metrics: str | None,
-    crop: int | None,
-    size: int | None,
-    limit: int | None,
-    batch: int,
-    engine: str,
-    overrides: tuple[str, ...],
-    retry_failed: bool,
     exported: str | None,
-    device: str,
-    precision: str,
-    as_json: bool,
+    part: ImagesOptions,
+    options: RunOptions,
 ) -> int:
     """Run every combination of the axes on every IMAGE (a file, a folder, a zip file), each once, and keep all results.
 
@@ -80,11 +80,11 @@ def sweep(
     if exported and store and not words and not axes:
         export(Store.open(store).rows(), Path(exported))
         return EXIT_OK
-    definition = _definition(words, axes, overrides)
+    definition = _definition(words, axes, options.overrides)
     chosen: dict[str, Any] = {"metrics": _split(metrics) or definition.metrics or DEFAULT_METRICS}
-    if crop or size:
-        chosen |= {"crop": crop, "size": size}
-    definition = replace(definition, **chosen, limit=limit or definition.limit)
+    if part.crop or part.size:
+        chosen |= {"crop": part.crop, "size": part.size}
+    definition = replace(definition, **chosen, limit=part.limit or definition.limit)
 
     from ..metrics.building import find
     from ..plugins.catalogue import load_catalogue
@@ -92,24 +92,24 @@ def sweep(
     catalogue = load_catalogue()
     for name in definition.metrics:
         find(catalogue, name)
-    built = build_engine(catalogue, engine, overrides)
+    built = build_engine(catalogue, options.engine, options.overrides)
 
     from ..pipeline.identity import Computed
     from ..sweeps.run import plan
     from ..sweeps.worker import Worker
 
-    computed = Computed.by(device, precision)
+    computed = Computed.by(options.device, options.precision)
     planned = plan(definition, catalogue, computed)
     _tell(planned)
     place = store or _default_store(words)
     declare_folder(place)
     target = Store(place)
     with target.writing(definition.facts()):
-        work = partial(Worker, computed.named(device), computed.precision, definition.metrics)
-        counts = _execute(target, planned, built, work, batch, retry_failed)
+        work = partial(Worker, computed.named(options.device), computed.precision, definition.metrics)
+        counts = _execute(target, planned, built, work, options.batch, options.retry_failed)
         if exported:
             export(target.rows(), Path(exported))
-    _report(target, planned, counts, as_json)
+    _report(target, planned, counts, options.as_json)
     return EXIT_RUNS if counts.failed or planned.unreadable else EXIT_OK
 
 

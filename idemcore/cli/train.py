@@ -12,7 +12,16 @@ import click
 
 from ..errors import UsageError
 from ..io.inputs import declare_output
-from .options import FOLDER, INPUT, declare_files, device_option, json_option
+from .options import (
+    FOLDER,
+    INPUT,
+    RunOptions,
+    config_option,
+    device_option,
+    json_option,
+    set_option,
+    take_options,
+)
 from .output import SHORT_BAR, bars, print_json, print_record, say
 
 Record = dict[str, float]
@@ -28,26 +37,13 @@ LINE, TIME_LEFT = 80, 11
 @click.argument("data", type=INPUT)
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Weights, checkpoint, samples and log go here.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Short for --set train.minutes=M.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="train.KEY=VALUE", help="A setting of the recipe; repeatable."
-)
-@click.option(
-    "--config", "config_file", type=INPUT, metavar="FILE", help="YAML with a mapping `train:`; --set wins over it."
-)
+@set_option("A setting of the recipe; repeatable.", metavar="train.KEY=VALUE")
+@config_option("YAML with a mapping `train:`")
 @click.option("--resume", is_flag=True, help="Refuse to start if DIR holds no checkpoint.")
 @device_option
 @json_option
-def train(
-    recipe: str,
-    data: str,
-    out: str,
-    minutes: float | None,
-    overrides: tuple[str, ...],
-    config_file: str | None,
-    resume: bool,
-    device: str,
-    as_json: bool,
-) -> None:
+@take_options()
+def train(recipe: str, data: str, out: str, minutes: float | None, resume: bool, options: RunOptions) -> None:
     """Train with RECIPE (see `idem recipes list`) on the images of DATA, a folder or a zip file.
 
     Called again with the same --out, it goes on from the last checkpoint. `log.csv` and `curves.png` of DIR show how it
@@ -55,12 +51,9 @@ def train(
     """
     from ..plugins.catalogue import import_target, load_catalogue
     from ..plugins.selection import configure
-    from ..plugins.settings import load_config_file, parse_overrides
 
-    values = load_config_file(config_file, ("train",)).get("train", {}) if config_file else {}
-    values |= {"minutes": minutes} if minutes is not None else {}
-    values |= parse_overrides(overrides, ("train",)).get("train", {})
-    declare_files(values)
+    shorthand = {"train": {"minutes": minutes}} if minutes is not None else {}
+    values = options.settings(("train",), shorthand).get("train", {})
     declare_output(*Path(out).glob("*.safetensors"), Path(out) / CHECKPOINT)
     if not (Path(data).is_dir() or is_zipfile(data)):
         hint = "Name the folder, or the zip file, that holds the images to train on."
@@ -72,7 +65,7 @@ def train(
 
     from ..runtime import Runtime
 
-    chosen = Runtime.choose(device, "fp32").device
+    chosen = Runtime.choose(options.device, "fp32").device
     say(f"training {recipe} on {data} with {chosen}; Ctrl-C stops it, and the same command resumes")
     last: Record = {}
     with _shown(recipe, config.minutes) as show:
@@ -82,7 +75,7 @@ def train(
             show(record)
 
         weights = import_target(spec.target)(Path(data), Path(out), config, chosen, progress)
-    if as_json:
+    if options.as_json:
         print_json({"weights": str(weights), **last})
     else:
         print_record({"weights": weights, **{key: f"{value:.6g}" for key, value in last.items()}})

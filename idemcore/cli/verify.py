@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 from ..errors import NotExact
-from .options import INPUT, background_option, json_option, runtime_options, salvage_option
+from .options import (
+    INPUT,
+    RunOptions,
+    background_option,
+    json_option,
+    runtime_options,
+    salvage_option,
+    take_options,
+)
 from .output import print_json, print_record, yes
 
 
@@ -18,9 +26,8 @@ from .output import print_json, print_record, yes
 @salvage_option
 @runtime_options
 @json_option
-def verify(
-    image: str, bitstream: str, background: str | None, salvage: bool, device: str, precision: str, as_json: bool
-) -> None:
+@take_options()
+def verify(image: str, bitstream: str, options: RunOptions) -> None:
     """Exit 0 if IMAGE re-encodes to BITSTREAM, 3 if not.
 
     A file that idem wrote must give the very same bytes; a JPEG of another program the same quantised coefficients,
@@ -28,16 +35,12 @@ def verify(
     says that its picture lies on its side; then as `idem encode` would take them: upright, in sRGB.
     """
     from ..io.files import read_file
-    from ..io.images import parse_background
     from ..pipeline.codec import open_bitstream
     from ..pipeline.verify import readings, verdict
-    from ..runtime import Runtime
 
-    runtime, special = Runtime.choose(device, precision), ("salvage",) if salvage else ()
-    opened = open_bitstream(read_file(Path(bitstream)), bitstream, runtime, special=special)
-    colour = parse_background(background) if background else None
-    found = verdict(opened, readings(Path(image), opened, colour))
-    if as_json:
+    opened = open_bitstream(read_file(Path(bitstream)), bitstream, options.runtime(), special=options.special)
+    found = verdict(opened, readings(Path(image), opened, options.colour()))
+    if options.as_json:
         facts = {"exact": found.exact, "differing_symbols": found.differing_symbols}
         print_json({"image": image, "bitstream": bitstream, **facts})
     else:
