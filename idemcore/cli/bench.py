@@ -83,7 +83,8 @@ def bench(image: str, solvers: str | None, steps: int | None, size: int, repeat:
     from ..evaluation.bench import BenchJob, measure_alone
     from ..results.rows import BenchReport
 
-    rows, chosen = list[BenchRow](), (options.device, options.precision)
+    rows: list[BenchRow] = []
+    chosen = options.device, options.precision
     for name, selection in plans.items():
         say(f"measuring {name}{f' by adapter {selection.adapter.spec.name}' if selection.adapter else ''} ...")
         rows.append(_row(selection, measure_alone(BenchJob(image, size, selection, *chosen, repeat))))
