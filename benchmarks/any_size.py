@@ -86,7 +86,7 @@ def decode(jpeg: Path, png: Path, steps: int, tile: int | None) -> dict[str, Any
     result = decoder.reconstruct(bitstream)
     marks.append(("solve and certify cpu s", clock()))
     write_png(result.image, png)
-    certificate(bitstream, result, picture_facts(result.image, png.read_bytes()), decoder.parts)
+    certificate(bitstream, result, picture_facts(result.image, png.read_bytes()), decoder)
     marks.append(("write cpu s", clock()))
     spent = {name: now - before for (_, before), (name, now) in pairwise(marks)}
     return {

@@ -84,7 +84,7 @@ def test_a_solver_that_needs_a_generator_still_names_it(photo):
     decoder = Decoder.load("toy", "cell", CPU, {"solver": {"steps": 1}})
     assert decoder.parts.prior is decoder.parts.generator
     result = decoder.reconstruct(bitstream)
-    assert certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).generator.name == "toy"
+    assert certificate(bitstream, result, picture_facts(result.image, b""), decoder).generator.name == "toy"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from idemcore.errors import IdemWarning, Unsupported
 from idemcore.noise import Noise
-from idemcore.pipeline.certify import Certified, certify, snap_by_projection
+from idemcore.pipeline import certify as certifying
+from idemcore.pipeline.certify import Certified, certify, snap
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
 from idemcore.protocols import Cell, InversionSolver, Solution
@@ -83,7 +84,7 @@ def test_a_codec_without_projection_gets_its_best_attempt_too() -> None:
     assert found.exact == [True]
     found = certify(Narrow(short=7, projects=False), level(180))
     assert (found.exact, found.differing_symbols) == ([False], [7])
-    assert torch.equal(snap_by_projection(Narrow(projects=False), level(100)), byte_image(level(100)))
+    assert torch.equal(snap(Narrow(projects=False), level(100)), byte_image(level(100)))
 
 
 def test_images_of_a_batch_have_their_best_attempts_each() -> None:
@@ -140,3 +141,14 @@ def test_a_good_reconstruction_is_none() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Decoder.load("ddpm-photo", "cell", CPU, {"solver": {"steps": 2}}).reconstruct(bitstream).exact
+
+
+def test_an_image_is_rounded_and_counted_once_before_projections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the codec's missing search falls back to begins with what was found already."""
+    rounded, cell = [], Narrow()
+    real = certifying.to_bytes
+    monkeypatch.setattr(certifying, "to_bytes", lambda image: rounded.append(image) or real(image))  # type: ignore[func-returns-value]
+    image = level(103)
+    assert certify(cell, image).exact == [True]
+    assert [one is image for one in rounded] == [True, False]
+    assert cell.asked == 1

@@ -121,7 +121,7 @@ def test_a_combination_runs_or_is_refused(
     assert all(math.isfinite(step.residual) and math.isfinite(step.sigma) for step in told)
     assert len(told) > 0
     assert told[-1].nfe <= result.nfe
-    written = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts)
+    written = certificate(bitstream, result, picture_facts(result.image, b""), decoder)
     assert written.solver.name == solver
     assert (written.adapter and written.adapter.name) == (adapter and adapter.name)
     assert (written.generator is None) == (solver in WITHOUT_GENERATOR)

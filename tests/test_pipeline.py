@@ -8,6 +8,7 @@ import torch
 from idemcore.errors import BitstreamError, MissingError, UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.io.images import read_bytes, read_image, to_bytes, to_float
+from idemcore.pipeline import identity
 from idemcore.pipeline.certificate import certificate, picture_facts, pixels_sha256
 from idemcore.pipeline.certify import Certified, certify
 from idemcore.pipeline.codec import Codec, open_bitstream
@@ -92,17 +93,29 @@ def test_plain_decode_is_judged_but_not_moved(bitstream):
 def test_certificate_names_image_bitstream_and_parts(bitstream, decoder):
     result = decoder.reconstruct(bitstream)
     picture = picture_facts(result.image, b"")
-    content = certificate(bitstream, result, picture, decoder.parts, seed=0)
+    content = certificate(bitstream, result, picture, decoder, seed=0)
     assert (picture.width, picture.height, picture.rgb_sha256) == (40, 24, pixels_sha256(result.image))
     assert content.codec.stream == {"quality": 2, "step": 48}
     assert content.solver.name == "cell"
     assert content.seed == 0
 
 
+def test_facts_of_parts_are_found_once_however_many_certificates_there_are(bitstream, decoder, monkeypatch):
+    looked = []
+    real = identity.source_sha256
+    monkeypatch.setattr(identity, "source_sha256", lambda name: looked.append(name) or real(name))
+    result = decoder.reconstruct(bitstream)
+    first, last = (certificate(bitstream, result, picture_facts(result.image, b""), decoder) for _ in range(2))
+    assert first == last
+    assert sorted(set(looked) - {"idemcore"}) == sorted(name for name in looked if name != "idemcore")
+    assert set(looked) > {"idemcore"}
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_an_image_is_encoded_once_and_again_only_if_it_is_not_exact(photo, decoder, monkeypatch, exact):
     codec, encoded = Codec.load("toy", CPU, quality=2), []
-    monkeypatch.setattr(Codec, "encode", lambda self, image, of=Codec.encode: encoded.append(1) or of(self, image))
+    real = Codec.bitstream_of
+    monkeypatch.setattr(Codec, "bitstream_of", lambda self, image: encoded.append(1) or real(self, image))
     if not exact:
         missed = lambda cell, image: Certified(to_bytes(1 - image), [False], [7], [20.0])  # noqa: E731
         monkeypatch.setattr("idemcore.pipeline.decoder.certify", missed)
@@ -110,7 +123,7 @@ def test_an_image_is_encoded_once_and_again_only_if_it_is_not_exact(photo, decod
     assert len(encoded) == (1 if exact else 3)
     assert [sample.reencoded.data == run.bitstream.data for sample in run.samples] == [exact] * 2
     assert (run.report.exact, run.report.psnr.reencoded_vs_decoded is None) == (exact, exact)
-    assert [sample.certificate.exact for sample in run.samples] == [exact] * 2
+    assert [run.certificate(sample, b"").exact for sample in run.samples] == [exact] * 2
 
 
 def test_selection_refuses_unknown_names_and_keys():

@@ -87,7 +87,7 @@ def test_a_solver_starts_at_a_restorer_by_its_name_with_settings_of_its_own(solv
     assert result.nfe == plain.nfe + 1
     assert not torch.equal(result.image, plain.image)
     assert torch.equal(result.image, decoder.reconstruct(bitstream, seed=1).image)
-    found = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).restorer
+    found = certificate(bitstream, result, picture_facts(result.image, b""), decoder).restorer
     assert (found.name, found.settings) == ("toy-restorer", {"components": 2, "seed": 7})
     assert "restorer" in decoder.parts.used
 

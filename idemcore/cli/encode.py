@@ -42,7 +42,7 @@ def encode(image: str, output: str, options: RunOptions) -> None:
 
     built = Codec.build(part, options.runtime())
     check_suffix(output, part.spec.suffix)
-    bitstream = built.encode(read_image(image, options.colour()))
+    bitstream = built.bitstream_of(read_image(image, options.colour()))
     atomic_write(Path(output), bitstream.data)
     height, width = bitstream.size
     facts = {

@@ -91,7 +91,7 @@ def measure(job: BenchJob) -> Cost:
     """
     runtime = Runtime.choose(job.device, job.precision)
     codec, decoder = Codec.build(job.selection.codec, runtime), Decoder.build(job.selection, runtime)
-    bitstream = codec.encode(_centre(read_image(job.image), job.size, job.image))
+    bitstream = codec.bitstream_of(_centre(read_image(job.image), job.size, job.image))
     decoder.check(bitstream)
     generator = decoder.fitted(bitstream.size)
 

@@ -28,7 +28,7 @@ def encode(image: Any, codec: str | Encoder | Codec = DEFAULT_CODEC, **settings:
     `image` is a path, a tensor [3,H,W] or [1,3,H,W], a NumPy array [H,W,3] or a Pillow image, of uint8 samples or
     floats in [0,1]. Raises UsageError for anything else, and for a codec or setting that is wrong.
     """
-    return _codec(codec, settings).encode(as_images(image))
+    return _codec(codec, settings).encode(image)
 
 
 def decode(
@@ -56,8 +56,8 @@ def decode(
     bitstream = open_bitstream(source, codec)
     decoder = decoder or load_decoder(generator, solver, settings=settings)
     result = decoder.reconstruct(bitstream, seed, tradeoff=tradeoff, callback=callback)
-    facts: dict[str, Any] = {"seed": seed, "sample": 0, "tradeoff": tradeoff, "tile": decoder.tile}
-    return Picture(presented(bitstream, result, decoder.parts, **facts))
+    facts: dict[str, Any] = {"seed": seed, "sample": 0, "tradeoff": tradeoff}
+    return Picture(presented(bitstream, result, decoder, **facts))
 
 
 def verify(

@@ -45,6 +45,14 @@ def as_images(given: Any, what: str = "the image") -> Tensor:
     raise UsageError(f"{what} is of type {type(given).__name__}, which is no image.", hint)
 
 
+def as_image(given: Any, what: str = "the image") -> Tensor:
+    """Float32 [1,3,H,W] in [0,1] of one image, see `as_images`. Raises UsageError for several, too."""
+    images = as_images(given, what)
+    if len(images) != 1:
+        raise UsageError(f"The batch has {len(images)} images.", "Encode each by itself: `[encode(x) for x in batch]`.")
+    return images
+
+
 def _joined(images: list[Tensor], what: str) -> Tensor:
     sizes = {tuple(image.shape[-2:]) for image in images}
     if len(sizes) > 1:

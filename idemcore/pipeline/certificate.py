@@ -5,37 +5,33 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
-from ..plugins.selection import DecoderParts
-from ..results.base import as_json
-from ..results.certificate import BitstreamFacts, Certificate, CodecFacts, ComputedFacts, PictureFacts
+from ..results.certificate import BitstreamFacts, Certificate, ComputedFacts, PictureFacts
 from .codec import Bitstream
-from .decoder import Reconstruction
-from .identity import part_facts, source_sha256
+from .decoder import Decoder, Reconstruction
 
 
 def certificate(
     bitstream: Bitstream,
     result: Reconstruction,
     picture: PictureFacts,
-    parts: DecoderParts | None = None,
+    decoder: Decoder | None = None,
     seed: int | None = None,
     sample: int | None = None,
     tradeoff: float | None = None,
-    tile: int | None = None,
     special: tuple[str, ...] = (),
     codec_settings: Mapping[str, Any] = MappingProxyType({}),
     computed: ComputedFacts | None = None,
     notes: tuple[str, ...] = (),
 ) -> Certificate:
-    """What is written beside a PNG. `parts` and what follows are None of a plain decode."""
-    part, encoder = bitstream.codec.part, bitstream.codec.encoder
-    used = {kind: part_facts(found) for kind, found in (parts.used if parts else {}).items()}
+    """What is written beside a PNG. `decoder` and what follows are None of a plain decode."""
+    codec = bitstream.codec
+    used = decoder.facts if decoder else {}
     return Certificate(
         exact=result.exact,
         differing_symbols=result.differing_symbols,
@@ -44,22 +40,14 @@ def certificate(
         seed=seed,
         sample=sample,
         tradeoff=tradeoff,
-        tile=tile,
+        tile=decoder.tile if decoder else None,
         special=special,
         codec_settings=codec_settings,
-        computed=computed or bitstream.codec.computed.facts,
+        computed=computed or codec.computed.facts,
         notes=notes,
         image=picture,
         bitstream=BitstreamFacts(len(bitstream.data), bitstream.sha256),
-        codec=CodecFacts(
-            name=part.spec.name,
-            plugin=part.distribution,
-            version=part.version,
-            source_sha256=source_sha256(part.distribution) or None,
-            settings=as_json(asdict(part.config)),
-            model_id=encoder.model_id.hex() or None,
-            stream=encoder.describe(bitstream.stream),
-        ),
+        codec=replace(codec.facts, stream=codec.encoder.describe(bitstream.stream)),
         generator=used.get("generator"),
         solver=used.get("solver"),
         adapter=used.get("adapter"),

@@ -13,7 +13,7 @@ from ..io.images import to_bytes
 from ..protocols import Cell
 
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
-"""Quantiser steps inside the cell that `snap_by_projection` tries in turn: rounding to 8 bits needs some room."""
+"""Quantiser steps inside the cell that `search_by_projection` tries in turn: rounding to 8 bits needs some room."""
 FAR = 30.0
 """dB PSNR: certification that moves an image by less is worth a warning."""
 PART = 2**22
@@ -61,10 +61,8 @@ def certify(cell: Cell, image: Tensor) -> Certified:
     fewest differing symbols is kept.
     """
     attempts = Attempts(cell, image)
-    if not attempts.done:
-        with torch.no_grad():
-            attempts.offer(snap(cell, image))
-    moved = [psnr(a, b) for a, b in zip(to_bytes(image), attempts.best, strict=True)]
+    attempts.search()
+    moved = [psnr(a, b) for a, b in zip(attempts.first, attempts.best, strict=True)]
     return Certified(attempts.best, attempts.exact, attempts.differing, moved)
 
 
@@ -73,8 +71,8 @@ class Attempts:
 
     def __init__(self, cell: Cell, image: Tensor) -> None:
         """The first is `image` [B,3,H,W] itself, rounded to 8 bits."""
-        self.cell, self.best = cell, to_bytes(image)
-        self.differing = self._count(self.best)
+        self.cell, self.image, self.first = cell, image, to_bytes(image)
+        self.best, self.differing = self.first, self._count(self.first)
 
     @property
     def exact(self) -> list[bool]:
@@ -84,6 +82,32 @@ class Attempts:
     def done(self) -> bool:
         """All are inside."""
         return all(self.exact)
+
+    @torch.no_grad()
+    def search(self) -> None:
+        """Where an image is not inside yet, the codec's own search is tried, or else `search_by_projection`."""
+        if self.done:
+            return
+        try:
+            self.offer(self.cell.snap(self.image))
+        except Unsupported:
+            self.search_by_projection()
+
+    @torch.no_grad()
+    def search_by_projection(self) -> None:
+        """Tries rounded projections of growing margin, of the image and then of g(y), until the encoder agrees.
+
+        g(y) is what is nearest to the cell without knowing the codec.
+        """
+        for start in (self.image, self.cell.centre):
+            for margin in (m for m in MARGINS if m <= self.cell.margin_limit):
+                if self.done:
+                    return
+                try:
+                    self.offer(to_bytes(self.cell.project(start, margin)))
+                except Unsupported:
+                    self.offer(to_bytes(start))
+                    break
 
     def offer(self, byte_image: Tensor) -> None:
         """Takes each image [B,3,H,W] that has fewer differing symbols than the best so far."""
@@ -104,29 +128,13 @@ class Attempts:
 
 
 def snap(cell: Cell, x: Tensor) -> Tensor:
-    """A byte image near x meant to lie in the cell: by the codec's own search, or else by `snap_by_projection`."""
+    """A byte image near x meant to lie in the cell: by the codec's own search, or else by projections of x."""
     try:
         return cell.snap(x)
     except Unsupported:
-        return snap_by_projection(cell, x)
-
-
-def snap_by_projection(cell: Cell, x: Tensor) -> Tensor:
-    """For codecs without a search: rounded projections of x of growing margin, then of g(y), until the encoder agrees.
-
-    g(y) is what is nearest to the cell without knowing the codec; of all attempts the best is kept, image by image.
-    """
-    attempts = Attempts(cell, x)
-    for start in (x, cell.centre):
-        for margin in (m for m in MARGINS if m <= cell.margin_limit):
-            if attempts.done:
-                return attempts.best
-            try:
-                attempts.offer(to_bytes(cell.project(start, margin)))
-            except Unsupported:
-                attempts.offer(to_bytes(start))
-                break
-    return attempts.best
+        attempts = Attempts(cell, x)
+        attempts.search_by_projection()
+        return attempts.best
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

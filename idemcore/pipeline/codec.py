@@ -13,9 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import BitstreamError, IdemError, MissingError, UsageError, named
+from ..errors import BitstreamError, IdemError, MissingError, named
 from ..hookspecs import EncoderSpec
-from ..io.arrays import as_images
+from ..io.arrays import as_image
 from ..io.files import atomic_write
 from ..io.images import png_bytes, to_bytes
 from ..io.signatures import READ_AS_IMAGES, format_of, is_web_page
@@ -23,9 +23,10 @@ from ..plugins.catalogue import Catalogue, NotInstalled, import_target, load_cat
 from ..plugins.registry import distributions_that_read
 from ..plugins.selection import DEFAULT_CODEC, Part, choose
 from ..protocols import Cell, Encoder
+from ..results.certificate import CodecFacts
 from ..runtime import Runtime
 from .container import MAGIC, Container
-from .identity import CPU_FP32, Computed
+from .identity import CPU_FP32, Computed, codec_facts
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,20 +51,24 @@ class Codec:
     def name(self) -> str:
         return self.part.spec.name
 
+    @cached_property
+    def facts(self) -> CodecFacts:
+        """What certificates say of it; what a bitstream says of itself comes with that. Found once."""
+        return codec_facts(self.part, self.encoder.model_id)
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{key}={value!r}" for key, value in asdict(self.part.config).items())
         return f"<Codec {self.name}({settings})>"
 
-    def encode(self, image: Tensor) -> Bitstream:
-        """The bitstream of one image [1,3,H,W] in [0,1], which is rounded to 8 bits first.
+    def encode(self, image: Any) -> Bitstream:
+        """The bitstream of one image: a tensor, NumPy array, Pillow image or path, see `io.arrays.as_image`.
 
-        What else may be an image is taken for one: see `io.arrays.as_images`. Raises UsageError for anything else.
+        Raises UsageError for what is none.
         """
-        image = as_images(image)
-        if len(image) != 1:
-            raise UsageError(
-                f"The batch has {len(image)} images.", "Encode each by itself: `[encode(x) for x in batch]`."
-            )
+        return self.bitstream_of(as_image(image))
+
+    def bitstream_of(self, image: Tensor) -> Bitstream:
+        """`encode` of an image that is sound: float32 [1,3,H,W] in [0,1], which the encoder rounds to 8 bits."""
         height, width = image.shape[-2:]
         with torch.no_grad():
             (stream,) = self.encoder.encode(image)

@@ -87,15 +87,17 @@ class Decoding:
         """The part of a certificate that the file has no say in."""
         used = {} if self.plain else self.parts.used
         made = {"computed": Computed.of(self.runtime).facts}
-        return {**{kind: part_facts(used[kind]) if kind in used else None for kind in DRAWING}, **made, **self._details}
+        tile = {"tile": None if self.plain else self.runtime.tile}
+        parts = {kind: part_facts(used[kind]) if kind in used else None for kind in DRAWING}
+        return {**parts, **made, **tile, **self._details}
 
     @property
     def _details(self) -> dict[str, Any]:
         given = as_json(dict(self.settings.get("codec") or {}))
         special = {"special": self.special, "codec_settings": given}
         if self.plain:
-            return {**dict.fromkeys(("seed", "sample", "tradeoff", "tile")), **special}
-        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, "tile": self.runtime.tile, **special}
+            return {**dict.fromkeys(("seed", "sample", "tradeoff")), **special}
+        return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, **special}
 
     def open(self, path: Path, data: bytes | None = None) -> Bitstream:
         """The bitstream of a file, whose content may have been read."""
@@ -115,7 +117,7 @@ class Decoding:
             result = plain_decode(bitstream)
         else:
             result = self.decoder.reconstruct(bitstream, self.seed, tradeoff=self.tradeoff, callback=callback)
-        return presented(bitstream, result, None if self.plain else self.parts, self.upright, **self._details)
+        return presented(bitstream, result, self.decoder, self.upright, **self._details)
 
     def is_done(self, data: bytes, output: Path) -> bool:
         """Whether `output` is what this would make of the content of a file, by the certificate beside it."""
@@ -133,7 +135,7 @@ class Decoding:
 
 
 def presented(
-    bitstream: Bitstream, result: Reconstruction, parts: DecoderParts | None, upright: bool = True, **details: Any
+    bitstream: Bitstream, result: Reconstruction, decoder: Decoder | None, upright: bool = True, **details: Any
 ) -> Decoded:
     """A reconstruction as it is written: a PNG with the file's metadata, and its certificate, which has the details."""
     metadata = bitstream.codec.encoder.metadata(bitstream.stream) or Metadata()
@@ -141,7 +143,8 @@ def presented(
     with named(bitstream.where or "the bitstream") as notes:
         png = png_bytes(image, kept)
     picture, said = picture_facts(image, png, upright), (*bitstream.notes, *notes)
-    return Decoded(bitstream, result, image, png, certificate(bitstream, result, picture, parts, **details, notes=said))
+    content = certificate(bitstream, result, picture, decoder, **details, notes=said)
+    return Decoded(bitstream, result, image, png, content)
 
 
 def as_shown(byte_image: Tensor, metadata: Metadata) -> tuple[Tensor, Metadata]:

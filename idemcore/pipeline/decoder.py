@@ -8,8 +8,9 @@ Decoder.load(generator, solver) ----------+
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -17,15 +18,17 @@ from torch import Tensor
 
 from ..errors import IdemWarning, UnsupportedCombination
 from ..hookspecs import GeneratorSpec
-from ..io.images import png_bytes, to_bytes
+from ..io.images import png_bytes, to_bytes, to_float
 from ..noise import Noise
 from ..observe.cost import PeakMemory, Stopwatch
 from ..plugins.catalogue import import_target, load_catalogue
 from ..plugins.selection import DEFAULT_GENERATOR, DEFAULT_SOLVER, DecoderParts, Part, Settings, select_decoder
 from ..protocols import Callback, Cell, Constraint, Generator, InversionSolver, LatentGenerator, Solution
+from ..results.certificate import PartFacts
 from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
 from .codec import Bitstream
+from .identity import part_facts
 from .restored_start import StartingAtRestored
 from .tiles import fitted
 
@@ -50,6 +53,11 @@ class Reconstruction:
     def image(self) -> Tensor:
         """uint8 [1,3,H,W]."""
         return self.certified.image
+
+    @property
+    def as_float(self) -> Tensor:
+        """The image as codecs take it: float32 [1,3,H,W], exactly k/255."""
+        return to_float(self.image)
 
     @property
     def exact(self) -> bool:
@@ -118,6 +126,11 @@ class Decoder:
         The adapter that the two need is put between them; its settings are `{"adapter": {...}}`.
         """
         return cls.build(select_decoder(load_catalogue(), generator, solver, settings), runtime or Runtime.choose())
+
+    @cached_property
+    def facts(self) -> Mapping[str, PartFacts]:
+        """What certificates say of the parts that draw, by kind. Found once."""
+        return {kind: part_facts(part) for kind, part in self.parts.used.items()}
 
     @property
     def name(self) -> str:

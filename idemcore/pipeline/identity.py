@@ -101,6 +101,19 @@ def part_facts(part: Part[Any]) -> PartFacts:
     )
 
 
+def codec_facts(part: Part[Any], model_id: bytes) -> CodecFacts:
+    """Of a codec, before any bitstream."""
+    return CodecFacts(
+        name=part.spec.name,
+        plugin=part.distribution,
+        version=part.version,
+        source_sha256=source_sha256(part.distribution) or None,
+        settings=as_json(asdict(part.config)),
+        model_id=model_id.hex() or None,
+        stream={},
+    )
+
+
 def is_installed(codec: CodecFacts) -> bool:
     """Is the codec of an earlier certificate still the one that is installed?"""
     try:

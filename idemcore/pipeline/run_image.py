@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..io.files import atomic_write, write_json
-from ..io.images import Colour, png_bytes, read_image, to_bytes, to_float, write_png
+from ..io.images import Colour, png_bytes, read_image, to_bytes, write_png
 from ..io.inputs import declare_replaced
 from ..io.signals import signals_held
 from ..observe.cost import Stopwatch
@@ -36,11 +36,10 @@ WatchSample = Callable[[int], AbstractContextManager[Callback | None]]
 
 @dataclass(frozen=True)
 class Sample:
-    """One draw from the cell, and all that is written of it."""
+    """One draw from the cell."""
 
+    number: int
     result: Reconstruction
-    png: bytes
-    certificate: Certificate
     reencoded: Bitstream
     """The image's own bitstream where the draw is exact."""
 
@@ -53,8 +52,7 @@ class ImageRun:
     """uint8 [1,3,H,W]."""
     bitstream: Bitstream
     samples: list[Sample]
-    decoder: str
-    """Its name."""
+    decoder: Decoder
     report: RunReport
 
     def write(self, folder: Path, others: Mapping[str, bytes] = MappingProxyType({})) -> None:
@@ -65,12 +63,19 @@ class ImageRun:
             write_png(self.bitstream.byte_image, partial / "decoded.png")
             write_png(self.comparison(), partial / "comparison.png")
             for tag, sample in zip(tags(len(self.samples)), self.samples, strict=True):
-                atomic_write(partial / f"reconstruction{tag}.png", sample.png)
+                png = png_bytes(sample.result.image)
+                atomic_write(partial / f"reconstruction{tag}.png", png)
                 atomic_write(partial / f"reencoded{tag}{suffix}", sample.reencoded.data)
-                write_json(sample.certificate.to_json(), partial / f"certificate{tag}.json")
+                write_json(self.certificate(sample, png).to_json(), partial / f"certificate{tag}.json")
             for name, data in others.items():
                 atomic_write(partial / name, data)
             write_json(self.report.to_json(), partial / REPORT)
+
+    def certificate(self, sample: Sample, png: bytes) -> Certificate:
+        """Of one of the samples, written as `png`."""
+        picture, report = picture_facts(sample.result.image, png), self.report
+        drawn = self.bitstream, sample.result, picture, self.decoder
+        return certificate(*drawn, report.seed, sample.number, report.tradeoff)
 
     def comparison(self) -> Tensor:
         """uint8 [1,3,h,w]: original, plain decode and first reconstruction, side by side with a zoomed crop."""
@@ -81,7 +86,7 @@ class ImageRun:
         return compare(
             Panel(self.original, "Original", f"{width} x {height} pixels"),
             Panel(self.bitstream.byte_image, "Decoded", f"{codec}: {report.bpp:.3f} bpp"),
-            Panel(first.image.cpu(), "Reconstruction", f"{self.decoder}: {verdict}"),
+            Panel(first.image.cpu(), "Reconstruction", f"{self.decoder.name}: {verdict}"),
         )
 
 
@@ -99,25 +104,20 @@ def run_image(
     image = read_image(path, background)
     original, clock = to_bytes(image), Stopwatch()
     with clock("encode"):
-        bitstream = codec.encode(image)
+        bitstream = codec.bitstream_of(image)
     with clock("decode"):
         bitstream.decoded  # noqa: B018  # kept by the bitstream from here on
     found = list[Sample]()
     for number in range(samples):
         with watch(number) as callback:
             result = decoder.reconstruct(bitstream, seed, number, tradeoff, callback)
-        png = png_bytes(result.image)
-        reencoded = bitstream  # of an exact image, as `certify` found by encoding it
-        if not result.exact:
-            missed = to_float(result.image)
-            reencoded = codec.encode(missed)
-        picture = picture_facts(result.image, png)
-        content = certificate(bitstream, result, picture, decoder.parts, seed, number, tradeoff, decoder.tile)
-        found.append(Sample(result, png, content, reencoded))
+        # `certify` found an exact image by encoding it, so that is not done again.
+        reencoded = bitstream if result.exact else codec.bitstream_of(result.as_float)
+        found.append(Sample(number, result, reencoded))
     names = [f"reconstruction{tag}.png" for tag in tags(samples)]
     reports = [_sample_report(*pair, original, bitstream) for pair in zip(names, found, strict=True)]
     report = _report(str(path), bitstream, decoder.parts, reports, seed, tradeoff, clock.seconds)
-    return ImageRun(original, bitstream, found, decoder.name, report)
+    return ImageRun(original, bitstream, found, decoder, report)
 
 
 def _report(

@@ -136,7 +136,7 @@ def test_decoder_puts_the_adapter_in_and_the_certificate_names_it(world: SimpleN
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert result.nfe == 12 * 4 * 2 + 4
-    adapter = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).adapter
+    adapter = certificate(bitstream, result, picture_facts(result.image, b""), decoder).adapter
     assert adapter.name == "diffusion-as-latent"
     assert adapter.settings == {"steps": 4, "kind": "dpm++"}
     native = Decoder.load("toy", "cell", world.CPU, {"solver": {"steps": 1}})

@@ -53,7 +53,7 @@ def test_solvers_for_restorers_run_on_a_denoiser_and_the_certificate_says_so(
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert (result.nfe, result.backwards) == (3 if solver == "latino" else 1, 0)
-    adapter = certificate(bitstream, result, picture_facts(result.image, b""), decoder.parts).adapter
+    adapter = certificate(bitstream, result, picture_facts(result.image, b""), decoder).adapter
     assert (adapter.name, adapter.settings) == ("diffusion-as-restorer", {"noise": 0.5})
     assert Decoder.load("toy-restorer", solver, world.CPU).parts.adapter is None
 
