@@ -1,1 +1,1 @@
-"""Pixel-space models of diffusers as priors of idem."""
+"""Models of diffusers, of pixels and of latents, as priors of idem."""

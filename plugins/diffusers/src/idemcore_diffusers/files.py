@@ -19,8 +19,8 @@ def load_network(model: str) -> Any:
 
     Raises MissingError if there is none here, InputError for one of another class or without .safetensors.
     """
-    place, config = _found(model, "config.json", PLACES)
-    where = _where(model)
+    place, config = find(model, "config.json", PLACES)
+    where = where_of(model)
     name = config.get("_class_name")
     if name not in NETWORKS:
         known = ", ".join(NETWORKS)
@@ -34,10 +34,10 @@ def load_network(model: str) -> Any:
 
 def load_scheduler(model: str) -> dict[str, Any]:
     """The scheduler's settings. Raises MissingError if there are none here."""
-    return _found(model, "scheduler_config.json", ("scheduler", ""))[1]
+    return find(model, "scheduler_config.json", ("scheduler", ""))[1]
 
 
-def _where(model: str) -> dict[str, Any]:
+def where_of(model: str) -> dict[str, Any]:
     """A folder, or a repository at a revision: OWNER/NAME@REVISION."""
     name, at, revision = model.partition("@")
     if not at or Path(model).is_dir():
@@ -45,12 +45,12 @@ def _where(model: str) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": name, "revision": revision}
 
 
-def _found(model: str, name: str, places: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+def find(model: str, name: str, places: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """The first subfolder that has the file, and its content."""
     mixin: Any = type("Config", (ConfigMixin,), {"config_name": name})
     for place in places:
         try:
-            found: dict[str, Any] = mixin.load_config(**_where(model), subfolder=place or None, local_files_only=True)
+            found: dict[str, Any] = mixin.load_config(**where_of(model), subfolder=place or None, local_files_only=True)
         except (OSError, ValueError):
             continue
         return place, found

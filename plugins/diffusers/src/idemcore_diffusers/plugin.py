@@ -1,4 +1,4 @@
-"""What the plugin provides: any pixel-space model of diffusers. Light: imports neither torch nor diffusers."""
+"""What the plugin provides: models of diffusers, of pixels and of latents. Light: imports no torch, no diffusers."""
 
 from __future__ import annotations
 
@@ -15,5 +15,13 @@ def idem_generators() -> list[GeneratorSpec]:
             summary="pixel-space diffusion and flow models of diffusers: UNets and DiTs, as their schedulers say",
             config="idemcore_diffusers.config:DiffusersConfig",
             offers=frozenset({"diffusion", "diffusion-gradient"}),
-        )
+        ),
+        GeneratorSpec(
+            name="diffusers-latent",
+            api=1,
+            target="idemcore_diffusers.latent:LatentRestorer",
+            summary="latent models of diffusers as restorers: Stable Diffusion, SDXL, SD3, Flux, Sana, LDM; LCM, DMD2",
+            config="idemcore_diffusers.config:LatentConfig",
+            offers=frozenset({"restorer"}),
+        ),
     ]
