@@ -19,7 +19,8 @@ from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.selection import select
 from idemcore.results.certificate import CodecFacts
 from idemcore.runtime import Runtime
-from idemcore.sweeps.identity import Configuration, resolve
+from idemcore.sweeps.combinations import resolve
+from idemcore.sweeps.identity import Configuration
 
 TOY = {"codec": "toy", "generator": "toy"}
 SHA = "0" * 64

@@ -20,7 +20,7 @@ from idemcore.report.summary import Summary, summarise
 from idemcore.reproduce.claims import CLAIMS, FAILS, HOLDS, OPEN, bootstrap, findings, wilson
 from idemcore.reproduce.experiments import load_experiments, studies
 from idemcore.results.rows import SweepRow
-from idemcore.sweeps.identity import resolve_all
+from idemcore.sweeps.combinations import resolve_all
 
 TOY = """
 title: A toy's trade-off

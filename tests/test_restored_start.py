@@ -137,7 +137,7 @@ def test_it_is_chosen_on_the_command_line_and_in_sweeps(idem, photo, tmp_path) -
 
 
 def _resolved(point: dict[str, Any]) -> Any:
-    from idemcore.sweeps.identity import resolve
+    from idemcore.sweeps.combinations import resolve
 
     return resolve(load_catalogue(), point)
 

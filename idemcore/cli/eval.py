@@ -139,8 +139,8 @@ def _plans(catalogue: Catalogue, asked: EvalOptions, options: RunOptions) -> lis
 
     Raises UsageError for a name or setting that is wrong or that none of them has, and for parts that do not fit.
     """
+    from ..sweeps.combinations import resolve
     from ..sweeps.grid import parse_axes
-    from ..sweeps.identity import resolve
 
     shared = {"codec": options.codec, "generator": options.generator}
     shared |= {f"{scope}.{key}": value for scope, values in options.settings().items() for key, value in values.items()}

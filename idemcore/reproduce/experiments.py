@@ -13,8 +13,8 @@ from typing import Any
 from ..errors import MissingError, UsageError, nearest
 from ..plugins.catalogue import Catalogue
 from ..plugins.registry import registry_folder
+from ..sweeps.combinations import resolve_all
 from ..sweeps.grid import Definition, load_yaml, parse_definition
-from ..sweeps.identity import resolve_all
 
 MODELS = ("published", "bundled")
 DOMAINS = ("photos", "faces")

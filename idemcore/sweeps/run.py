@@ -22,8 +22,9 @@ from ..pipeline.identity import CPU_FP32, Computed
 from ..plugins.catalogue import Catalogue
 from ..protocols import Engine, WorkerDied
 from ..results.rows import RunFiles, SweepRow
+from .combinations import resolve_all, trial
 from .grid import Definition
-from .identity import Configuration, resolve_all
+from .identity import Configuration
 from .images import Picture, Pixels, as_pixels, open_pictures
 from .store import Store
 from .worker import Earlier, Finished, Job, Run, Task, Worker, failed_row, unmeasured
@@ -88,7 +89,7 @@ class Counts:
 def plan(definition: Definition, catalogue: Catalogue, computed: Computed = CPU_FP32) -> Plan:
     """Raises UsageError for what cannot be right, MissingError for weights that are not here, UnsupportedCombination if
     no combination can work."""
-    configured, refused = resolve_all(catalogue, definition.points(), computed)
+    configured, refused = resolve_all(catalogue, definition.points(), computed, trial())
     if not configured:
         raise UnsupportedCombination(f"No combination of the sweep can work. {' '.join(refused)}".strip())
     metrics = tuple(name for name in definition.metrics if find(catalogue, name)[0].kind == "image")

@@ -11,8 +11,9 @@ import pytest
 from idemcore.errors import MissingError, UsageError
 from idemcore.pipeline.identity import Computed
 from idemcore.plugins.catalogue import load_catalogue
+from idemcore.sweeps.combinations import resolve, resolve_all
 from idemcore.sweeps.grid import Definition, Grid, load_definition, parse_axes
-from idemcore.sweeps.identity import Configuration, resolve, resolve_all
+from idemcore.sweeps.identity import Configuration
 
 SHA = "ab" * 32
 

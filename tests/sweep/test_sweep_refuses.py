@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 
-def test_a_codec_without_that_quality_fails_its_runs_and_no_others(sweep) -> None:
-    result, told, store = sweep("quality=4,9", "seed=0")
-    assert (result.exit_code, told["failed"]) == (5, 4)
-    assert {row.codec["quality"] for row in store.rows() if row.status == "failed"} == {9}
-    assert "retry-failed" in result.stderr
+def test_a_value_that_works_nowhere_stops_the_sweep_before_its_first_run(sweep) -> None:
+    result, _, store = sweep("quality=4,9", "seed=0")
+    assert result.exit_code == 2
+    assert "toy has no quality 9" in result.stderr
+    assert not store.root.exists()
+
+
+def test_a_value_that_one_codec_lacks_is_a_combination_left_out(idem, photos: Path, tmp_path: Path) -> None:
+    words = ("codec=toy,jpeg", "quality=4,50", "solver=mse", "--json", "--metrics", "bpp")
+    result = idem("sweep", "-m", *words, photos, "--store", tmp_path / "store")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["runs"], told["failed"], told["refused"]) == (0, 12, 0, 1)
+    assert "left out: Codec toy has no quality 50" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("axis", "told"),
+    [
+        ("seed=-1", "seed is -1"),
+        ("seed=1.5", "seed is 1.5"),
+        ("seed=true", "seed is True"),
+        ("seed=x", "seed is 'x'"),
+        ("quality=4,0", "no quality 0"),
+        ("quality=4,many", "codec.quality"),
+        ("solver.relaxation=1,x", "solver.relaxation"),
+        ("codec=toy,nothing", "no codec named 'nothing'"),
+    ],
+)
+def test_every_value_of_every_axis_is_checked_first(idem, photos: Path, tmp_path: Path, axis: str, told: str) -> None:
+    words = ["codec=toy", "generator=toy", "solver=cell,mse", axis]
+    words = words[1:] if axis.startswith("codec=") else words
+    result = idem("sweep", "-m", *words, photos, "--store", tmp_path / "store")
+    assert result.exit_code == 2, result.stderr
+    assert told in result.stderr
+    assert not (tmp_path / "store").exists()
 
 
 def test_combinations_that_cannot_work_are_told_and_left_out(sweep) -> None:
