@@ -14,6 +14,7 @@ main = LazyGroup(
         "inspect": ("idemcore.cli.inspect:inspect", "What a bitstream or certificate is."),
         "sample": ("idemcore.cli.sample:sample", "Draw images from a prior alone."),
         "sweep": ("idemcore.cli.sweep:sweep", "A grid of configurations over images; resumes where it stopped."),
+        "store": ("idemcore.cli.store:store", "What sweeps keep: list, prune, merge, filter."),
         "eval": ("idemcore.cli.eval:evaluate_", "Measure configurations over a folder of images."),
         "compare": ("idemcore.cli.compare:compare", "BD-rate and paired differences of two results."),
         "bench": ("idemcore.cli.bench:bench", "What solvers cost, side by side."),

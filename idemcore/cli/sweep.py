@@ -158,7 +158,8 @@ def build_engine(catalogue: Catalogue, name: str, overrides: Sequence[str]) -> E
 def _execute(
     target: Store, planned: Plan, engine: Engine, work: Callable[[], Worker], batch: int, retry_failed: bool
 ) -> Counts:
-    from ..sweeps.run import execute, remaining
+    from ..sweeps.rounds import execute
+    from ..sweeps.run import remaining
 
     left = remaining(target, planned, retry_failed)
     if earlier := len(planned.runs) - len(left.runs):

@@ -28,7 +28,8 @@ from ..protocols import Encoder, Engine, InversionSolver, Metric
 from ..runtime import Runtime
 from ..sweeps.export import flat
 from ..sweeps.grid import NAMES, parse_definition
-from ..sweeps.run import BATCH, execute, plan
+from ..sweeps.rounds import execute
+from ..sweeps.run import BATCH, plan
 from ..sweeps.store import Store
 from ..sweeps.worker import Worker
 from .given import images_of

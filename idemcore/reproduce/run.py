@@ -20,7 +20,8 @@ from ..report.scores import Scores, set_metrics
 from ..report.site import write_site
 from ..report.summary import Summary, summarise
 from ..runtime import Runtime
-from ..sweeps.run import Counts, Plan, execute, plan, remaining
+from ..sweeps.rounds import execute
+from ..sweeps.run import Counts, Plan, plan, remaining
 from ..sweeps.store import Store
 from ..sweeps.worker import Worker
 from .claims import Finding, findings

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -21,7 +22,9 @@ from ..plugins.settings import SCOPES, UNREADABLE, parse_overrides, quote_base_6
 
 NAMES = ("codec", "generator", "solver")
 PLAIN_KEYS = (*NAMES, "quality", "tradeoff", "seed")
-GRID_KEYS, FILE_KEYS = ("axes", "base", "exclude"), ("title", "images", "crop", "size", "limit", "metrics")
+GRID_KEYS, FILE_KEYS = ("axes", "base", "exclude"), ("title", "images", "crop", "size", "limit", "metrics", "until")
+PART_KEYS = ("name", *GRID_KEYS)
+"""Of one grid of several."""
 
 MOST_POINTS = 1_000_000
 """Combinations of one grid; a range counts out as many values at most."""
@@ -40,6 +43,8 @@ class Grid:
     base: Point = field(default_factory=dict)
     exclude: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
     """Points that have, for every key of one of these, one of its values are left out."""
+    name: str = ""
+    """By which the command line can change this grid alone."""
 
     def points(self) -> Iterator[Point]:
         """The last axis varies fastest. Raises UsageError for more than MOST_POINTS."""
@@ -66,14 +71,25 @@ class Definition:
     """Most images."""
     metrics: tuple[str, ...] = ()
     title: str = ""
+    until: Mapping[str, float] = field(default_factory=dict)
+    """By metric, the half-width of its 95 % interval at which a configuration needs no more images."""
 
     def points(self) -> list[Point]:
         """Of all grids."""
         return [point for grid in self.grids for point in grid.points()]
 
     def with_axes(self, axes: Mapping[str, tuple[Any, ...]], base: Point) -> Definition:
-        """These values in the place of the same keys of every grid."""
-        return replace(self, grids=tuple(_overlaid(grid, axes, base) for grid in self.grids))
+        """These values in the place of the same keys of every grid; those of `GRID:KEY` in that grid alone.
+
+        GRID is its name, or its number from 1 on. Raises UsageError for a grid that is not there.
+        """
+        names = [{grid.name, str(number)} - {""} for number, grid in enumerate(self.grids, 1)]
+        for key in axes:
+            if (owner := key.rpartition(":")[0]) and not any(owner in own for own in names):
+                known = ", ".join(grid.name or str(number) for number, grid in enumerate(self.grids, 1))
+                raise UsageError(f"{key}: the sweep has no grid '{owner}'.", f"Its grids are: {known}.")
+        grids = (_overlaid(grid, _axes_of(axes, own), base) for grid, own in zip(self.grids, names, strict=True))
+        return replace(self, grids=tuple(grids))
 
     def facts(self) -> dict[str, Any]:
         """For meta.json."""
@@ -83,7 +99,8 @@ class Definition:
 def parse_axes(items: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     """`["codec=jpeg,elic", "quality=1..4"]` to the values of each key, which are YAML or ranges `FIRST..LAST[..STEP]`.
 
-    Raises UsageError for an unknown key, and for a key that is there twice.
+    A key may be `GRID:KEY`, see `Definition.with_axes`. Raises UsageError for an unknown key, and for a key that is
+    there twice.
     """
     axes: dict[str, tuple[Any, ...]] = {}
     for item in items:
@@ -94,7 +111,8 @@ def parse_axes(items: Sequence[str]) -> dict[str, tuple[Any, ...]]:
             values = parse_overrides([f"axis.values=[{text}]"], ("axis",))["axis"]["values"]
         except UsageError as error:
             raise UsageError(f"'{item}' cannot be read.", "Quote a value that is not plain YAML.") from error
-        if check_key(key) in axes:
+        check_key(key.rpartition(":")[2])
+        if key in axes:
             raise UsageError(f"The key '{key}' is there twice.", f"Write all its values at once: {key}=A,B.")
         axes[key] = spread(values, key)
     return axes
@@ -146,6 +164,7 @@ def parse_definition(content: Any) -> Definition:
         limit=_count(content, "limit"),
         metrics=tuple(map(str, _listed(content.get("metrics", [])))),
         title=str(content.get("title", "")),
+        until=_widths(_mapping(content.get("until"), "until")),
     )
 
 
@@ -183,16 +202,28 @@ def _counted(match: re.Match[str]) -> list[int]:
 def _overlaid(grid: Grid, axes: Mapping[str, tuple[Any, ...]], base: Point) -> Grid:
     kept = {key: values for key, values in grid.axes.items() if key not in base}
     fixed = {key: value for key, value in {**grid.base, **base}.items() if key not in axes}
-    return Grid({**kept, **axes}, fixed, grid.exclude)
+    return replace(grid, axes={**kept, **axes}, base=fixed)
+
+
+def _axes_of(axes: Mapping[str, tuple[Any, ...]], grid: AbstractSet[str]) -> dict[str, tuple[Any, ...]]:
+    """Those of all grids, and over them those of the grid with one of these names."""
+    split = {key: key.rpartition(":") for key in axes}
+    shared = {key: values for key, values in axes.items() if not split[key][0]}
+    return shared | {split[key][2]: values for key, values in axes.items() if split[key][0] in grid}
 
 
 def _grid(part: Mapping[str, Any], shared: Mapping[str, Any]) -> Grid:
-    _check_keys(part, GRID_KEYS)
+    _check_keys(part, PART_KEYS)
     axes = {check_key(key): spread(values, key) for key, values in _mapping(part["axes"], "axes").items()}
     base = {**_mapping(shared.get("base"), "base"), **_mapping(part.get("base"), "base")}
     rules = [*_listed(shared.get("exclude", [])), *_listed(part.get("exclude", []))]
     exclude = tuple({key: spread(v, key) for key, v in _mapping(rule, "exclude").items()} for rule in rules)
-    return Grid(axes, {check_key(key): value for key, value in base.items() if key not in axes}, exclude)
+    return Grid(
+        axes,
+        {check_key(key): value for key, value in base.items() if key not in axes},
+        exclude,
+        str(part.get("name", "")),
+    )
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:
@@ -213,6 +244,22 @@ def _count(content: Mapping[str, Any], key: str) -> int | None:
     if value is not None and (not isinstance(value, int) or value < 1):
         raise UsageError(f"{key} is {value!r}, not a number from 1 on.")
     return value
+
+
+def _widths(found: Mapping[str, Any]) -> dict[str, float]:
+    for name, width in found.items():
+        if isinstance(width, bool) or not isinstance(width, int | float) or not width > 0:
+            raise UsageError(f"until: {name} is {width!r}, not a width above 0.", "Write e.g. psnr=0.1.")
+    return {name: float(width) for name, width in found.items()}
+
+
+def parse_until(text: str) -> dict[str, float]:
+    """`psnr=0.1,lpips=0.01` as the key `until` of a file has it. Raises UsageError."""
+    try:
+        pairs = [(name, float(width)) for name, _, width in (item.partition("=") for item in text.split(","))]
+    except ValueError as error:
+        raise UsageError(f"--until {text} is not METRIC=WIDTH.", "Write e.g. --until psnr=0.1.") from error
+    return _widths(dict(pairs))
 
 
 def _listed(value: Any) -> list[Any]:

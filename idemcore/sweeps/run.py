@@ -1,11 +1,11 @@
 """From a definition to rows in a store: which runs there are, which are left, and running them.
 
-Definition -> plan -> Plan -> jobs (batches) -> Engine.map(Worker) -> Store
+Definition -> plan -> Plan -> (rounds) -> jobs (batches) -> Engine.map(Worker) -> Store
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import IdemError, UnsupportedCombination
+from ..errors import IdemError, UnsupportedCombination, UsageError
 from ..io.image_sets import Frame
 from ..io.images import png_bytes, read_bytes
 from ..metrics.building import find
@@ -55,6 +55,10 @@ class Plan:
     """Images that were left out."""
     same: list[str] = field(default_factory=list)
     """Images that have the pixels of another, whose runs stand for theirs."""
+    images: list[str] = field(default_factory=list)
+    """sha256 of the pixels of each image once, as they were given."""
+    until: Mapping[str, float] = field(default_factory=dict)
+    """By metric, the half-width of its interval at which a configuration needs no more images."""
 
     @property
     def ids(self) -> set[str]:
@@ -84,6 +88,8 @@ class Counts:
     """Of all planned runs, those whose row says so, earlier ones too."""
     missing: dict[str, str]
     """Metrics that the workers could not measure, and why."""
+    spared: int = 0
+    """Runs that were not needed, since their configurations had images enough."""
 
 
 def plan(definition: Definition, catalogue: Catalogue, computed: Computed = CPU_FP32) -> Plan:
@@ -99,7 +105,18 @@ def plan(definition: Definition, catalogue: Catalogue, computed: Computed = CPU_
         for picture in pictures:
             run = _run(configuration, picture, int(point.get("seed", 0)))
             runs.setdefault(run.id, Planned(run, configuration, picture))
-    return Plan(sorted(runs.values(), key=_order), metrics, refused, unreadable, _twins(pictures))
+    images = list(dict.fromkeys(picture.sha256 for picture in pictures))
+    in_order, until = sorted(runs.values(), key=_order), _checked(definition.until, metrics)
+    return Plan(in_order, metrics, refused, unreadable, _twins(pictures), images, until)
+
+
+def _checked(until: Mapping[str, float], metrics: Sequence[str]) -> Mapping[str, float]:
+    """Raises UsageError for a metric that the runs do not measure."""
+    for name in until:
+        if name not in metrics:
+            hint = f"Add it to the metrics of single images: {', '.join(metrics)}."
+            raise UsageError(f"until: the sweep does not measure '{name}'.", hint)
+    return until
 
 
 def _twins(pictures: list[Picture]) -> list[str]:
@@ -112,7 +129,7 @@ def _twins(pictures: list[Picture]) -> list[str]:
     return found
 
 
-def execute(
+def execute_all(
     store: Store,
     plan: Plan,
     engine: Engine,
@@ -142,7 +159,7 @@ def execute(
 
 
 def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> Left:
-    """What `execute` would run and measure; `retry_failed`: what failed or could not be measured once, too."""
+    """What `execute_all` would run and measure; `retry_failed`: what failed or could not be measured once, too."""
     present, lacking = set[str](), dict[str, SweepRow]()
     for row in store.scan():
         name = row.id

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -77,7 +77,7 @@ class Store:
 
         What a killed writer left of a line is cut off first.
         """
-        line = json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = _line(row)
         with _locked(self.path(".rows.lock")), open(self.path(ROWS), "a+b") as file:
             _cut_torn_line(file)
             file.write(line)
@@ -115,13 +115,36 @@ class Store:
         Raises UsageError for a folder that holds something else, or while another sweep writes.
         """
         _make(self.root)
-        with _locked(self.path(".lock"), wait=False):
+        with self.held():
             self.path(IMAGES).mkdir(exist_ok=True)
             known: dict[str, Any] = self.meta() if self.path(META).exists() else {"format": FORMAT, "sweeps": []}
             if definition not in known["sweeps"]:
                 known["sweeps"].append(dict(definition))
             atomic_write(self.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
             yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps sweeps out until the block ends. Raises UsageError while one writes."""
+        with _locked(self.path(".lock"), wait=False):
+            yield
+
+    def is_written(self) -> bool:
+        """Does a sweep write here now?"""
+        try:
+            with self.held():
+                return False
+        except UsageError:
+            return True
+
+    def replace_rows(self, rows: Iterable[SweepRow]) -> None:
+        """Writes these in the place of all rows, whole or not at all. The caller holds the store."""
+        with _locked(self.path(".rows.lock")):
+            atomic_write(self.path(ROWS), b"".join(map(_line, rows)))
+
+
+def _line(row: SweepRow) -> bytes:
+    return json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _make(root: Path) -> None:
