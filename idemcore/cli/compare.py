@@ -1,4 +1,4 @@
-"""`idem compare`: how far one rate curve lies from another."""
+"""`idem compare`: how far one rate curve lies from another, and one configuration of a store from another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from .options import INPUT, json_option, listed
 from .output import echo, print_json, print_table, say
 
@@ -14,24 +15,57 @@ if TYPE_CHECKING:
     from ..evaluation.curves import Curve
 
 
-@click.command()
-@click.argument("anchor", type=INPUT)
-@click.argument("test", type=INPUT)
-@click.option("--metrics", "names", metavar="A,B,...", help="Metrics to compare.  [default: all that both have]")
-@json_option
-def compare(anchor: str, test: str, names: str | None, as_json: bool) -> None:
-    """Compare the curve TEST with ANCHOR: files in CompressAI's format, as of `idem eval`, or curves of the registry.
+FORMATS = ("table", "md", "csv", "latex")
 
-    BD-rate: per cent of bits that TEST needs more for the same value. BD-metric: what it has more at the same rate.
-    Where both files hold the same images at the same settings of one codec, paired differences as well, with 95 %
-    intervals: far narrower than those of the two means.
+
+@click.command()
+@click.argument("places", nargs=-1, required=True, type=INPUT, metavar="ANCHOR [TEST]")
+@click.option("--metrics", "names", metavar="A,B,...", help="Metrics to compare.  [default: all that both have]")
+@click.option("--anchor", "anchors", multiple=True, metavar="KEY=VALUES", help="Of a store: only these runs, or plain.")
+@click.option("--test", "tests", multiple=True, metavar="KEY=VALUES", help="The same, of what is compared with them.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="Of stores.")
+@json_option
+def compare(
+    places: tuple[str, ...],
+    names: str | None,
+    anchors: tuple[str, ...],
+    tests: tuple[str, ...],
+    kind: str,
+    as_json: bool,
+) -> None:
+    """Compare TEST with ANCHOR: two curves, two stores of sweeps, or two configurations of one store.
+
+    \b
+    idem compare vtm results/elic.json
+    idem compare runs/before runs/after
+    idem compare runs/solvers --anchor solver=mse --test solver=cell --format latex
+
+    Curves are files in CompressAI's format, as of `idem eval`, or curves of the registry. BD-rate: per cent of bits
+    that TEST needs more for the same value. BD-metric: what it has more at the same rate. Where both files hold the
+    same images at the same settings of one codec, paired differences as well.
+
+    Of stores, paired differences image by image with 95 % intervals: far narrower than those of the two means. In one
+    store, every configuration is compared with its plain decode, unless --anchor names another.
     """
+    from .compare_stores import compare_stores, is_store
+
+    wanted = listed(names, "--metrics") if names else []
+    if len(places) > 2:
+        raise UsageError(f"{len(places)} results were given.", "Compare two: ANCHOR and TEST.")
+    if is_store(places[0]) and is_store(places[-1]):
+        compare_stores(places, anchors, tests, wanted, kind, as_json)
+        return
+    if len(places) < 2 or anchors or tests or kind != "table":
+        raise UsageError(f"{places[0]} is no store, but a curve.", "Type: idem compare ANCHOR TEST [--metrics A,B]")
+    _compare_curves(places[0], places[1], wanted, as_json)
+
+
+def _compare_curves(anchor: str, test: str, names: list[str], as_json: bool) -> None:
     from ..evaluation.curves import find, overlap
 
     first, second = find(anchor), find(test)
     shared = [key for key in first.results if key in second.results and key != "bpp"]
-    wanted = listed(names, "--metrics") if names else shared
-    found = [_differences(first, second, name) for name in wanted]
+    found = [_differences(first, second, name) for name in names or shared]
     span = overlap(first, second)
     if as_json:
         print_json({"anchor": first.name, "test": second.name, "overlap": span, "metrics": found})

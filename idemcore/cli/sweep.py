@@ -15,6 +15,7 @@ import click
 from ..errors import EXIT_OK, EXIT_RUNS, UsageError
 from ..io.inputs import declare_folder, declare_input
 from ..metrics.specs import DEFAULT_METRICS
+from .forecast import show_forecast
 from .options import (
     FOLDER,
     OUTPUT,
@@ -26,7 +27,7 @@ from .options import (
     runtime_options,
     take_options,
 )
-from .output import bars, print_json, print_record, say
+from .output import bars, print_json, print_record, print_table, say
 
 if TYPE_CHECKING:
     from ..plugins.catalogue import Catalogue
@@ -36,16 +37,19 @@ if TYPE_CHECKING:
     from ..sweeps.store import Store
     from ..sweeps.worker import Worker
 
-_AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
+_AXIS = re.compile(r"(?:[\w-]+:)?[\w.-]+=.*", re.DOTALL)
 
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[FILE.yaml] [KEY=VALUES]... [IMAGE]...")
 @click.option("-m", "axes", multiple=True, metavar="KEY=VALUES", help="An axis; more may follow without -m.")
+@click.option("--preset", metavar="NAME", help="A sweep that comes with idem, in the place of FILE.yaml; `list` lists.")
 @click.option(
     "--store", type=FOLDER, metavar="DIR", help="Where the runs go.  [default: runs/sweep, or runs/NAME of NAME.yaml]"
 )
 @click.option("--metrics", metavar="A,B,...", help=f"[default: {','.join(DEFAULT_METRICS)}]; see `idem metrics list`.")
+@click.option("--until", metavar="METRIC=WIDTH", help="Stop a configuration once its 95 % interval is ± WIDTH.")
+@click.option("--dry-run", is_flag=True, help="Say how many runs, hours and bytes it takes; run nothing.")
 @images_options
 @engine_options(batch=4)
 @click.option(
@@ -57,8 +61,11 @@ _AXIS = re.compile(r"[\w.-]+=.*", re.DOTALL)
 def sweep(
     words: tuple[str, ...],
     axes: tuple[str, ...],
+    preset: str | None,
     store: str | None,
     metrics: str | None,
+    until: str | None,
+    dry_run: bool,
     exported: str | None,
     part: ImagesOptions,
     options: RunOptions,
@@ -68,6 +75,10 @@ def sweep(
     \b
     idem sweep -m codec=jpeg,elic quality=1..4 solver=cell,mse seed=0..3 photos/
     idem sweep paper.yaml --engine ray --set engine.address=auto
+    idem sweep --preset steps photos/ --until psnr=0.1 --dry-run
+
+    GRID:KEY=VALUES changes one grid of FILE.yaml, by its name or number. Every value is checked before the first run;
+    a value that one codec lacks leaves that combination out.
 
     If it is killed, the same command resumes where it stopped; with another value on an axis it runs what is new.
     With --store and --export alone, it only exports. Exit 5 if runs failed: their rows say why.
@@ -80,11 +91,10 @@ def sweep(
     if exported and store and not words and not axes:
         export(Store.open(store).rows(), Path(exported))
         return EXIT_OK
-    definition = _definition(words, axes, options.overrides)
-    chosen: dict[str, Any] = {"metrics": _split(metrics) or definition.metrics or DEFAULT_METRICS}
-    if part.crop or part.size:
-        chosen |= {"crop": part.crop, "size": part.size}
-    definition = replace(definition, **chosen, limit=part.limit or definition.limit)
+    if preset == "list":
+        _list_presets(options.as_json)
+        return EXIT_OK
+    definition = _chosen(_definition(words, axes, preset, options.overrides), metrics, until, part)
 
     from ..metrics.building import find
     from ..plugins.catalogue import load_catalogue
@@ -101,11 +111,14 @@ def sweep(
     computed = Computed.by(options.device, options.precision)
     planned = plan(definition, catalogue, computed)
     _tell(planned)
-    place = store or _default_store(words)
+    place = store or _default_store(words, preset)
     declare_folder(place)
     target = Store(place)
+    work = partial(Worker, computed.named(options.device), computed.precision, definition.metrics)
+    if dry_run:
+        show_forecast(target, planned, built, work, options)
+        return EXIT_OK
     with target.writing(definition.facts()):
-        work = partial(Worker, computed.named(options.device), computed.precision, definition.metrics)
         counts = _execute(target, planned, built, work, options.batch, options.retry_failed)
         if exported:
             export(target.rows(), Path(exported))
@@ -113,15 +126,39 @@ def sweep(
     return EXIT_RUNS if counts.failed or planned.unreadable else EXIT_OK
 
 
-def _definition(words: Sequence[str], axes: Sequence[str], overrides: Sequence[str]) -> Definition:
-    """Raises UsageError."""
+def _chosen(definition: Definition, metrics: str | None, until: str | None, part: ImagesOptions) -> Definition:
+    """With what options say. Raises UsageError."""
+    from ..sweeps.grid import parse_until
+
+    chosen: dict[str, Any] = {"metrics": _split(metrics) or definition.metrics or DEFAULT_METRICS}
+    if part.crop or part.size:
+        chosen |= {"crop": part.crop, "size": part.size}
+    if until:
+        chosen["until"] = parse_until(until)
+    return replace(definition, **chosen, limit=part.limit or definition.limit)
+
+
+def _list_presets(as_json: bool) -> None:
+    from ..sweeps.presets import presets
+
+    found = presets()
+    if as_json:
+        print_json([{"name": name, "title": one.title, "points": len(one.points())} for name, one in found.items()])
+        return
+    print_table(("preset", "runs an image", "title"),
+                [(name, len(one.points()), one.title) for name, one in found.items()])  # fmt: skip
+
+
+def _definition(words: Sequence[str], axes: Sequence[str], name: str | None, overrides: Sequence[str]) -> Definition:
+    """Of a file, a preset, or axes alone. Raises UsageError."""
     from ..sweeps.grid import Definition, Grid, load_definition, parse_axes
+    from ..sweeps.presets import preset
 
     files = [word for word in words if _is_file(word)]
-    if len(files) > 1:
-        raise UsageError(f"{' and '.join(files)} are two sweeps.", "Run one after the other.")
+    if len(files) + bool(name) > 1:
+        raise UsageError(f"{' and '.join([*files, *filter(None, [name])])} are two sweeps.", "Run one after the other.")
     declare_input(*files)
-    definition = load_definition(Path(files[0])) if files else Definition((Grid({}),))
+    definition = load_definition(Path(files[0])) if files else preset(name) if name else Definition((Grid({}),))
     spans = parse_axes([*axes, *filter(_is_axis, words)])
     base = overridden(overrides)
     images = tuple(word for word in words if word not in files and not _is_axis(word)) or definition.images
@@ -192,6 +229,7 @@ def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None
         "earlier": counts.earlier,
         "measured": counts.measured,
         "failed": counts.failed,
+        "spared": counts.spared,
         "refused": len(planned.refused),
         "unreadable": len(planned.unreadable),
     }
@@ -220,8 +258,8 @@ def _is_file(word: str) -> bool:
     return word.endswith((".yaml", ".yml"))
 
 
-def _default_store(words: Sequence[str]) -> str:
-    return f"runs/{next((Path(word).stem for word in words if _is_file(word)), 'sweep')}"
+def _default_store(words: Sequence[str], preset: str | None) -> str:
+    return f"runs/{next((Path(word).stem for word in words if _is_file(word)), preset or 'sweep')}"
 
 
 def _split(names: str | None) -> tuple[str, ...]:

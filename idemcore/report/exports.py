@@ -21,18 +21,19 @@ def markdown(summary: Summary) -> str:
     """One table of configurations: mean, and half the width of the 95 % interval where it is symmetric."""
     digits = {m.name: summary.digits(m) for m in summary.measures}
     lines = [
-        "| configuration | images | " + " | ".join(_entry(_heading(m)) for m in summary.measures) + " |",
+        "| configuration | images | " + " | ".join(entry(heading(m)) for m in summary.measures) + " |",
         "|---|---:|" + "---:|" * len(summary.measures),
     ]
     for configuration in summary.configurations:
         numbers = [_numbers(m, configuration, digits[m.name]) for m in summary.measures]
-        lines.append(" | ".join([f"| {_entry(configuration.label)}", str(image_count(configuration)), *numbers]) + " |")
+        lines.append(" | ".join([f"| {entry(configuration.label)}", str(image_count(configuration)), *numbers]) + " |")
     lines += ["", "Means over images with 95 % intervals; seeds of one image are averaged first.", ""]
+    lines += [text for note in summary.notes() for text in (entry(f"{note}."), "")]
     for table in comparable(summary):
         measures = columns(table, summary)
-        head = ["published on the same images", "quality", *(_entry(_heading(m)) for m in measures)]
+        head = ["published on the same images", "quality", *(entry(heading(m)) for m in measures)]
         lines += [f"| {' | '.join(head)} |", "|---|---:|" + "---:|" * len(measures)]
-        lines += [f"| {' | '.join(_entry(text) for text in entries(row, measures))} |" for row in table.rows]
+        lines += [f"| {' | '.join(entry(text) for text in entries(row, measures))} |" for row in table.rows]
         lines += ["", f"{table.source} ({table.date}).", ""]
     return "\n".join(lines)
 
@@ -40,19 +41,25 @@ def markdown(summary: Summary) -> str:
 def latex(summary: Summary) -> str:
     """The table of configurations for a paper, in the style of the package booktabs, published rows below a rule."""
     digits = {m.name: summary.digits(m) for m in summary.measures}
-    names = [_tex(_heading(m)) for m in summary.measures]
-    lines = [r"\begin{tabular}{l" + "r" * len(names) + "}", r"\toprule", _line(["Configuration", *names]), r"\midrule"]
+    names = [tex(heading(m)) for m in summary.measures]
+    lines = [
+        *(f"% {tex(note)}" for note in summary.notes()),
+        r"\begin{tabular}{l" + "r" * len(names) + "}",
+        r"\toprule",
+        tex_line(["Configuration", *names]),
+        r"\midrule",
+    ]
     for configuration in summary.configurations:
-        numbers = [_tex(_numbers(m, configuration, digits[m.name])) for m in summary.measures]
-        lines.append(_line([_tex(configuration.label), *numbers]))
+        numbers = [tex(_numbers(m, configuration, digits[m.name])) for m in summary.measures]
+        lines.append(tex_line([tex(configuration.label), *numbers]))
     for table in comparable(summary):
-        lines += [r"\midrule", *(_line(_printed(row, summary.measures, digits)) for row in table.rows)]
+        lines += [r"\midrule", *(tex_line(_printed(row, summary.measures, digits)) for row in table.rows)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _printed(row: PrintedRow, measures: Sequence[Measure], digits: Mapping[str, int]) -> list[str]:
     values = [m.text(row.values[m.name], digits[m.name]) if m.name in row.values else "–" for m in measures]
-    return [_tex(text) for text in (f"{row.system}, quality {row.quality}, as printed", *values)]
+    return [tex(text) for text in (f"{row.system}, quality {row.quality}, as printed", *values)]
 
 
 _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
@@ -69,12 +76,13 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 }
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
     """Text with what LaTeX would read as commands escaped."""
     return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
 
 
-def _line(texts: Sequence[str]) -> str:
+def tex_line(texts: Sequence[str]) -> str:
+    """A line of a table, of texts that are LaTeX."""
     return " & ".join(texts) + r" \\"
 
 
@@ -139,11 +147,12 @@ def _along(curve: Curve, measure: Measure) -> list[float]:
     return values if len(values) == len(found) else []
 
 
-def _heading(measure: Measure) -> str:
+def heading(measure: Measure) -> str:
+    """Title and unit, with an arrow to where it is better."""
     return measure.title + {"higher": " ↑", "lower": " ↓", "": ""}[measure.direction]
 
 
-def _entry(text: str) -> str:
+def entry(text: str) -> str:
     """One line, with what Markdown would read as structure escaped."""
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 

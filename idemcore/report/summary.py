@@ -60,9 +60,16 @@ class Summary:
     configurations: list[Configuration]
     """By curve, then by ascending rate."""
     measures: list[Measure]
-    """Metrics with at least one finite value, in the order of `GROUPS`, then as the rows have them."""
+    """Metrics that were asked for, or have a value, in the order of `GROUPS`, then as the rows have them."""
     curves: list[Curve]
     failed: list[SweepRow]
+    undefined: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that were asked for and have no value anywhere, and why."""
+
+    def notes(self) -> list[str]:
+        """Which columns of a table are empty, and why."""
+        return [f"{measure.label} has no value: {self.undefined[measure.name]}"
+                for measure in self.measures if measure.name in self.undefined]  # fmt: skip
 
     @cached_property
     def images(self) -> list[ImageFacts]:
@@ -100,14 +107,26 @@ def summarise(
             configuration.estimates |= {n: s for n, s in scores(configuration.rows, configuration.plain).items()
                                         if _finite(s.value)}  # fmt: skip
         names |= dict.fromkeys(configuration.estimates)
-    _name(configurations)
+    undefined = {name: why for name, why in _asked(good).items() if name not in names}
+    names |= dict.fromkeys(undefined)
+    name_together(configurations)
     curves = _curves(configurations)
     ordered = [point for curve in curves for point in curve.points]
     for index, configuration in enumerate(ordered):
         configuration.index = index
     measures = [measure_of(name, (known or {}).get(name)) for name in names]
     measures.sort(key=lambda measure: (GROUPS.index(measure.group), measure.order))
-    return Summary(ordered, measures, curves, failed)
+    return Summary(ordered, measures, curves, failed, undefined)
+
+
+def _asked(rows: Iterable[SweepRow]) -> dict[str, str]:
+    """Every metric that rows should hold, with why it would have no value."""
+    found: dict[str, str] = {}
+    for row in rows:
+        for name in row.metrics:
+            found.setdefault(name, "it is undefined on these images")
+        found |= {name: f"it was not measured: {why}".rstrip(".") for name, why in row.missing_metrics.items()}
+    return found
 
 
 def values_of(row: SweepRow, plain: bool = False) -> dict[str, float]:
@@ -186,8 +205,8 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _name(configurations: list[Configuration]) -> None:
-    """Labels with the settings that differ between configurations, and no others."""
+def name_together(configurations: Sequence[Configuration]) -> None:
+    """Labels them with the settings that differ between configurations, and no others."""
     codecs = _varying([c.codec for c in configurations])
     kinds = ("generator", "solver", "adapter")
     decoders = {
