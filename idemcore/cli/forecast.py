@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ..sweeps.worker import Worker
 
 
-def show_forecast(target: Store, planned: Plan, engine: Engine, work: Callable[[], Worker], options: RunOptions) -> None:
+def show_forecast(
+    target: Store, planned: Plan, engine: Engine, work: Callable[[], Worker], options: RunOptions
+) -> None:
     """Of what the store lacks; nothing is written."""
     from ..sweeps.forecast import forecast
     from ..sweeps.run import remaining

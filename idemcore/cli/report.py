@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import sleep, strftime
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +16,12 @@ from .output import echo, print_json, print_record, say
 
 if TYPE_CHECKING:
     from ..report.scores import Scores
+    from ..report.site import Live
     from ..report.summary import Summary
     from ..results.rows import SweepRow
+
+WATCH_SECONDS = 20
+"""Between two pages of a sweep that runs."""
 
 FORMATS = ("html", "md", "latex", "csv", "compressai")
 
@@ -30,6 +36,7 @@ FORMATS = ("html", "md", "latex", "csv", "compressai")
 )
 @click.option("--metrics", "names", metavar="NAMES", help="First compute these from the pictures, e.g. fd,kd.")
 @click.option("--images", "limit", type=click.IntRange(min=0), metavar="N", help="Pictures of the first N images only.")
+@click.option("--watch", is_flag=True, help="Write the page again every 20 seconds, until the sweep ends.")
 @runtime_options
 @json_option
 def report(
@@ -40,6 +47,7 @@ def report(
     reference_files: tuple[str, ...],
     names: str | None,
     limit: int | None,
+    watch: bool,
     device: str,
     precision: str,
     as_json: bool,
@@ -58,32 +66,83 @@ def report(
     Metrics of sets of images, such as Fréchet distances, are computed of the pictures in the store on demand, and kept
     there: --metrics fd,kd; see `idem metrics list`.
     """
-    _check(output, kind, {"--title": bool(title), "--reference": bool(reference_files), "--images": limit is not None})
+    page_options = {"--title": title, "--reference": reference_files, "--images": limit is not None, "--watch": watch}
+    _check(output, kind, {name: bool(given) for name, given in page_options.items()})
 
+    folder = Path(store)
+    if watch:
+        _wait_for_rows(folder)
+    while True:
+        live = _live(folder) if watch else None
+        summary, missing = _summary(folder, names, device, precision)
+        if kind == "html":
+            page = Page(title, reference_files, limit, live)
+            written = [_write_page(summary, folder, Path(output or ""), missing, page)]
+        else:
+            written = _export(summary, kind, output, as_json)
+        if not live:
+            break
+        sleep(live.seconds)
+    if as_json:
+        print_json({"written": [str(path) for path in written], **_counts(summary)})
+    elif written:
+        print_record({**_counts(summary), "written": written[0] if len(written) == 1 else f"{output}/"})
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the command line says of the page."""
+
+    title: str
+    reference_files: Sequence[str]
+    limit: int | None
+    live: Live | None
+
+
+def _summary(folder: Path, names: str | None, device: str, precision: str) -> tuple[Summary, dict[str, str]]:
+    """Of all rows, and why metrics are missing."""
     from ..report.measures import directions
     from ..report.reading import read_store
     from ..report.scores import Scores
     from ..report.summary import summarise
 
-    folder = Path(store)
     rows, scores = read_store(folder), Scores(folder)
     missing = {name: why for row in rows for name, why in row.missing_metrics.items()}
     if names:
         missing |= _compute(scores, rows, names, device, precision)
-    summary = summarise(rows, scores, directions())
-    if kind == "html":
-        from ..report.references import given_curves, published_curves
-        from ..report.site import write_site
+    return summarise(rows, scores, directions()), missing
 
-        pixels = [str(image.sha256) for image in summary.images]
-        references = [*published_curves(pixels), *given_curves(map(Path, reference_files), pixels)]
-        written = [write_site(summary, folder, Path(output or ""), references, title, missing, limit)]
-    else:
-        written = _export(summary, kind, output, as_json)
-    if as_json:
-        print_json({"written": [str(path) for path in written], **_counts(summary)})
-    elif written:
-        print_record({**_counts(summary), "written": written[0] if len(written) == 1 else f"{output}/"})
+
+def _write_page(summary: Summary, folder: Path, output: Path, missing: dict[str, str], page: Page) -> Path:
+    from ..report.references import given_curves, published_curves
+    from ..report.site import write_site
+
+    pixels = [str(image.sha256) for image in summary.images]
+    references = [*published_curves(pixels), *given_curves(map(Path, page.reference_files), pixels)]
+    return write_site(summary, folder, output, references, page.title, missing, page.limit, page.live)
+
+
+def _live(folder: Path) -> Live | None:
+    """How far the sweep is; None if none writes there now."""
+    from ..report.site import Live
+    from ..sweeps.store import Store
+
+    store = Store.open(folder)
+    if not store.is_written():
+        return None
+    done, planned = len(store.ids()), store.meta().get("runs")
+    of_all = f" of {planned}" if planned else ""
+    say(f"{done}{of_all} runs at {strftime('%H:%M:%S')}")
+    return Live(WATCH_SECONDS, f"still running: {done}{of_all} runs at {strftime('%H:%M:%S')}")
+
+
+def _wait_for_rows(folder: Path) -> None:
+    """A sweep that has just begun has none. Raises UsageError for a folder that is no store."""
+    from ..sweeps.store import Store
+
+    store = Store.open(folder)
+    while not store.ids() and store.is_written():
+        sleep(1)
 
 
 def _check(output: str | None, kind: str, page_options: dict[str, bool]) -> None:

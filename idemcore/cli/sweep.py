@@ -118,7 +118,7 @@ def sweep(
     if dry_run:
         show_forecast(target, planned, built, work, options)
         return EXIT_OK
-    with target.writing(definition.facts()):
+    with target.writing(definition.facts(), len(planned.runs)):
         counts = _execute(target, planned, built, work, options.batch, options.retry_failed)
         if exported:
             export(target.rows(), Path(exported))

@@ -100,7 +100,7 @@ def sweep(
         planned = plan(definition, catalogue, computed)
         for reason in (*planned.refused, *map(str, planned.unreadable), *planned.same):
             warnings.warn(f"left out: {reason}", IdemWarning, stacklevel=2)
-        with target.writing(definition.facts()):
+        with target.writing(definition.facts(), len(planned.runs)):
             work = partial(Worker, computed.named(device), computed.precision, definition.metrics)
             execute(target, planned, _engine(catalogue, engine), work, batch, retry_failed)
     return Records(flat(row.to_json()) for row in target.rows() if row.id in planned.ids)

@@ -63,6 +63,16 @@ class Pictures:
                 path.unlink()
 
 
+@dataclass(frozen=True)
+class Live:
+    """A report of a sweep that still runs."""
+
+    seconds: int
+    """After which the page loads itself again."""
+    fact: str
+    """How far the sweep is, for the headline."""
+
+
 def check_output(folder: Path) -> None:
     """Raises UsageError for a folder that holds anything but an earlier report, or what an interrupted one left."""
     if not folder.exists():
@@ -84,10 +94,12 @@ def write_site(
     title: str = "",
     missing: Mapping[str, str] | None = None,
     limit: int | None = None,
+    live: Live | None = None,
 ) -> Path:
     """Writes the report and returns its index.html, which is written last; pictures of the first `limit` images only.
 
-    `missing` is why a metric could not be measured, by name. Raises UsageError for a folder that is no report.
+    `live` makes a page that loads itself again. `missing` is why a metric could not be measured, by name. Raises
+    UsageError for a folder that is no report.
     """
     check_output(folder)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -96,7 +108,7 @@ def write_site(
     for name in FILES:
         atomic_write(folder / name, (STYLE_FOLDER / name).read_bytes())
     page = folder / "index.html"
-    atomic_write(page, _page(summary, references, data, title or store.resolve().name, missing or {}).encode())
+    atomic_write(page, _page(summary, references, data, title or store.resolve().name, missing or {}, live).encode())
     pictures.prune()
     return page
 
@@ -154,15 +166,22 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
     return {"label": configuration.label, "plain": configuration.plain, "parts": parts}
 
 
-def _page(summary: Summary, references: Sequence[Reference], data: Any, title: str, missing: Mapping[str, str]) -> str:
+def _page(
+    summary: Summary,
+    references: Sequence[Reference],
+    data: Any,
+    title: str,
+    missing: Mapping[str, str],
+    live: Live | None,
+) -> str:
     used = [
         (i, r) for i, r in enumerate(references) if any(r.points(m.name) for m in summary.measures if m.group != "rate")
     ]
     rows = [row for configuration in summary.configurations for row in configuration.rows]
     return Template((STYLE_FOLDER / "index.html").read_text(encoding="utf-8")).substitute(
-        generator=GENERATOR,
+        generator=GENERATOR + (f'<meta http-equiv="refresh" content="{live.seconds}">' if live else ""),
         title=escape(title),
-        facts="".join(f"<li>{escape(fact)}</li>" for fact in _headline(summary)),
+        facts="".join(f"<li>{escape(fact)}</li>" for fact in [*_headline(summary), *([live.fact] if live else [])]),
         failed_link='<a href="#failures">Failed</a>' if summary.failed else "",
         clip=f'<rect x="{LEFT:g}" y="{TOP:g}" width="{WIDTH - LEFT - RIGHT:g}" height="{HEIGHT - TOP - BOTTOM:g}"/>',
         legend=tables.legend(summary, used),

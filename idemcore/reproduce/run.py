@@ -99,7 +99,7 @@ def summarised(study: Study, planned: Plan, store: Store, how: How) -> tuple[Sum
 
 
 def _execute(study: Study, planned: Plan, store: Store, how: How) -> Counts:
-    with store.writing({**study.definition.facts(), "title": study.title}):
+    with store.writing({**study.definition.facts(), "title": study.title}, len(planned.runs)):
         left = remaining(store, planned, how.retry_failed)
         count = len(left.runs) + len(left.rows)
         how.say(f"{study.name}: {len(planned.runs)} runs, {len(planned.runs) - len(left.runs)} of them here already")

@@ -22,6 +22,9 @@ from ..results.rows import SweepRow
 FORMAT = 1
 ROWS, META, IMAGES = "rows.jsonl", "meta.json", "images"
 
+GLANCE = 0.2
+"""Seconds for which a lock may be held by one who only looks whether it is free."""
+
 _BLOCK = 1 << 16
 
 
@@ -93,7 +96,10 @@ class Store:
         atomic_write(self.image(name), png)
 
     def meta(self) -> dict[str, Any]:
-        """The content of meta.json: `format` and `sweeps`, each with its definition. Raises IntegrityError."""
+        """The content of meta.json: `format`, `sweeps`, each with its definition, and `runs` that the last one planned.
+
+        Raises IntegrityError.
+        """
         try:
             content = parse_json(read_file(self.path(META)))
         except ValueError as error:
@@ -109,8 +115,10 @@ class Store:
         return dict(content)
 
     @contextmanager
-    def writing(self, definition: Mapping[str, Any]) -> Iterator[None]:
+    def writing(self, definition: Mapping[str, Any], runs: int = 0) -> Iterator[None]:
         """Makes the folder, notes the sweep in meta.json, and keeps other sweeps out until the block ends.
+
+        `runs` are those that it plans, for who watches.
 
         Raises UsageError for a folder that holds something else, or while another sweep writes.
         """
@@ -120,6 +128,7 @@ class Store:
             known: dict[str, Any] = self.meta() if self.path(META).exists() else {"format": FORMAT, "sweeps": []}
             if definition not in known["sweeps"]:
                 known["sweeps"].append(dict(definition))
+            known["runs"] = runs
             atomic_write(self.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
             yield
 
@@ -177,7 +186,7 @@ def _locked(path: Path, wait: bool = True) -> Iterator[None]:
     """By a lock file, which counts for nothing once its process has ended. Raises UsageError if it must not wait."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, timeout=-1 if wait else 0)
+    lock = FileLock(path, timeout=-1 if wait else GLANCE)
     try:
         lock.acquire()
     except Timeout:

@@ -18,7 +18,7 @@ from idemcore.sweeps.store import Store
 def test_every_combination_has_a_row_with_images_that_are_there(sweep, photos: Path) -> None:
     result, told, store = sweep("quality=3,4", "solver=cell,mse", "seed=0..1")
     assert result.exit_code == 0
-    none = dict.fromkeys(("earlier", "measured", "failed", "refused", "unreadable"), 0)
+    none = dict.fromkeys(("earlier", "measured", "failed", "spared", "refused", "unreadable"), 0)
     assert told == {"store": str(store.root), "runs": 32, **none}
     rows = store.rows()
     assert len(rows) == len({row.id for row in rows}) == 32
