@@ -32,7 +32,7 @@ GENERATORS = ("ddpm-photo", "ddpm-faces64", "stylegan2-faces64", "toy-restorer")
 WITHOUT_GENERATOR = {"mse", "mean"}
 WITHOUT_STEPS = WITHOUT_GENERATOR | {"once"}
 REQUIRED = WITHOUT_STEPS | {"dps", "mcg", "dsg", "diffpir", "mpgd", "backproj", "cell", "pulse", "ilo", "langevin",
-                            "latino"}  # fmt: skip
+                            "latino", "ddnm", "daps", "fast", "dcic"}  # fmt: skip
 SOLVERS = [spec.name for _, spec in load_catalogue().specs("solver")]
 SIDE = 64
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -81,9 +81,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def few_steps(solver: str, adapter: str | None) -> dict[str, dict[str, Any]]:
     """Settings by scope."""
     spec = load_catalogue().resolve("solver", solver)
-    has_steps = spec.config and "steps" in {field.name for field in describe(import_target(spec.config))}
+    fields = {field.name for field in describe(import_target(spec.config))} if spec.config else set()
     shortened = {"diffusion-as-latent": {"steps": 2}, "latent-as-diffusion": {"project_steps": 1}}
-    return {"solver": {"steps": 2} if has_steps else {}, "adapter": shortened.get(adapter or "", {})}
+    short = {"steps": 2, "langevin_steps": 2}
+    return {
+        "solver": {name: short[name] for name in short if name in fields},
+        "adapter": shortened.get(adapter or "", {}),
+    }
 
 
 def test_the_field_s_solvers_are_there() -> None:

@@ -45,6 +45,27 @@ WRONG = [
     ("BackprojConfig", {"start": 1001}),
     ("BackprojConfig", {"eta": 1.1}),
     ("BackprojConfig", {"eta_b": -0.1}),
+    ("DDNMConfig", {"steps": 0}),
+    ("DDNMConfig", {"eta": 1.1}),
+    ("DDNMConfig", {"travel_length": 0}),
+    ("DDNMConfig", {"travel_repeat": 0}),
+    ("DAPSConfig", {"steps": 0}),
+    ("DAPSConfig", {"ode_steps": 0}),
+    ("DAPSConfig", {"langevin_steps": -1}),
+    ("DAPSConfig", {"sigma_max": 0.0}),
+    ("DAPSConfig", {"sigma_min": -1.0}),
+    ("DAPSConfig", {"sigma_ode": 0.0}),
+    ("DAPSConfig", {"tau": 0.0}),
+    ("DAPSConfig", {"rate": float("nan")}),
+    ("FastConfig", {"steps": 0}),
+    ("FastConfig", {"level": -1.0}),
+    ("FastConfig", {"eta": 1.5}),
+    ("FastConfig", {"start_at": " "}),
+    ("DCICConfig", {"steps": 0}),
+    ("DCICConfig", {"k_d": 1.1}),
+    ("DCICConfig", {"k_p": -0.1}),
+    ("DCICConfig", {"inner_steps": 0}),
+    ("DCICConfig", {"schedule": "cubic"}),
 ]
 
 
@@ -55,10 +76,14 @@ def test_settings_out_of_range_are_refused_by_name(name: str, values: dict[str, 
 
 
 def test_published_defaults() -> None:
-    """Xu et al. 2024 (dps, mcg), Yang et al. 2024, Zhu et al. 2023, He et al. 2024, Kawar et al. 2022."""
+    """Xu et al. 2024 (dps, mcg), Yang et al. 2024, Zhu et al. 2023, He et al. 2024, Kawar et al. 2022; Wang et al. 2023
+    and Zhang et al. 2025 (ddnm, daps).
+    """
     assert config.DPSConfig() == config.DPSConfig(1000, 0.6, "image", tries=1, growth=1.5)
     assert config.MCGConfig() == config.MCGConfig(1000, 0.6)
     assert config.DSGConfig() == config.DSGConfig(100, 0.1, 1)
+    assert config.DDNMConfig() == config.DDNMConfig(100, 0.85, 1, 1)
+    assert config.DAPSConfig() == config.DAPSConfig(200, 5, 100, 100.0, 0.1, 0.01, tau=0.01, rate=1e-4)
     assert config.DiffPIRConfig() == config.DiffPIRConfig(100, 1.0, 0.001, 0.1, 1, "quadratic")
     assert (config.MPGDConfig().steps, config.MPGDConfig().eta) == (100, 0.5)
     assert config.BackprojConfig() == config.BackprojConfig(20, 300, 1.0, 0.4)

@@ -25,6 +25,12 @@ SETTINGS = [
     ("mpgd", {}),
     ("mpgd", {"constraint": "cell"}),
     ("backproj", {}),
+    ("ddnm", {}),
+    ("daps", {"ode_steps": 1, "langevin_steps": 3}),
+    ("fast", {}),
+    ("fast", {"eta": 1.0, "start_at": "estimate"}),
+    ("dcic", {}),
+    ("dcic", {"k_d": 0.5, "k_p": 0.5, "inner_steps": 2, "schedule": "uniform"}),
 ]
 BACKWARDS = {"dps": STEPS, "mcg": STEPS, "dsg": STEPS - 1, "dsg-interval-constraint": 2}
 

@@ -19,7 +19,7 @@ def steps_of(name: str, cell: object, prior: object, **settings: object) -> list
     return told
 
 
-@pytest.mark.parametrize("name", ["dps", "mcg", "dsg", "mpgd", "backproj"])
+@pytest.mark.parametrize("name", ["dps", "mcg", "dsg", "mpgd", "backproj", "ddnm", "dcic"])
 def test_the_estimate_is_the_noisy_image_denoised_at_its_level(name: str, world: SimpleNamespace) -> None:
     prior = world.GaussianPrior()
     told = steps_of(name, world.BoxCell(world.scene(1)), prior)

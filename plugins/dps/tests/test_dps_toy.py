@@ -37,6 +37,12 @@ CASES = [
     ("mpgd", {"steps": 20, "constraint": "latent"}, 0.01, 0.95),
     ("mpgd", {"steps": 20, "constraint": "cell"}, 0.001, 0.5),
     ("backproj", {}, 0.001, 0.99),
+    ("ddnm", {}, 1e-5, 0.999),
+    ("ddnm", {"steps": 20, "travel_length": 2, "travel_repeat": 2}, 0.001, 0.99),
+    ("daps", {"steps": 50, "langevin_steps": 20}, 0.01, 0.95),
+    ("fast", {}, 0.05, 0.8),
+    ("dcic", {}, 1e-5, 0.999),
+    ("dcic", {"k_d": 0.0}, 1e-5, 0.999),
 ]
 
 
@@ -70,10 +76,10 @@ def test_each_solver_comes_to_the_cell_and_near_the_image(
     assert 1.0 < float((found.image - image).square().mean() / least) < 4.0
 
 
-STRONGER = {"dps": {"constraint": "latent", "zeta": 3.0}, "dsg": {"guidance_rate": 0.5}}
+STRONGER = {"dps": {"constraint": "latent", "zeta": 3.0}, "dsg": {"guidance_rate": 0.5}, "daps": {"langevin_steps": 20}}
 
 
-@pytest.mark.parametrize("name", ["cell", "dps", "mcg", "dsg", "diffpir", "mpgd", "backproj"])
+@pytest.mark.parametrize("name", ["cell", "dps", "mcg", "dsg", "diffpir", "mpgd", "backproj", "ddnm", "daps", "dcic"])
 def test_a_residual_falls_on_the_way(cell: ToyCell, name: str) -> None:
     chosen, residuals = decoder(name, {"steps": 20, **STRONGER.get(name, {})}), list[float]()
     chosen.solver.solve(cell, chosen.generator, Noise(SEEDS), lambda step: residuals.append(step.residual))

@@ -127,6 +127,78 @@ class BackprojConfig:
 
 
 @dataclass
+class DDNMConfig:
+    """The null space is the prior's, the range the bitstream's."""
+
+    steps: int = 100  # noise levels; fewer than the network's timesteps are respaced
+    eta: float = 0.85  # share of fresh noise: 0 is deterministic, 1 takes all anew
+    travel_length: int = 1  # steps that travelling back in time goes back
+    travel_repeat: int = 1  # times that each such stretch is gone; 1: no travelling
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("eta", self.eta, 0.0, 1.0)
+        _within("travel_length", self.travel_length, 1)
+        _within("travel_repeat", self.travel_repeat, 1)
+
+
+@dataclass
+class DAPSConfig:
+    """A flow, Langevin dynamics, fresh noise."""
+
+    steps: int = 200  # noise levels, each with a flow and Langevin dynamics
+    ode_steps: int = 5  # denoiser passes of a flow
+    langevin_steps: int = 100  # passes and gradients of the codec at each level
+    sigma_max: float = 100.0  # largest level, [-1,1] units; less where the network knows less
+    sigma_min: float = 0.1  # least level, [-1,1] units
+    sigma_ode: float = 0.01  # level before the last step of a flow, [-1,1] units
+    tau: float = 0.01  # deviation of the measurement, [-1,1] units
+    rate: float = 1e-4  # length of a Langevin step at the first level; it falls to a hundredth
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("ode_steps", self.ode_steps, 1)
+        _within("langevin_steps", self.langevin_steps, 0)
+        for key in ("sigma_max", "sigma_min", "sigma_ode", "tau", "rate"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
+
+
+@dataclass
+class FastConfig:
+    """Noise on the decode, and back."""
+
+    steps: int = 10  # denoiser passes: 1 for the least budget, 10 for the middle, 100 with eta=1 for the largest
+    level: float = 1.5  # noise on the decode, in multiples of the error that the codec expects of it
+    eta: float = 0.0  # share of ancestral noise: 0 is the deterministic flow, 1 the reverse diffusion
+    start_at: str = "centre"  # noised first: centre (g(y), as published), estimate (least error), or a restorer's name
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("level", self.level, 0.0)
+        _within("eta", self.eta, 0.0, 1.0)
+        _named("start_at", self.start_at)
+
+
+@dataclass
+class DCICConfig:
+    """Distortion and idempotence, a dial each."""
+
+    steps: int = 100  # denoiser passes; fewer than the network's timesteps are respaced
+    k_d: float = 1.0  # dial of the distortion: 0 leaves it out, 1 weighs the base decode by its error
+    k_p: float = 1.0  # dial of the idempotence: 0 leaves it out, 1 would end the violation, were the codec linear
+    inner_steps: int = 1  # steps of the idempotence at each level
+    schedule: str = "quadratic"  # of the timesteps: quadratic (densest at the end) or uniform
+
+    def __post_init__(self) -> None:
+        _within("steps", self.steps, 1)
+        _within("k_d", self.k_d, 0.0, 1.0)
+        _within("k_p", self.k_p, 0.0, 1.0)
+        _within("inner_steps", self.inner_steps, 1)
+        _one_of("schedule", self.schedule, ("quadratic", "uniform"))
+
+
+@dataclass
 class CellConfig:
     """Project and renoise."""
 
