@@ -17,9 +17,10 @@ from idemcore.evaluation.draws import case_of, encode, measure
 from idemcore.evaluation.evaluation import Images, evaluate, score_sets
 from idemcore.io.image_sets import Frame
 from idemcore.io.images import read_bytes, to_float
-from idemcore.metrics import Case, Metric, build
+from idemcore.metrics import Case, Metric, build, choose_metrics
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.runtime import Runtime
 
 CPU = Runtime.choose("cpu", "fp32")
@@ -45,7 +46,7 @@ def toys() -> tuple[Codec, Decoder]:
 
 
 def metrics(*names: str) -> list[Metric]:
-    built, missing = build(names, CPU)
+    built, missing = build(choose_metrics(load_catalogue(), names), CPU)
     assert not missing
     return built
 

@@ -10,16 +10,17 @@ import torch
 from scipy import signal, stats
 
 from idemcore.errors import UsageError
-from idemcore.metrics import Case, ImageMetric, build, summarise
+from idemcore.metrics import Case, ImageMetric, build, choose_metrics, summarise
 from idemcore.metrics.specs import DEFAULT_METRICS, idem_metrics
 from idemcore.pipeline.codec import Codec
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.runtime import Runtime
 
 CPU = Runtime.choose("cpu", "fp32")
 
 
 def one(name: str) -> ImageMetric:
-    (metric,), missing = build([name], CPU)
+    (metric,), missing = build(choose_metrics(load_catalogue(), [name]), CPU)
     assert not missing
     return metric
 
@@ -144,7 +145,9 @@ def test_costs_are_facts_of_the_case():
 
 def test_what_a_case_lacks_is_undefined_not_an_error():
     _, reconstruction = noisy()
-    built, _ = build([spec.name for spec in idem_metrics() if spec.kind == "image"], CPU)
+    built, _ = build(
+        choose_metrics(load_catalogue(), [spec.name for spec in idem_metrics() if spec.kind == "image"]), CPU
+    )
     for metric in built:
         assert metric.measure(Case(("a", "b"), reconstruction)).isnan().all(), metric.name
 
@@ -202,7 +205,7 @@ def test_missing_weights_are_told_with_the_command_and_stop_nothing(tmp_path, mo
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     names = ["lpips", "lpips:vgg", "dists", "psnr", "fid", "fd:timm/mobilenetv3_small_050"]
-    built, missing = build(names, CPU)
+    built, missing = build(choose_metrics(load_catalogue(), names), CPU)
     assert [metric.name for metric in built] == ["psnr"]
     assert list(missing) == ["lpips", "lpips:vgg", "dists", "fid", "fd:timm/mobilenetv3_small_050"]
     for name in ("lpips", "lpips:vgg", "dists", "fid"):
@@ -213,4 +216,4 @@ def test_missing_weights_are_told_with_the_command_and_stop_nothing(tmp_path, mo
 @pytest.mark.parametrize("name", ["psrn", "fd:", "fd:resnet", "psnr:7", "fd:timm/resnt18", "lpips:resnet"])
 def test_names_that_cannot_be_right_are_errors(name):
     with pytest.raises(UsageError):
-        build([name], CPU)
+        build(choose_metrics(load_catalogue(), [name]), CPU)

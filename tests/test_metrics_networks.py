@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from idemcore.metrics import Case, build
+from idemcore.metrics import Case, build, choose_metrics
 from idemcore.metrics.features import Extractor, extractor
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.runtime import Runtime
 
 CPU = Runtime.choose("cpu", "fp32")
@@ -34,7 +35,7 @@ def test_lpips_equals_torchmetrics_and_converts_ranges_inside(hub):
     from torchvision.models import squeezenet1_1
 
     torch.save(squeezenet1_1(weights=None).state_dict(), hub / "squeezenet1_1-b8a52dc0.pth")
-    (metric,), _ = build(["lpips:squeeze"], CPU)
+    (metric,), _ = build(choose_metrics(load_catalogue(), ["lpips:squeeze"]), CPU)
     case = pair()
     found = metric.measure(case)
     for k in range(2):
@@ -52,7 +53,7 @@ def test_dists_equals_torchmetrics(hub, monkeypatch):
         "torchmetrics.functional.image.dists.vgg16", lambda **_: type("Vgg", (), {"features": layers})()
     )
     (hub / "vgg16-397923af.pth").touch()
-    (metric,), _ = build(["dists"], CPU)
+    (metric,), _ = build(choose_metrics(load_catalogue(), ["dists"]), CPU)
     case = pair()
     expected = dists(case.reconstruction.float() / 255, case.original.float() / 255)
     assert metric.measure(case).tolist() == pytest.approx(expected.tolist(), abs=1e-6)
@@ -67,7 +68,7 @@ def test_features_of_any_timm_backbone(tmp_path, monkeypatch):
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(tmp_path / "model.safetensors"))
     extractor.cache_clear()
-    (metric,), missing = build([f"fd:timm/{name}"], CPU)
+    (metric,), missing = build(choose_metrics(load_catalogue(), [f"fd:timm/{name}"]), CPU)
     extractor.cache_clear()
     assert not missing
     found = metric.extract(pair().original[0], 0)

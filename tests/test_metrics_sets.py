@@ -11,13 +11,14 @@ import pytest
 import torch
 from scipy import stats
 
-from idemcore.metrics import Case, SetMetric, build
+from idemcore.metrics import Case, SetMetric, build, choose_metrics
 from idemcore.metrics.distance import frechet, frechet_of_moments, kernel, kernel_interval, sliced_wasserstein
 from idemcore.metrics.features import Extractor
 from idemcore.metrics.sets import Frechet, Kernel, KernelGain
 from idemcore.metrics.sketches import Moments, Reservoir
 from idemcore.metrics.specs import idem_metrics
 from idemcore.metrics.textures import BINS, laplacian, radial_power
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.runtime import Runtime
 
 CPU = Runtime.choose("cpu", "fp32")
@@ -36,7 +37,7 @@ def made(name: str) -> SetMetric:
         metric.extract, metric.patch = Extractor(colours, torch.device("cpu")), 8
         metric.reset()
         return metric
-    (metric,), _ = build([name], CPU)
+    (metric,), _ = build(choose_metrics(load_catalogue(), [name]), CPU)
     return metric
 
 

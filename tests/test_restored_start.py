@@ -115,7 +115,7 @@ def test_a_codec_without_a_projection_is_refused() -> None:
     prior = Part(GeneratorSpec("g", "a:B", "", offers=frozenset({"diffusion"})), "idemcore-toy", None)
     solver = choose(load_catalogue(), "solver", "backproj", {"start_at": "toy-restorer"})
     with pytest.raises(UnsupportedCombination, match="does not offer 'project'"):
-        combine(blind, prior, solver)
+        combine(load_catalogue(), blind, prior, solver)
 
 
 def test_it_is_chosen_on_the_command_line_and_in_sweeps(idem, photo, tmp_path) -> None:

@@ -149,9 +149,8 @@ def _plan(
     parts = choose_all(catalogue, names, {**values, "solver": own})
     adapter = adapter_for(parts["generator"].spec, parts["solver"].spec)
     used = {"adapter": adapter, "restorer": restorer_name(parts["solver"])}
-    return combine(
-        **parts, settings={scope: values.get(scope, {}) for scope in used if used[scope]}, catalogue=catalogue
-    )
+    settings = {scope: values.get(scope, {}) for scope in used if used[scope]}
+    return combine(catalogue, **parts, settings=settings)
 
 
 def ratio(value: float | None, of: float | None) -> float | None:

@@ -13,6 +13,7 @@ from .output import echo, print_json, print_table, say
 
 if TYPE_CHECKING:
     from ..evaluation.curves import Curve
+    from ..plugins.catalogue import Catalogue
 
 
 FORMATS = ("table", "md", "csv", "latex")
@@ -62,10 +63,12 @@ def compare(
 
 def _compare_curves(anchor: str, test: str, names: list[str], as_json: bool) -> None:
     from ..evaluation.curves import find, overlap
+    from ..plugins.catalogue import load_catalogue
 
     first, second = find(anchor), find(test)
     shared = [key for key in first.results if key in second.results and key != "bpp"]
-    found = [_differences(first, second, name) for name in names or shared]
+    falling = falling_keys(load_catalogue())
+    found = [_differences(first, second, name, name.partition(":")[0] in falling) for name in names or shared]
     span = overlap(first, second)
     if as_json:
         print_json({"anchor": first.name, "test": second.name, "overlap": span, "metrics": found})
@@ -92,10 +95,11 @@ def _compare_curves(anchor: str, test: str, names: list[str], as_json: bool) -> 
         )  # fmt: skip
 
 
-def _differences(anchor: Curve, test: Curve, name: str) -> dict[str, Any]:
+def _differences(anchor: Curve, test: Curve, name: str, lower: bool) -> dict[str, Any]:
+    """`lower`: the metric gets better downwards."""
     from ..evaluation.curves import bd_metric, bd_rate, paired, why_undefined
 
-    metric, lower = name.removesuffix("-rgb"), falls(name)
+    metric = name.removesuffix("-rgb")
     rate, gain = bd_rate(anchor, test, name, lower), bd_metric(anchor, test, name)
     pairs = [{"point": point, "value": score.value, "low": score.low, "high": score.high, "count": score.count}
              for point, score in paired(anchor, test, metric).items()]  # fmt: skip
@@ -105,13 +109,10 @@ def _differences(anchor: Curve, test: Curve, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def falls(key: str) -> bool:
-    """Does the metric of this key get better downwards? False for one that no plugin knows."""
-    from ..plugins.catalogue import load_catalogue
-
-    base = key.partition(":")[0]
-    return any(getattr(spec, "direction", "") == "lower" and base in (spec.name, getattr(spec, "key", ""))
-               for _, spec in load_catalogue().specs("metric"))  # fmt: skip
+def falling_keys(catalogue: Catalogue) -> set[str]:
+    """Names and keys in results of the metrics that get better downwards."""
+    falling = [spec for _, spec in catalogue.specs("metric") if getattr(spec, "direction", "") == "lower"]
+    return {name for spec in falling for name in (spec.name, getattr(spec, "key", ""))}
 
 
 def _point(side: Curve, number: int) -> str:

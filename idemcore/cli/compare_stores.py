@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from ..errors import UsageError
 from .output import echo, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from ..report.measures import Measure
+    from ..report.measures import Direction, Measure
     from ..report.paired import Pair
     from ..report.summary import Configuration, Summary
     from ..results.rows import SweepRow
@@ -28,12 +28,15 @@ def compare_stores(
     places: Sequence[str], anchors: Sequence[str], tests: Sequence[str], names: Sequence[str], kind: str, as_json: bool
 ) -> None:
     """Of one store or two. Raises UsageError where it is not clear what is compared with what."""
+    from ..plugins.catalogue import load_catalogue
+    from ..report.measures import directions
     from ..report.paired import compare, measures_of, pair_up
 
+    better = directions(load_catalogue())
     one = len({Path(place).resolve() for place in places}) == 1
     anchors = anchors or ((PLAIN,) if one else ())
-    first = _summary(places[0], anchors)
-    second = _summary(places[-1], tests, but=anchors if one and not tests else ())
+    first = _summary(better, places[0], anchors)
+    second = _summary(better, places[-1], tests, but=anchors if one and not tests else ())
     pairs = pair_up(_configurations(first, PLAIN in anchors), _configurations(second, PLAIN in tests))
     _label(pairs, places)
     measures = measures_of((first, second), names)
@@ -44,9 +47,8 @@ def compare_stores(
     _print(found, measures, kind)
 
 
-def _summary(place: str, words: Sequence[str], but: Sequence[str] = ()) -> Summary:
+def _summary(better: Mapping[str, Direction], place: str, words: Sequence[str], but: Sequence[str] = ()) -> Summary:
     """Of the runs of a store that are as `words` say, and not as `but` says. Raises UsageError if there is none."""
-    from ..report.measures import directions
     from ..report.reading import read_store
     from ..report.scores import Scores
     from ..report.summary import summarise
@@ -57,7 +59,7 @@ def _summary(place: str, words: Sequence[str], but: Sequence[str] = ()) -> Summa
     if not rows:
         asked = " ".join([*words, *(f"not {word}" for word in but)])
         raise UsageError(f"No run of {place} is {asked or 'ok'}.", f"`idem report {place} --format csv` lists them.")
-    return summarise(rows, Scores(Path(place)), directions())
+    return summarise(rows, Scores(Path(place)), better)
 
 
 def _condition(words: Sequence[str]) -> Callable[[SweepRow], bool]:

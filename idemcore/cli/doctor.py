@@ -49,7 +49,7 @@ def doctor(device: str, precision: str, as_json: bool) -> int:
     checks = [*_versions(), *_plugins(catalogue), *_weights(catalogue), *_places(), *_settings()]
     try:
         runtime = Runtime.choose(device, precision)
-        checks += [*_device(runtime), _self_test(runtime)]
+        checks += [*_device(runtime), _self_test(catalogue, runtime)]
     except IdemError as error:
         checks.append(("device", "bad", str(error)))
     checks = [(what, state, _anonymous(found)) for what, state, found in checks]
@@ -155,25 +155,24 @@ def _device(runtime: Runtime) -> Iterator[Check]:
     yield "precision", "ok", f"{half}{' (no fast bf16 here)' if half == 'fp32' else ''}"
 
 
-def _self_test(runtime: Runtime) -> Check:
+def _self_test(catalogue: Catalogue, runtime: Runtime) -> Check:
     """A 16x16 ramp through the default codec, prior and solver."""
     begin = time.perf_counter()
-    state, found = _tried(lambda: _exact(runtime), needed=True)
+    state, found = _tried(lambda: _exact(catalogue, runtime), needed=True)
     seconds = time.perf_counter() - begin
     slow = f", more than the usual {SELF_TEST_SECONDS:g} s" if seconds > SELF_TEST_SECONDS else ""
     return "self-test", state, f"{found}, {seconds:.1f} s{slow}"
 
 
-def _exact(runtime: Runtime) -> str:
+def _exact(catalogue: Catalogue, runtime: Runtime) -> str:
     import torch
 
     from ..pipeline.codec import Codec
     from ..pipeline.decoder import Decoder
-    from ..plugins.catalogue import load_catalogue
     from ..plugins.selection import select
 
     ramp = torch.linspace(0, 1, 16 * 16).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
-    parts = select(load_catalogue())
+    parts = select(catalogue)
     bitstream = Codec.build(parts.codec, runtime).encode(ramp)
     if not Decoder.build(parts, runtime).reconstruct(bitstream).exact:
         raise IdemError("the decoded image is not byte-exact")

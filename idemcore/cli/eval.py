@@ -98,17 +98,14 @@ def evaluate_(place: str, asked: EvalOptions, part: ImagesOptions, options: RunO
     whose weights are not here is left out, and said so. --json prints a curve a line, as --out writes them, in
     CompressAI's format, with `intervals`, `rows` of single images, `missing` and `meta` beside.
     """
-    from ..metrics.building import find
+    from ..metrics.building import build, choose_metrics
     from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     plans = _plans(catalogue, asked, options)
-    wanted = listed(asked.names, "--metrics")
-    for name in wanted:
-        find(catalogue, name)
+    wanted = choose_metrics(catalogue, listed(asked.names, "--metrics"))
 
     from ..evaluation.evaluation import Images
-    from ..metrics import build
     from ..pipeline.identity import Computed
 
     runtime = options.runtime()
@@ -116,7 +113,7 @@ def evaluate_(place: str, asked: EvalOptions, part: ImagesOptions, options: RunO
     computed = Computed.of(runtime)
     plans = [[replace(point, computed=computed) for point in points] for points in plans]
     images.sources  # noqa: B018  # an empty folder is told before models are loaded
-    metrics, missing = build(wanted, runtime, catalogue=catalogue)
+    metrics, missing = build(wanted, runtime)
     for name, reason in missing.items():
         say(f"{name} is missing: {reason}")
     failed, curves = set[str](), list[Any]()

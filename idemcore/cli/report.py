@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .options import INPUT, json_option, runtime_options
+from .options import INPUT, json_option, listed, runtime_options
 from .output import echo, print_json, print_record, say
 
 if TYPE_CHECKING:
+    from ..plugins.catalogue import Catalogue
     from ..report.scores import Scores
     from ..report.site import Live
     from ..report.summary import Summary
@@ -69,12 +70,14 @@ def report(
     page_options = {"--title": title, "--reference": reference_files, "--images": limit is not None, "--watch": watch}
     _check(output, kind, {name: bool(given) for name, given in page_options.items()})
 
-    folder = Path(store)
+    from ..plugins.catalogue import load_catalogue
+
+    folder, catalogue = Path(store), load_catalogue()
     if watch:
         _wait_for_rows(folder)
     while True:
         live = _live(folder) if watch else None
-        summary, missing = _summary(folder, names, device, precision)
+        summary, missing = _summary(catalogue, folder, names, device, precision)
         if kind == "html":
             page = Page(title, reference_files, limit, live)
             written = [_write_page(summary, folder, Path(output or ""), missing, page)]
@@ -99,7 +102,9 @@ class Page:
     live: Live | None
 
 
-def _summary(folder: Path, names: str | None, device: str, precision: str) -> tuple[Summary, dict[str, str]]:
+def _summary(
+    catalogue: Catalogue, folder: Path, names: str | None, device: str, precision: str
+) -> tuple[Summary, dict[str, str]]:
     """Of all rows, and why metrics are missing."""
     from ..report.measures import directions
     from ..report.reading import read_store
@@ -109,8 +114,8 @@ def _summary(folder: Path, names: str | None, device: str, precision: str) -> tu
     rows, scores = read_store(folder), Scores(folder)
     missing = {name: why for row in rows for name, why in row.missing_metrics.items()}
     if names:
-        missing |= _compute(scores, rows, names, device, precision)
-    return summarise(rows, scores, directions()), missing
+        missing |= _compute(catalogue, scores, rows, names, device, precision)
+    return summarise(rows, scores, directions(catalogue)), missing
 
 
 def _write_page(summary: Summary, folder: Path, output: Path, missing: dict[str, str], page: Page) -> Path:
@@ -154,13 +159,17 @@ def _check(output: str | None, kind: str, page_options: dict[str, bool]) -> None
             raise UsageError(f"{name} has no effect with --format {kind}.", "Leave it out.")
 
 
-def _compute(scores: Scores, rows: Sequence[SweepRow], names: str, device: str, precision: str) -> dict[str, str]:
+def _compute(
+    catalogue: Catalogue, scores: Scores, rows: Sequence[SweepRow], names: str, device: str, precision: str
+) -> dict[str, str]:
     """Adds set metrics of every configuration to the store's; returns why a metric could not be built."""
+    from ..metrics.building import choose_metrics
     from ..report.scores import set_metrics
     from ..report.summary import summarise
     from ..runtime import Runtime
 
-    metrics, missing = set_metrics([name for name in names.split(",") if name], Runtime.choose(device, precision))
+    chosen = choose_metrics(catalogue, listed(names, "--metrics"))
+    metrics, missing = set_metrics(chosen, Runtime.choose(device, precision))
     for name, why in missing.items():
         say(f"{name} is missing: {why}")
     scores.compute(summarise(rows).configurations, metrics, lambda label: say(f"measuring {label}"))

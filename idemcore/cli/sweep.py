@@ -96,12 +96,11 @@ def sweep(
         return EXIT_OK
     definition = _chosen(_definition(words, axes, preset, options.overrides), metrics, until, part)
 
-    from ..metrics.building import find
+    from ..metrics.building import choose_metrics
     from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue()
-    for name in definition.metrics:
-        find(catalogue, name)
+    choose_metrics(catalogue, definition.metrics)  # a wrong name is refused before images are read
     built = build_engine(catalogue, options.engine, options.overrides)
 
     from ..pipeline.identity import Computed
@@ -114,7 +113,7 @@ def sweep(
     place = store or _default_store(words, preset)
     declare_folder(place)
     target = Store(place)
-    work = partial(Worker, computed.named(options.device), computed.precision, definition.metrics)
+    work = partial(Worker, computed.named(options.device), computed.precision, planned.metrics)
     if dry_run:
         show_forecast(target, planned, built, work, options)
         return EXIT_OK

@@ -17,7 +17,7 @@ from ..errors import IdemWarning, UsageError
 from ..evaluation.draws import finite_or_none
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.evaluation import evaluate as evaluated
-from ..metrics.building import build
+from ..metrics.building import build, choose_metrics
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
 from ..pipeline.identity import Computed
@@ -101,7 +101,7 @@ def sweep(
         for reason in (*planned.refused, *map(str, planned.unreadable), *planned.same):
             warnings.warn(f"left out: {reason}", IdemWarning, stacklevel=2)
         with target.writing(definition.facts(), len(planned.runs)):
-            work = partial(Worker, computed.named(device), computed.precision, definition.metrics)
+            work = partial(Worker, computed.named(device), computed.precision, planned.metrics)
             execute(target, planned, _engine(catalogue, engine), work, batch, retry_failed)
     return Records(flat(row.to_json()) for row in target.rows() if row.id in planned.ids)
 
@@ -113,7 +113,7 @@ def built_metrics(metrics: Sequence[AnyMetric], runtime: Runtime | None = None) 
     runtime, catalogue, found = runtime or Runtime.choose(), load_catalogue(), list[Metric]()
     for metric in metrics:
         if isinstance(metric, str):
-            built, missing = build([metric], runtime, catalogue=catalogue)
+            built, missing = build(choose_metrics(catalogue, [metric]), runtime)
             for name, reason in missing.items():
                 warnings.warn(f"{name} is missing: {reason}", IdemWarning, stacklevel=3)
             found += built

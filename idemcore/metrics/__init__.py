@@ -2,7 +2,7 @@
 
 from ..protocols import ImageMetric, Metric, Score, SetMetric
 from ..results.case import Case
-from .building import build
+from .building import build, choose_metrics
 from .intervals import summarise
 
-__all__ = ["Case", "ImageMetric", "Metric", "Score", "SetMetric", "build", "summarise"]
+__all__ = ["Case", "ImageMetric", "Metric", "Score", "SetMetric", "build", "choose_metrics", "summarise"]

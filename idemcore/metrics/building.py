@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import MissingError, UsageError
 from ..hookspecs import MetricSpec
-from ..plugins.catalogue import Catalogue, import_target, load_catalogue
+from ..plugins.catalogue import Catalogue, import_target
 from ..plugins.selection import configure
 from ..protocols import Metric
 
@@ -15,33 +16,46 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 
-def build(
-    names: Sequence[str],
-    runtime: Runtime,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    catalogue: Catalogue | None = None,
-) -> tuple[list[Metric], dict[str, str]]:
-    """The metrics that can be built, in order, and for each other name what is missing and what would bring it.
+@dataclass(frozen=True)
+class ChosenMetric:
+    """A metric with its settings, before its weights are loaded. Another process can build it, too."""
 
-    `NAME:ARGUMENT` sets the spec's `argument`, e.g. `fd:timm/resnet18`; `settings` are by name as typed. Raises
-    UsageError for a name or setting that cannot be right.
+    name: str
+    """As the user typed it."""
+    spec: MetricSpec
+    config: Any
+    """An instance of the spec's config, or None."""
+
+
+def choose_metrics(
+    catalogue: Catalogue, names: Iterable[str], settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[ChosenMetric]:
+    """Each once, in order. `NAME:ARGUMENT` sets the spec's `argument`, e.g. `fd:timm/resnet18`.
+
+    `settings` are by name as typed. Raises UsageError for a name or setting that cannot be right.
     """
-    catalogue = catalogue or load_catalogue()
-    built, missing = list[Metric](), dict[str, str]()
+    chosen = list[ChosenMetric]()
     for name in dict.fromkeys(names):
-        spec, values = find(catalogue, name)
-        config = configure(spec, {**values, **(settings or {}).get(name, {})}, name)
+        spec, values = _find(catalogue, name)
+        chosen.append(ChosenMetric(name, spec, configure(spec, {**values, **(settings or {}).get(name, {})}, name)))
+    return chosen
+
+
+def build(chosen: Iterable[ChosenMetric], runtime: Runtime) -> tuple[list[Metric], dict[str, str]]:
+    """The metrics that can be built, in order, and for each other name what is missing and what would bring it."""
+    built, missing = list[Metric](), dict[str, str]()
+    for one in chosen:
         try:
-            metric: Metric = import_target(spec.target)(config, runtime)
+            metric: Metric = import_target(one.spec.target)(one.config, runtime)
         except MissingError as error:
-            missing[name] = str(error)
+            missing[one.name] = str(error)
             continue
-        metric.name, metric.spec = name, spec
+        metric.name, metric.spec = one.name, one.spec
         built.append(metric)
     return built, missing
 
 
-def find(catalogue: Catalogue, name: str) -> tuple[MetricSpec, dict[str, str]]:
+def _find(catalogue: Catalogue, name: str) -> tuple[MetricSpec, dict[str, str]]:
     """The spec that `NAME`, `distribution:NAME` or `NAME:ARGUMENT` means, and the setting that the argument is."""
     base, colon, argument = name.partition(":")
     parametric = {spec.name: spec for _, spec in catalogue.specs("metric") if cast(MetricSpec, spec).argument}

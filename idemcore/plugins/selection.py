@@ -11,7 +11,7 @@ from ..adapters.specs import AdapterSpec, adapter_for
 from ..errors import UnsupportedCombination, UsageError, nearest
 from ..hookspecs import CAPABILITIES, Capability, EncoderSpec, GeneratorSpec, SolverSpec, Spec
 from ..protocols import Generator, InversionSolver
-from .catalogue import Catalogue, NotInstalled, import_target, load_catalogue
+from .catalogue import Catalogue, NotInstalled, import_target
 from .objects import HERE, Made, spec_of
 from .settings import REQUIRED, SCOPES, build_config, describe
 
@@ -176,21 +176,21 @@ def select(
     """Raises UsageError for an unknown name or key, UnsupportedCombination if the three cannot work together."""
     check_scopes(settings := settings or {})
     parts = choose_all(catalogue, {"codec": codec, "generator": generator, "solver": solver}, settings)
-    return combine(parts["codec"], parts["generator"], parts["solver"], settings, catalogue)
+    return combine(catalogue, parts["codec"], parts["generator"], parts["solver"], settings)
 
 
 def combine(
+    catalogue: Catalogue,
     codec: Part[EncoderSpec],
     generator: Part[GeneratorSpec],
     solver: Part[SolverSpec],
     settings: Settings | None = None,
-    catalogue: Catalogue | None = None,
 ) -> Selection:
     """`select` of parts that are chosen already; `settings` are those of what comes beside them."""
     settings = settings or {}
     check_combination(codec.spec, generator.spec, solver.spec, catalogue)
     adapter = choose_adapter(generator.spec, solver.spec, settings.get("adapter"))
-    restorer = choose_restorer(solver, adapter, settings.get("restorer"), catalogue)
+    restorer = choose_restorer(catalogue, solver, adapter, settings.get("restorer"))
     found = Selection(generator, solver, adapter, restorer, codec)
     super(Selection, found).check(codec.spec, catalogue)
     return found
@@ -212,7 +212,7 @@ def select_decoder(
     prior = part_of(catalogue, "generator", generator, settings.get("generator"))
     chosen = part_of(catalogue, "solver", solver, settings.get("solver"))
     adapter = choose_adapter(prior.spec, chosen.spec, settings.get("adapter"))
-    restorer = choose_restorer(chosen, adapter, settings.get("restorer"), catalogue)
+    restorer = choose_restorer(catalogue, chosen, adapter, settings.get("restorer"))
     return DecoderParts(prior, chosen, adapter, restorer)
 
 
@@ -236,10 +236,10 @@ def choose_adapter(
 
 
 def choose_restorer(
+    catalogue: Catalogue,
     solver: Part[SolverSpec],
     adapter: Part[AdapterSpec] | None,
     values: Mapping[str, Any] | None = None,
-    catalogue: Catalogue | None = None,
 ) -> Part[GeneratorSpec] | None:
     """The generator that restores g(y) before the solver starts, with its settings; None if there is none.
 
@@ -259,7 +259,6 @@ def choose_restorer(
             f"solver.start_at={name} has no effect: by '{adapter.spec.name}' the solver starts at a latent.",
             "Leave it out, or choose another --generator.",
         )
-    catalogue = catalogue or load_catalogue()
     found = choose(catalogue, "generator", name)
     found = replace(found, config=configure(found.spec, values or {}, "restorer"))
     if not {"restorer", "diffusion"} & found.spec.offers:

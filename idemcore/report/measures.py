@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..hookspecs import MetricSpec
+
+if TYPE_CHECKING:
+    from ..plugins.catalogue import Catalogue
 
 Direction = Literal["higher", "lower", ""]
 Group = Literal["rate", "distortion", "perception", "fidelity", "cost", "other"]
@@ -108,8 +111,6 @@ def digits_for(measure: Measure, values: Iterable[float | None]) -> int:
     return 2 if largest == 0 else min(6, max(0, 3 - math.floor(math.log10(largest))))
 
 
-def directions() -> Mapping[str, Direction]:
+def directions(catalogue: Catalogue) -> Mapping[str, Direction]:
     """The direction of each metric that an installed plugin announces."""
-    from ..plugins.catalogue import load_catalogue
-
-    return {spec.name: spec.direction for _, spec in load_catalogue().specs("metric") if isinstance(spec, MetricSpec)}
+    return {spec.name: spec.direction for _, spec in catalogue.specs("metric") if isinstance(spec, MetricSpec)}

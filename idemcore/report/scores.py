@@ -16,6 +16,7 @@ from ..weights.digest import digest
 from .summary import Configuration
 
 if TYPE_CHECKING:
+    from ..metrics.building import ChosenMetric
     from ..protocols import SetMetric
     from ..results.case import Case
     from ..runtime import Runtime
@@ -76,11 +77,11 @@ def picture(row: SweepRow, plain: bool) -> str | None:
     return row.files.decoded if plain else row.files.reconstruction
 
 
-def set_metrics(names: Sequence[str], runtime: Runtime) -> tuple[list[SetMetric], dict[str, str]]:
+def set_metrics(chosen: Sequence[ChosenMetric], runtime: Runtime) -> tuple[list[SetMetric], dict[str, str]]:
     """Those that can be built, and why the others cannot. Raises UsageError for a metric of single images."""
     from ..metrics import SetMetric, build
 
-    built, missing = build(names, runtime)
+    built, missing = build(chosen, runtime)
     for metric in built:
         if not isinstance(metric, SetMetric):
             hint = "Name it in `idem sweep --metrics`, which measures it while the images are at hand."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..metrics.building import find
+from ..metrics.building import choose_metrics
 from ..pipeline.identity import Computed
 from ..plugins.catalogue import Catalogue
 from ..protocols import Engine
@@ -90,12 +90,12 @@ def run_study(study: Study, out: Path, how: How) -> StudyResult:
 def summarised(study: Study, planned: Plan, store: Store, how: How) -> tuple[Summary, dict[str, str]]:
     """What the store has of the study, with the study's set metrics; and why some of these are missing."""
     rows, scores = [row for row in read_store(store.root) if row.id in planned.ids], Scores(store.root)
-    names = [name for name in study.definition.metrics if _kind(how.catalogue, name) == "set"]
-    metrics, missing = set_metrics(names, Runtime.choose(how.device, how.precision))
+    chosen = [one for one in choose_metrics(how.catalogue, study.definition.metrics) if one.spec.kind == "set"]
+    metrics, missing = set_metrics(chosen, Runtime.choose(how.device, how.precision))
     if metrics:
         how.say(f"{study.name}: measuring {', '.join(metric.name for metric in metrics)}")
         scores.compute(summarise(rows).configurations, metrics, lambda label: None)
-    return summarise(rows, scores, directions()), missing
+    return summarise(rows, scores, directions(how.catalogue)), missing
 
 
 def _execute(study: Study, planned: Plan, store: Store, how: How) -> Counts:
@@ -104,10 +104,6 @@ def _execute(study: Study, planned: Plan, store: Store, how: How) -> Counts:
         count = len(left.runs) + len(left.rows)
         how.say(f"{study.name}: {len(planned.runs)} runs, {len(planned.runs) - len(left.runs)} of them here already")
         computed = how.computed
-        work = partial(Worker, computed.named(how.device), computed.precision, study.definition.metrics)
+        work = partial(Worker, computed.named(how.device), computed.precision, planned.metrics)
         with how.progress(count) as advance:
             return execute(store, planned, how.engine, work, how.batch, how.retry_failed, advance)
-
-
-def _kind(catalogue: Catalogue, name: str) -> str:
-    return find(catalogue, name)[0].kind

@@ -61,7 +61,7 @@ def resolve(
     restorer = restorer_name(solver)
     beside = {"adapter": adapter, "restorer": catalogue.resolve("generator", restorer) if restorer else None}
     settings = {scope: _settings(point, scope, spec, used) for scope, spec in beside.items() if spec}
-    selection = combine(codec, generator, solver, settings, catalogue)
+    selection = combine(catalogue, codec, generator, solver, settings)
     if not selection.uses_prior:  # the solver finds the plain decode, of which there are no shades
         return Configuration(selection, computed), used
     return Configuration(selection, computed, _tradeoff(point, used)), used
@@ -198,6 +198,6 @@ def _refuse_unknown(catalogue: Catalogue, points: Sequence[Point], key: str) -> 
     if scope == "adapter":
         choose_adapter(parts["generator"].spec, parts["solver"].spec, {name: point[key]})
     elif scope == "restorer":
-        choose_restorer(parts["solver"], None, {name: point[key]}, catalogue)
+        choose_restorer(catalogue, parts["solver"], None, {name: point[key]})
     else:
         choose(catalogue, scope, str(point.get(scope, DEFAULTS[scope])), {name: point[key]})

@@ -17,7 +17,7 @@ import torch
 from ..errors import IdemError, UnsupportedCombination, UsageError
 from ..io.image_sets import Frame
 from ..io.images import png_bytes, read_bytes
-from ..metrics.building import find
+from ..metrics.building import ChosenMetric, choose_metrics
 from ..pipeline.identity import CPU_FP32, Computed
 from ..plugins.catalogue import Catalogue
 from ..protocols import Engine, WorkerDied
@@ -47,7 +47,7 @@ class Plan:
     """Every run of a sweep once, in an order in which a worker rarely has to load another model."""
 
     runs: list[Planned]
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[ChosenMetric, ...] = ()
     """Of single images, which rows hold."""
     refused: list[str] = field(default_factory=list)
     """Why combinations were left out that cannot work."""
@@ -98,7 +98,7 @@ def plan(definition: Definition, catalogue: Catalogue, computed: Computed = CPU_
     configured, refused = resolve_all(catalogue, definition.points(), computed, trial())
     if not configured:
         raise UnsupportedCombination(f"No combination of the sweep can work. {' '.join(refused)}".strip())
-    metrics = tuple(name for name in definition.metrics if find(catalogue, name)[0].kind == "image")
+    metrics = tuple(one for one in choose_metrics(catalogue, definition.metrics) if one.spec.kind == "image")
     pictures, unreadable = open_pictures(definition.images, Frame(definition.crop, definition.size), definition.limit)
     runs: dict[str, Planned] = {}
     for configuration, point in configured:
@@ -106,7 +106,7 @@ def plan(definition: Definition, catalogue: Catalogue, computed: Computed = CPU_
             run = _run(configuration, picture, int(point.get("seed", 0)))
             runs.setdefault(run.id, Planned(run, configuration, picture))
     images = list(dict.fromkeys(picture.sha256 for picture in pictures))
-    in_order, until = sorted(runs.values(), key=_order), _checked(definition.until, metrics)
+    in_order, until = sorted(runs.values(), key=_order), _checked(definition.until, [metric.name for metric in metrics])
     return Plan(in_order, metrics, refused, unreadable, _twins(pictures), images, until)
 
 
@@ -168,7 +168,7 @@ def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> Left:
             continue
         present.add(name)
         lacking.pop(name, None)
-        if unmeasured(row, plan.metrics, retry_failed) and _picture(store, row).is_file():
+        if unmeasured(row, [metric.name for metric in plan.metrics], retry_failed) and _picture(store, row).is_file():
             lacking[name] = row
     runs = [planned for planned in plan.runs if planned.run.id not in present]
     return Left(runs, [(p, lacking[p.run.id]) for p in plan.runs if p.run.id in lacking])

@@ -28,12 +28,11 @@ from ..evaluation.draws import (
 )
 from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes
-from ..metrics.building import build, find
+from ..metrics.building import ChosenMetric, build
 from ..metrics.occupancy import histograms
 from ..pipeline.certificate import finite
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
-from ..plugins.catalogue import load_catalogue
 from ..plugins.selection import Part
 from ..protocols import Generator, Metric
 from ..results.base import as_json
@@ -109,12 +108,10 @@ class Finished:
 class Worker:
     """Keeps what it loads: codecs, generators, metrics."""
 
-    def __init__(self, device: str, precision: str, metrics: Sequence[str]) -> None:
+    def __init__(self, device: str, precision: str, metrics: Sequence[ChosenMetric]) -> None:
         """Raises MissingError if the device is not there. Metrics that cannot be built here are noted in the rows."""
         self.runtime = Runtime.choose(device, precision)
-        catalogue = load_catalogue()
-        of_images = [name for name in metrics if find(catalogue, name)[0].kind == "image"]
-        self.metrics, self.missing = build(of_images, self.runtime, catalogue=catalogue)
+        self.metrics, self.missing = build(metrics, self.runtime)
         self._codecs, self._generators = Kept[Codec](CODECS), Kept[Generator](GENERATORS)
 
     def __call__(self, job: Job) -> list[Finished]:

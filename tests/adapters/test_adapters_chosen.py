@@ -132,7 +132,9 @@ def tiny(world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_decoder_puts_the_adapter_in_and_the_certificate_names_it(world: SimpleNamespace, tiny, photo) -> None:
     bitstream = Codec.load("toy", world.CPU, quality=2).encode(read_image(photo))
     toy, pulse = choose(load_catalogue(), "generator", "toy"), Part(PULSE, "idemcore-toy", FlowConfig())
-    decoder = Decoder.build(combine(bitstream.codec.part, toy, pulse, {"adapter": {"steps": 4}}), world.CPU)
+    decoder = Decoder.build(
+        combine(load_catalogue(), bitstream.codec.part, toy, pulse, {"adapter": {"steps": 4}}), world.CPU
+    )
     result = decoder.reconstruct(bitstream, seed=1)
     assert result.exact
     assert result.nfe == 12 * 4 * 2 + 4
@@ -149,7 +151,7 @@ def test_a_diffusion_solver_decodes_with_a_latent_generator_of_the_image_s_size(
     bitstream = Codec.load("toy", world.CPU, quality=2).encode(read_image(photo))
     cell = choose(load_catalogue(), "solver", "cell", {"steps": 3})
     gan = Part(LATENT, "idemcore-toy", FlowConfig())
-    decoder = Decoder.build(combine(bitstream.codec.part, gan, cell), world.CPU)
+    decoder = Decoder.build(combine(load_catalogue(), bitstream.codec.part, gan, cell), world.CPU)
     with pytest.raises(UnsupportedCombination, match="10x12.*40x24"):
         decoder.reconstruct(bitstream)
     fitting = world.Linear(size=(24, 40))
