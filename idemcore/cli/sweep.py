@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,17 @@ if TYPE_CHECKING:
 _AXIS = re.compile(r"(?:[\w-]+:)?[\w.-]+=.*", re.DOTALL)
 
 
+@dataclass(frozen=True)
+class GridOptions:
+    """What runs, and what is measured of it."""
+
+    words: tuple[str, ...]
+    axes: tuple[str, ...]
+    preset: str | None
+    metrics: str | None
+    until: str | None
+
+
 @click.command()
 @click.argument("words", nargs=-1, metavar="[FILE.yaml] [KEY=VALUES]... [IMAGE]...")
 @click.option("-m", "axes", multiple=True, metavar="KEY=VALUES", help="An axis; more may follow without -m.")
@@ -57,18 +68,9 @@ _AXIS = re.compile(r"(?:[\w-]+:)?[\w.-]+=.*", re.DOTALL)
 )
 @runtime_options
 @json_option
-@take_options(part=ImagesOptions)
+@take_options(asked=GridOptions, part=ImagesOptions)
 def sweep(
-    words: tuple[str, ...],
-    axes: tuple[str, ...],
-    preset: str | None,
-    store: str | None,
-    metrics: str | None,
-    until: str | None,
-    dry_run: bool,
-    exported: str | None,
-    part: ImagesOptions,
-    options: RunOptions,
+    asked: GridOptions, store: str | None, dry_run: bool, exported: str | None, part: ImagesOptions, options: RunOptions
 ) -> int:
     """Run every combination of the axes on every IMAGE (a file, a folder, a zip file), each once, and keep all results.
 
@@ -88,13 +90,13 @@ def sweep(
 
     if exported:
         check_export(Path(exported))
-    if exported and store and not words and not axes:
+    if exported and store and not asked.words and not asked.axes:
         export(Store.open(store).rows(), Path(exported))
         return EXIT_OK
-    if preset == "list":
+    if asked.preset == "list":
         _list_presets(options.as_json)
         return EXIT_OK
-    definition = _chosen(_definition(words, axes, preset, options.overrides), metrics, until, part)
+    definition = _chosen(_definition(asked, options.overrides), asked, part)
 
     from ..metrics.building import choose_metrics
     from ..plugins.catalogue import load_catalogue
@@ -110,7 +112,7 @@ def sweep(
     computed = Computed.by(options.device, options.precision)
     planned = plan(definition, catalogue, computed)
     _tell(planned)
-    place = store or _default_store(words, preset)
+    place = store or _default_store(asked.words, asked.preset)
     declare_folder(place)
     target = Store(place)
     work = partial(Worker, computed.named(options.device), computed.precision, planned.metrics)
@@ -125,15 +127,15 @@ def sweep(
     return EXIT_RUNS if counts.failed or planned.unreadable else EXIT_OK
 
 
-def _chosen(definition: Definition, metrics: str | None, until: str | None, part: ImagesOptions) -> Definition:
+def _chosen(definition: Definition, asked: GridOptions, part: ImagesOptions) -> Definition:
     """With what options say. Raises UsageError."""
     from ..sweeps.grid import parse_until
 
-    chosen: dict[str, Any] = {"metrics": _split(metrics) or definition.metrics or DEFAULT_METRICS}
+    chosen: dict[str, Any] = {"metrics": _split(asked.metrics) or definition.metrics or DEFAULT_METRICS}
     if part.crop or part.size:
         chosen |= {"crop": part.crop, "size": part.size}
-    if until:
-        chosen["until"] = parse_until(until)
+    if asked.until:
+        chosen["until"] = parse_until(asked.until)
     return replace(definition, **chosen, limit=part.limit or definition.limit)
 
 
@@ -148,17 +150,18 @@ def _list_presets(as_json: bool) -> None:
                 [(name, len(one.points()), one.title) for name, one in found.items()])  # fmt: skip
 
 
-def _definition(words: Sequence[str], axes: Sequence[str], name: str | None, overrides: Sequence[str]) -> Definition:
+def _definition(asked: GridOptions, overrides: Sequence[str]) -> Definition:
     """Of a file, a preset, or axes alone. Raises UsageError."""
     from ..sweeps.grid import Definition, Grid, load_definition, parse_axes
     from ..sweeps.presets import preset
 
+    words, name = asked.words, asked.preset
     files = [word for word in words if _is_file(word)]
     if len(files) + bool(name) > 1:
         raise UsageError(f"{' and '.join([*files, *filter(None, [name])])} are two sweeps.", "Run one after the other.")
     declare_input(*files)
     definition = load_definition(Path(files[0])) if files else preset(name) if name else Definition((Grid({}),))
-    spans = parse_axes([*axes, *filter(_is_axis, words)])
+    spans = parse_axes([*asked.axes, *filter(_is_axis, words)])
     base = overridden(overrides)
     images = tuple(word for word in words if word not in files and not _is_axis(word)) or definition.images
     if not images:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from idemcore.metrics import choose_metrics
 from idemcore.pipeline.identity import Computed
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.sweeps.forecast import forecast, middle
@@ -16,7 +17,7 @@ from idemcore.sweeps.run import plan, remaining
 from idemcore.sweeps.store import Store
 from idemcore.sweeps.worker import Worker
 
-WORK = partial(Worker, "cpu", "fp32", ("psnr",))
+WORK = partial(Worker, "cpu", "fp32", choose_metrics(load_catalogue(), ["psnr"]))
 
 
 def asked(photos: Path, **axes: tuple[object, ...]) -> Definition:

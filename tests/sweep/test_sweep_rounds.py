@@ -11,6 +11,7 @@ from PIL import Image
 from sweeping import comparable, sweep_row
 
 from idemcore.errors import UsageError
+from idemcore.metrics import choose_metrics
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.protocols import Engine
 from idemcore.sweeps import rounds
@@ -39,7 +40,7 @@ def definition(many: Path, until: dict[str, float]) -> Definition:
 
 
 def work() -> Worker:
-    return Worker("cpu", "fp32", ("psnr", "bpp"))
+    return Worker("cpu", "fp32", choose_metrics(load_catalogue(), ["psnr", "bpp"]))
 
 
 class Backwards(Engine):
