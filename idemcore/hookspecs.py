@@ -91,6 +91,8 @@ class GeneratorSpec(Spec):
     """`target` is a `protocols.DiffusionGenerator`, `LatentGenerator` or `RestorerGenerator`."""
 
     offers: Capabilities = frozenset()
+    sizes: str = "any"
+    """Of the images that it makes, for people: `256x256`, say; larger ones are then made in tiles."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ..adapters.specs import families
 from ..hookspecs import CAPABILITIES, GeneratorSpec, Spec
+from .generators import generator_facts, measure_options
 from .options import json_option
 from .output import echo, print_json, print_record, print_table
 
+Facts = Callable[..., dict[str, Any]]
 
-def _group(kind: str, plural: str, scope: str) -> click.Group:
+
+def _group(
+    kind: str, plural: str, scope: str,
+    options: Callable[[Any], Any] = lambda command: command, more: Facts = lambda spec: {},
+) -> click.Group:  # fmt: skip
+    """`options` are those of `info` alone; `more` says from a spec and these what else there is to say."""
+
     @click.group(name=plural, invoke_without_command=True, help=f"The {plural} of all installed plugins.")
     @click.pass_context
     def group(context: click.Context) -> None:
@@ -32,14 +41,15 @@ def _group(kind: str, plural: str, scope: str) -> click.Group:
 
     @group.command("info", help=f"One {kind}: what it offers or needs, and its settings.")
     @click.argument("name")
+    @options
     @json_option
-    def info(name: str, as_json: bool) -> None:
+    def info(name: str, as_json: bool, **asked: Any) -> None:
         from ..plugins.catalogue import load_catalogue
 
         catalogue = load_catalogue()
         spec = catalogue.resolve(kind, name)
         owner = next(owner for owner, other in catalogue.specs(kind) if other is spec)
-        facts, settings, adapters = _facts(owner, spec), _settings(spec), _adapters(spec)
+        facts, settings, adapters = _facts(owner, spec) | more(spec, **asked), _settings(spec), _adapters(spec)
         if as_json:
             print_json({**facts, "settings": settings, **({"adapters": adapters} if adapters else {})})
             return
@@ -99,7 +109,7 @@ def _settings(spec: Spec) -> list[dict[str, Any]]:
 
 
 codecs = _group("codec", "codecs", "codec")
-generators = _group("generator", "generators", "generator")
+generators = _group("generator", "generators", "generator", measure_options, generator_facts)
 solvers = _group("solver", "solvers", "solver")
 metrics = _group("metric", "metrics", "METRIC")
 engines = _group("engine", "engines", "engine")

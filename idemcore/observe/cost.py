@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,19 @@ class PeakMemory:
         """Bytes."""
         peak = int(self.counter.max_memory_allocated(self.device)) if self.counter else _resident("VmHWM")
         return max(0, peak - self.before)
+
+
+def time_passes(run: Callable[[], object], device: torch.device, repeat: int = 3) -> tuple[float, int]:
+    """Least seconds of `repeat` runs after a first, without a graph, and peak bytes above those in use before."""
+    with torch.no_grad():
+        run()
+        memory, seconds = PeakMemory(device), []
+        for _ in range(repeat):
+            begin = time.perf_counter()
+            run()
+            wait(device)
+            seconds.append(time.perf_counter() - begin)
+    return min(seconds), memory.above()
 
 
 def _resident(field: str) -> int:

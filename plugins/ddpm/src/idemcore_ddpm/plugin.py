@@ -26,6 +26,7 @@ def idem_generators() -> list[GeneratorSpec]:
             summary="grey faces, 64x64: a small ADM UNet, bundled",
             config="idemcore_ddpm.config:FacesConfig",
             weights=("ddpm-faces64",),
+            sizes="64x64",
             offers=OFFERS,
         ),
         GeneratorSpec(
@@ -35,6 +36,7 @@ def idem_generators() -> list[GeneratorSpec]:
             summary="faces, 256x256: the ADM UNet released with DPS; weights by `idem models`",
             config="idemcore_ddpm.config:FfhqConfig",
             weights=("ddpm-ffhq",),
+            sizes="256x256",
             offers=OFFERS,
         ),
         GeneratorSpec(
@@ -44,6 +46,7 @@ def idem_generators() -> list[GeneratorSpec]:
             summary="ImageNet, 256x256: the unconditional ADM UNet of guided-diffusion; weights by `idem models`",
             config="idemcore_ddpm.config:ImagenetConfig",
             weights=("ddpm-imagenet",),
+            sizes="256x256",
             offers=OFFERS,
         ),
     ]

@@ -14,6 +14,7 @@ def idem_generators() -> list[GeneratorSpec]:
             target="idemcore_diffusers.pixel:prior",
             summary="pixel-space diffusion and flow models of diffusers: UNets and DiTs, as their schedulers say",
             config="idemcore_diffusers.config:DiffusersConfig",
+            sizes="any with a UNet; with a transformer the model's",
             offers=frozenset({"diffusion", "diffusion-gradient"}),
         ),
         GeneratorSpec(

@@ -17,6 +17,7 @@ def idem_generators() -> list[GeneratorSpec]:
             summary="grey faces, 64x64: a small StyleGAN2, bundled",
             config="idemcore_stylegan.config:FacesConfig",
             weights=("stylegan2-faces64",),
+            sizes="64x64",
             offers=OFFERS,
         ),
         GeneratorSpec(
@@ -26,6 +27,7 @@ def idem_generators() -> list[GeneratorSpec]:
             summary="faces, 256x256 or 1024x1024: NVIDIA's StyleGAN2; weights by `idem models`",
             config="idemcore_stylegan.config:FfhqConfig",
             weights=("stylegan2-ffhq-256", "stylegan2-ffhq-1024"),
+            sizes="256x256 or 1024x1024, as the weights are",
             offers=OFFERS,
         ),
     ]
