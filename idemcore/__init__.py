@@ -16,12 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .front.coding import decode, encode, open_bitstream, verify
-    from .front.loading import load_codec, load_decoder
+    from .front.coding import certify, decode, encode, open_bitstream, verify
+    from .front.loading import available, load_codec, load_decoder
     from .front.registering import register
     from .front.studies import evaluate, sweep
 
 __all__ = [
+    "available",
+    "certify",
     "decode",
     "encode",
     "evaluate",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 _WHERE = {
+    "available": "front.loading",
+    "certify": "front.coding",
     "decode": "front.coding",
     "encode": "front.coding",
     "evaluate": "front.studies",

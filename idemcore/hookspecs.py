@@ -145,6 +145,11 @@ class RecipeSpec(Spec):
     """
 
 
+@dataclass(frozen=True)
+class CommandSpec(Spec):
+    """`idem NAME`: `target` is a `click.Command`. Commands of the core win over those of plugins."""
+
+
 class Hooks:
     """A plugin implements any of these with `@hookimpl`, in the module its `idemcore.plugins` entry point names."""
 
@@ -176,4 +181,9 @@ class Hooks:
     @hookspec
     def idem_recipes(self) -> Sequence[RecipeSpec]:
         """Trainings, for `idem train NAME`."""
+        raise AssertionError("a specification, never called")
+
+    @hookspec
+    def idem_commands(self) -> Sequence[CommandSpec]:
+        """Commands, `idem NAME`."""
         raise AssertionError("a specification, never called")

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoints, distributions
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from idemcore.cli.group import explain
 from idemcore.errors import MissingError, UsageError
@@ -410,3 +411,34 @@ def test_an_error_inside_a_plugin_names_plugin_file_and_line(install: Install) -
     with pytest.raises(ZeroDivisionError) as elsewhere:
         1 / 0  # noqa: B018
     assert origin(elsewhere.value) == ""
+
+
+COMMAND = """
+import click
+from idemcore.hookspecs import CommandSpec, hookimpl
+
+@click.command()
+@click.option("--loud", is_flag=True)
+def greet(loud):
+    '''Say hello.'''
+    click.echo("HELLO" if loud else "hello", err=True)
+
+@hookimpl
+def idem_commands():
+    return [CommandSpec(name, "{module}:greet", "Say hello.", api=1) for name in ("greet", "decode")]
+"""
+
+
+def test_a_plugin_brings_a_command_and_replaces_none(install: Install, idem: Callable[..., Result]) -> None:
+    install("demo-a", COMMAND)
+    assert "greet       Say hello." in idem("--help").output
+    assert idem("--help").output.count("\n  decode ") == 1
+    assert idem("greet", "--loud").output == "HELLO\n"
+    assert "Usage: idem greet" in idem("greet", "--help").output
+    assert "Usage: idem decode" in idem("decode", "--help").output
+
+
+def test_a_command_that_is_not_installed_says_what_to_install(install: Install, idem: Callable[..., Result]) -> None:
+    result = idem("app")
+    assert result.exit_code == 4
+    assert "Not installed: command 'app' (idemcore-app). Install with: pip install idemcore-app" in result.output

@@ -14,16 +14,19 @@ from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from importlib.metadata import version
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from ..errors import EXIT_FAILED, EXIT_INTEGRITY, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, IdemError, IdemWarning
+from ..hookspecs import Spec
 from ..io.files import PATH_ERRORS
 from ..io.inputs import ledger
 from ..io.signals import stoppable
 from ..io.stdout import guarded_stdout
 from ..plugins.blame import OUT_OF_MEMORY, as_failure, origin
+from ..plugins.catalogue import import_target, load_catalogue
+from ..plugins.registry import distributions_that_provide
 from .output import say
 
 LONGEST = 4000
@@ -47,13 +50,28 @@ class LazyGroup(click.Group):
         )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.targets)
+        return [*self.targets, *(spec.name for spec in _of_plugins() if spec.name not in self.targets)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A stub with the summary; `resolve_command` imports what it stands for."""
+        found = super().get_command(ctx, cmd_name)
+        if found or cmd_name.startswith("-"):
+            return found
+        summaries = {spec.name: spec.summary for spec in _of_plugins()}
+        known = cmd_name in summaries or distributions_that_provide("command", cmd_name)
+        return click.Command(cmd_name, short_help=summaries.get(cmd_name)) if known else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, stub, rest = super().resolve_command(ctx, args)
-        return name, guarded(resolve_name(self.targets[name][0])) if name and stub else None, rest
+        return name, guarded(self._imported(name)) if name and stub else None, rest
+
+    def _imported(self, name: str) -> click.Command:
+        """Raises MissingError for a command of a plugin that is not installed, or broken."""
+        if name in self.targets:
+            return cast(click.Command, resolve_name(self.targets[name][0]))
+        return cast(click.Command, import_target(load_catalogue().resolve("command", name).target))
 
     def main(  # type: ignore[override]
         self,
@@ -79,6 +97,11 @@ class LazyGroup(click.Group):
             code = tell(error)
         _let_go_of_stdout()
         sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _of_plugins() -> list[Spec]:
+    """Commands that installed plugins provide."""
+    return [spec for _, spec in load_catalogue().specs("command")]
 
 
 def _print_anything() -> None:

@@ -6,14 +6,18 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import UsageError
 from ..io.arrays import as_images
+from ..io.exif import turn_back
 from ..io.files import read_file
-from ..io.images import to_bytes
+from ..io.images import decode_bytes, to_bytes, to_float
+from ..pipeline.certify import certify as certified
 from ..pipeline.codec import Bitstream, Codec
 from ..pipeline.codec import open_bitstream as identified
 from ..pipeline.decode_file import presented
-from ..pipeline.decoder import Decoder
+from ..pipeline.decoder import Decoder, Reconstruction
 from ..pipeline.verify import Verdict, readings, verdict
 from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER, Settings
 from ..protocols import Callback, Encoder, Generator, InversionSolver
@@ -41,23 +45,50 @@ def decode(
     seed: int = 0,
     tradeoff: float = 1.0,
     settings: Settings | None = None,
+    salvage: bool = False,
     callback: Callback | None = None,
 ) -> Picture:
     """A natural picture of a bitstream, certified: `decode("old.jpg").save("sharp.png")`.
 
     `source` is a file, its bytes, or what `encode` gave. A `decoder` that was loaded once serves any number of them.
     `codec` is needed only where the bytes do not say who wrote them. `tradeoff` 1 is most realism, 0 least error.
-    `callback` is given each `protocols.Step`. Raises BitstreamError, UsageError or MissingError.
+    `salvage` reads a damaged JPEG as far as it goes. `callback` is given each `protocols.Step`. Raises BitstreamError,
+    UsageError or MissingError.
     """
     if decoder is not None and (settings or (generator, solver) != (DEFAULT_GENERATOR, DEFAULT_SOLVER)):
         raise UsageError("A decoder has its generator, solver and settings.", "Give these to `load_decoder`.")
     if not 0 <= tradeoff <= 1:
         raise UsageError(f"tradeoff is {tradeoff!r}, not a number from 0 to 1.", "0 is least error, 1 most realism.")
-    bitstream = open_bitstream(source, codec)
+    bitstream = open_bitstream(source, codec, salvage=salvage)
     decoder = decoder or load_decoder(generator, solver, settings=settings)
     result = decoder.reconstruct(bitstream, seed, tradeoff=tradeoff, callback=callback)
     facts: dict[str, Any] = {"seed": seed, "sample": 0, "tradeoff": tradeoff}
+    facts["special"] = ("salvage",) if salvage else ()
     return Picture(presented(bitstream, result, decoder, **facts))
+
+
+def certify(
+    image: Any, source: str | PathLike[str] | bytes | Bitstream, codec: str | Encoder | Codec | None = None
+) -> Picture:
+    """The picture nearest to an image that re-encodes to a bitstream: `certify("upscaled.png", "old.jpg").save(...)`.
+
+    It makes the result of any other program exact, as far as the codec can. `image` is as for `encode`, of the
+    bitstream's size, and upright, as `decode` gives it; the samples of a file are taken as they are stored. Raises
+    UsageError for another size.
+    """
+    bitstream = open_bitstream(source, codec)
+    metadata = bitstream.codec.encoder.metadata(bitstream.stream)
+    pixels = turn_back(_stored(image), metadata.orientation if metadata else 1)
+    if tuple(pixels.shape[-2:]) != bitstream.size:
+        found, wanted = ("{1}x{0}".format(*size) for size in (pixels.shape[-2:], bitstream.size))
+        raise UsageError(
+            f"The image has {found} pixels, but {bitstream.where or 'the bitstream'} holds a picture of {wanted}.",
+            f"Resize it to {wanted} first.",
+        )
+    solution = to_float(pixels).to(bitstream.decoded.device)
+    nearest = certified(bitstream.cell, solution)
+    reason = "" if nearest.exact[0] else bitstream.cell.reason(nearest.image)
+    return Picture(presented(bitstream, Reconstruction(nearest, 0, 0, {}, solution, reason), None))
 
 
 def verify(
@@ -75,10 +106,13 @@ def verify(
     return verdict(bitstream, [to_bytes(as_images(image))])
 
 
-def open_bitstream(source: object, codec: str | Encoder | Codec | None = None) -> Bitstream:
+def open_bitstream(
+    source: object, codec: str | Encoder | Codec | None = None, *, salvage: bool = False, name: str = "the bitstream"
+) -> Bitstream:
     """The bitstream of a file or of bytes, with `cell`, `decoded` (g(y)) and `codec`; itself if it is one.
 
-    `codec` is needed only where the bytes do not say who wrote them. Raises BitstreamError, UsageError or MissingError.
+    `codec` is needed only where the bytes do not say who wrote them. `salvage` reads a damaged JPEG as far as it goes.
+    `name` is what errors call bytes. Raises BitstreamError, UsageError or MissingError.
     """
     if isinstance(source, Bitstream):
         return source
@@ -86,10 +120,20 @@ def open_bitstream(source: object, codec: str | Encoder | Codec | None = None) -
         hint = "Give a path, bytes, or what `encode` gave; an image is encoded first: `decode(encode(image))`."
         raise UsageError(f"The bitstream is of type {type(source).__name__}.", hint)
     data = source if isinstance(source, bytes) else read_file(Path(source))
-    where = "the bitstream" if isinstance(source, bytes) else fspath(source)
+    where = name if isinstance(source, bytes) else fspath(source)
     if codec is None:
-        return identified(data, where, Runtime.choose())
+        return identified(data, where, Runtime.choose(), special=("salvage",) if salvage else ())
     return _codec(codec, {}).open(data, where)
+
+
+def _stored(image: Any) -> Tensor:
+    """Uint8 [1,3,H,W]. Raises UsageError for several images."""
+    if isinstance(image, str | PathLike):
+        return decode_bytes(read_file(Path(image)), image, as_stored=True)
+    pixels = to_bytes(as_images(image))
+    if len(pixels) != 1:
+        raise UsageError(f"The batch has {len(pixels)} images.", "Give them one by one.")
+    return pixels
 
 
 def _codec(codec: str | Encoder | Codec, settings: dict[str, Any]) -> Codec:

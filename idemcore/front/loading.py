@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import UsageError
+from ..hookspecs import Spec
 from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
-from ..plugins.catalogue import load_catalogue
+from ..plugins.catalogue import KINDS, import_target, load_catalogue
 from ..plugins.selection import (
     DEFAULT_CODEC,
     DEFAULT_GENERATOR,
@@ -16,9 +18,26 @@ from ..plugins.selection import (
     part_of,
     select_decoder,
 )
-from ..plugins.settings import SCOPES
+from ..plugins.settings import SCOPES, describe
 from ..protocols import Encoder, Generator, InversionSolver
 from ..runtime import Runtime
+
+
+def available(kind: str) -> list[dict[str, Any]]:
+    """What installed plugins provide of a kind, `available("solver")`: name, plugin, summary, and settings by default.
+
+    Kinds are codec, generator, solver, metric, engine and recipe. A setting without a default is `"???"`.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"There is no kind '{kind}'.", f"Kinds are {', '.join(KINDS)}.")
+    return [
+        {"name": spec.name, "plugin": owner, "summary": spec.summary, "settings": _defaults(spec)}
+        for owner, spec in load_catalogue().specs(kind)
+    ]
+
+
+def _defaults(spec: Spec) -> dict[str, Any]:
+    return {field.name: field.default for field in describe(import_target(spec.config))} if spec.config else {}
 
 
 def load_codec(

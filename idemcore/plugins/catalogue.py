@@ -23,6 +23,7 @@ from ..errors import IdemError, MissingError, UsageError, nearest
 from ..hookspecs import (
     ENTRY_POINT_GROUP,
     PROJECT,
+    CommandSpec,
     EncoderSpec,
     EngineSpec,
     GeneratorSpec,
@@ -39,7 +40,7 @@ from .objects import HERE, registered
 from .registry import distributions_that_provide, install_line, known_plugins
 from .targets import faults
 
-KINDS = ("codec", "generator", "solver", "metric", "engine", "recipe")
+KINDS = ("codec", "generator", "solver", "metric", "engine", "recipe", "command")
 
 _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "codec": ("idem_encoders", EncoderSpec),
@@ -48,6 +49,7 @@ _HOOKS: Mapping[str, tuple[str, type[Spec]]] = {
     "metric": ("idem_metrics", MetricSpec),
     "engine": ("idem_engines", EngineSpec),
     "recipe": ("idem_recipes", RecipeSpec),
+    "command": ("idem_commands", CommandSpec),
 }
 
 _HOOK_NAMES = [name for name, _ in _HOOKS.values()]

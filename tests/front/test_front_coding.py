@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import idemcore as idem
-from idemcore.errors import BitstreamError, UsageError
+from idemcore.errors import BitstreamError, IdemWarning, UsageError
 from idemcore.protocols import Step
 
 
@@ -33,7 +33,7 @@ def test_every_name_is_a_function_whatever_was_imported_before(name: str) -> Non
 
 
 def test_a_name_that_is_not_there_is_told() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'decoed'; it has decode, encode"):
+    with pytest.raises(AttributeError, match=r"no attribute 'decoed'; it has available, certify, decode, encode"):
         idem.decoed  # noqa: B018
 
 
@@ -190,3 +190,45 @@ def test_what_an_object_needs_is_said_and_known(image: Tensor, mine: SimpleNames
             idem.load_decoder(mine.Grey(), solver)
     with pytest.raises(UsageError, match="'measure'"):
         idem.decode(idem.encode(image, mine.Coarse()), mine.Grey(), Greedy())
+
+
+def test_any_image_is_made_exact(photo: Path, tmp_path: Path) -> None:
+    jpeg = idem.encode(photo, quality=10).save(tmp_path / "old.jpg")
+    blurred = tmp_path / "blurred.png"
+    Image.open(photo).resize((20, 12)).resize((40, 24)).save(blurred)
+    assert not idem.verify(blurred, jpeg)
+    for given in (blurred, Image.open(blurred), torch.zeros(3, 24, 40)):
+        picture = idem.certify(given, jpeg)
+        assert picture.exact
+        assert idem.verify(picture, jpeg)
+    assert idem.certify(photo, jpeg).image.equal(idem.certify(photo, jpeg.read_bytes()).image), "is inside, and stays"
+    assert picture.certificate.generator is None
+    with pytest.raises(UsageError, match=r"has 8x8 pixels, but .*old.jpg holds a picture of 40x24. Resize it"):
+        idem.certify(torch.zeros(3, 8, 8), jpeg)
+
+
+def test_a_turned_photograph_is_certified_upright(photo: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photo).save(tmp_path / "lying.jpg", exif=exif, quality=30)
+    picture = idem.certify(torch.full((3, 40, 24), 0.5), tmp_path / "lying.jpg")
+    assert picture.exact
+    assert picture.image.shape == (1, 3, 40, 24)
+
+
+def test_a_cut_file_is_salvaged_when_asked(photo: Path, tmp_path: Path) -> None:
+    whole = idem.encode(photo, quality=10).data
+    with pytest.raises(BitstreamError, match=r"letter.jpg: The JPEG file is truncated"):
+        _ = idem.open_bitstream(whole[:-40], name="letter.jpg").size
+    with pytest.warns(IdemWarning, match="are filled in, not restored"):
+        picture = idem.decode(whole[:-40], solver="mean", salvage=True)
+    assert picture.certificate.special == ("salvage",)
+
+
+def test_what_is_installed_is_listed_with_its_settings() -> None:
+    solvers = {found["name"]: found for found in idem.available("solver")}
+    assert solvers["cell"]["plugin"] == "idemcore-dps"
+    assert "steps" in solvers["cell"]["settings"]
+    assert solvers["mean"]["settings"] == {}
+    with pytest.raises(UsageError, match=r"no kind 'solvers'. Kinds are codec, generator, solver"):
+        idem.available("solvers")

@@ -1,0 +1,1 @@
+"""idem in the browser: a local page for photographs."""
