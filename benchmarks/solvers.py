@@ -12,9 +12,10 @@ from common import table
 
 from idemcore.evaluation.evaluation import Images, evaluate
 from idemcore.io.image_sets import Frame
-from idemcore.metrics import Metric, Score, build
+from idemcore.metrics import Metric, Score, build, choose_metrics
 from idemcore.pipeline.codec import Codec
 from idemcore.pipeline.decoder import Decoder
+from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.settings import parse_overrides
 from idemcore.runtime import Runtime
 
@@ -48,11 +49,11 @@ def main() -> None:
     runtime, images = Runtime.choose(options.device), Images(options.folder, Frame(options.crop), options.images)
     settings = parse_overrides(options.overrides, ("codec", "generator"))
     codec = Codec.load(options.codec, runtime, quality=options.quality, **settings.get("codec", {}))
-    metrics, missing = build(options.metrics, runtime)
+    metrics, missing = build(choose_metrics(load_catalogue(), options.metrics), runtime)
     for name, reason in missing.items():
         print(f"{name} is missing: {reason}")
     facts = {"codec": options.codec, "quality": options.quality, "generator": options.generator,
-             "images": images.facts(), "seeds": options.seeds, "batch": options.batch,
+             "images": images.facts().to_json(), "seeds": options.seeds, "batch": options.batch,
              "device": str(runtime.device), "set": options.overrides}  # fmt: skip
     rows = []
     for solver in options.solvers:

@@ -12,10 +12,13 @@ from typing import get_args, get_type_hints
 
 from idemcore.results.base import SCHEMA, JsonDocument, JsonObject
 from idemcore.results.certificate import Certificate
-from idemcore.results.rows import BenchReport, EvalRow, SweepRow
+from idemcore.results.rows import BenchReport, CurveMeta, EvalRow, SweepRow
 from idemcore.results.run_report import RunReport
+from idemcore.results.samples_report import SamplesReport
 
-DOCUMENTS: tuple[type[JsonObject], ...] = (Certificate, RunReport, SweepRow, BenchReport, EvalRow)
+DOCUMENTS: tuple[type[JsonObject], ...] = (
+    Certificate, RunReport, SamplesReport, SweepRow, BenchReport, EvalRow, CurveMeta,
+)  # fmt: skip
 INTRO = f"""The keys of what idem writes as JSON. All of them are always there, and null where they do not apply.
 Every document ends with `"schema": {SCHEMA}`, which grows when a key changes its meaning or goes away; a new key leaves
 it as it is. In Python, `from_json` of each class gives the object back, and refuses another schema."""

@@ -24,6 +24,7 @@ from idemcore.evaluation.curves import (
 )
 from idemcore.evaluation.known_sets import known_sets
 from idemcore.metrics import Score
+from idemcore.results.rows import CurveMeta, EvalRow, ImagesFacts
 
 ANCHOR = Curve("a", {"bpp": [0.1, 0.2, 0.4, 0.8], "psnr-rgb": [25.0, 27.5, 30.1, 33.0], "fd": [90.0, 70, 40, 20]})
 TEST = Curve("b", {"bpp": [0.7, 0.09, 0.31, 0.19], "psnr-rgb": [33.2, 25.3, 29.9, 28.0], "fd": [10.0, 60, 25, 41]})
@@ -31,10 +32,10 @@ TEST = Curve("b", {"bpp": [0.7, 0.09, 0.31, 0.19], "psnr-rgb": [33.2, 25.3, 29.9
 
 def with_rows(values: np.ndarray, quality: int = 5) -> Curve:
     """Of one point, with `values` [images, draws]."""
-    rows = [{"point": 0, "image": f"{i}", "seed": j, "metrics": {"psnr": value}}
+    rows = [EvalRow(0, f"{i}", j, {"psnr": value})
             for i, draws in enumerate(values) for j, value in enumerate(draws)]  # fmt: skip
-    points = [{"name": "toy", "quality": quality}]
-    return Curve("c", {"bpp": [0.2], "psnr-rgb": [values.mean()]}, rows=rows, meta={"points": points})
+    meta = CurveMeta(points=({"name": "toy", "quality": quality},))
+    return Curve("c", {"bpp": [0.2], "psnr-rgb": [values.mean()]}, rows=rows, meta=meta)
 
 
 def sorted_lists(side: Curve, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +90,10 @@ def test_nothing_is_paired_across_settings_or_without_rows():
 
 def test_a_file_written_is_read_back_the_same(tmp_path):
     scores = [{"bpp": Score(0.2, 0.1, 0.3, 5), "psnr": Score(30.0, None, None, 5), "fd": Score(math.nan)}]
-    made = curve("name", "words", scores, {"psnr": "psnr-rgb", "bpp": ""}, missing={"lpips": "why"}, meta={"count": 5})
+    meta = CurveMeta(ImagesFacts("photos", 5, "whole images", "00"), ({"name": "toy"},), seeds=(0, 1))
+    rows = (EvalRow(0, "a", 1, {"psnr": 30.0, "fd": None}),)
+    more = {"missing": {"lpips": "why"}, "rows": rows, "meta": meta}
+    made = curve("name", "words", scores, {"psnr": "psnr-rgb", "bpp": ""}, **more)
     made.write(tmp_path / "x.json")
     assert Curve.read(tmp_path / "x.json") == made
     assert made.results == {"bpp": [0.2], "psnr-rgb": [30.0], "fd": [None]}

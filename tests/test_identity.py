@@ -58,7 +58,7 @@ def test_a_run_is_named_by_device_and_precision_not_by_auto() -> None:
     assert Computed.by("cpu", "auto") == Computed.of(Runtime.choose("cpu", "auto"))
     assert Computed.by("cpu", "fp32") == CPU_FP32
     facts = resolve(load_catalogue(), TOY, Computed("cuda", "bf16"))[0].facts
-    assert (facts["device"], facts["precision"]) == ("cuda", "bf16")
+    assert (facts.device, facts.precision) == ("cuda", "bf16")
 
 
 def test_a_device_that_only_workers_have_is_taken_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_device_that_only_workers_have_is_taken_by_its_name(monkeypatch: pytes
 def test_source_that_is_edited_in_place_names_another_run(editable: Path) -> None:
     before = run_id()
     assert run_id() == before
-    assert set(resolve(load_catalogue(), TOY)[0].facts["sources"]) == {"idemcore-toy"}
+    assert set(resolve(load_catalogue(), TOY)[0].facts.sources) == {"idemcore-toy"}
     change(editable)
     assert run_id() != before
 
@@ -78,7 +78,7 @@ def test_source_that_is_edited_in_place_names_another_run(editable: Path) -> Non
 def test_source_of_installed_plugins_is_named_by_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_is_editable", lambda name: False)
     assert source_sha256("idemcore-toy") == ""
-    assert resolve(load_catalogue(), TOY)[0].facts["sources"] == {}
+    assert resolve(load_catalogue(), TOY)[0].facts.sources == {}
 
 
 def test_the_core_is_named_by_what_draws() -> None:

@@ -130,7 +130,7 @@ def test_it_is_chosen_on_the_command_line_and_in_sweeps(idem, photo, tmp_path) -
     assert "restorer.seed has no effect" in refused.stderr
     point: dict[str, Any] = {"codec": "toy", "generator": "toy", "solver.start_at": "toy-restorer", "restorer.seed": 3}
     facts, used = _resolved(point)
-    assert facts.facts["restorer"] == {"name": "toy-restorer", "components": 5, "seed": 3}
+    assert facts.facts.restorer == {"name": "toy-restorer", "components": 5, "seed": 3}
     assert {"solver.start_at", "restorer.seed"} <= used
     assert "--set restorer.seed=3" in facts.command("a.png", 0)
     assert facts.key != _resolved({**point, "restorer.seed": 4})[0].key

@@ -212,7 +212,7 @@ def test_sample_writes_a_grid_and_separate_images(idem, tmp_path: Path) -> None:
     assert report.pop("seconds") > 0
     assert report == {
         "generator": "toy", "plugin": "idemcore-toy", "settings": {"components": 5, "seed": 2}, "seed": 7, "count": 5,
-        "size": [12, 8], "steps": 3, "eta": 0.0,
+        "size": [12, 8], "steps": 3, "eta": 0.0, "schema": 1,
     }  # fmt: skip
     names = [f"{index:04}.png" for index in range(5)]
     assert sorted(path.name for path in folder.iterdir()) == [*names, "report.json"]

@@ -116,7 +116,7 @@ def falling_keys(catalogue: Catalogue) -> set[str]:
 
 
 def _point(side: Curve, number: int) -> str:
-    codec = side.meta["points"][number]
+    codec = side.meta.points[number] if side.meta else {"name": side.name}
     return f"{codec['name']} {codec.get('quality', '')}".strip()
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..metrics import Metric
     from ..plugins.catalogue import Catalogue
     from ..protocols import Callback
+    from ..results.rows import CurveMeta, ImagesFacts
     from ..runtime import Runtime
     from ..sweeps.identity import Configuration
 
@@ -192,31 +193,37 @@ def _curve(
     rows = [EvalRow(k, row.image, row.seed, finite_or_none(row.values))
             for k, found in enumerate(evaluations) for row in found.rows]  # fmt: skip
     keys = {metric.name: metric.spec.key for metric in metrics}
-    meta = _meta(plan, images, seeds, runtime)
-    description = f"{meta['count']} images of {meta['dataset']}, {meta['crop']}, {len(seeds)} draws each; by idem"
+    used = images.facts()
+    meta = _meta(plan, used, seeds, runtime)
+    description = f"{used.count} images of {used.dataset}, {used.crop}, {len(seeds)} draws each; by idem"
     scores = [found.scores for found in evaluations]
     made = curve(name, description, scores, keys, rows=rows, missing=missing, meta=meta)
     return made, {image for found in evaluations for image in found.errors}
 
 
-def _meta(plan: Sequence[Configuration], images: Images, seeds: Sequence[int], runtime: Runtime) -> dict[str, Any]:
+def _meta(plan: Sequence[Configuration], images: ImagesFacts, seeds: Sequence[int], runtime: Runtime) -> CurveMeta:
+    from ..results.rows import CurveMeta
+
     facts = [configuration.facts for configuration in plan]
-    shared = {key: facts[0][key] for key in ("generator", "solver", "adapter", "versions")}
-    return {
-        **images.facts(),
-        "points": [fact["codec"] for fact in facts],
-        **shared,
-        "weights": [fact["weights"] for fact in facts],
-        "seeds": list(seeds),
-        "device": str(runtime.device),
-        "dtype": str(runtime.dtype).removeprefix("torch."),
-    }
+    first = facts[0]
+    return CurveMeta(
+        images=images,
+        points=tuple(fact.codec for fact in facts),
+        generator=first.generator,
+        solver=first.solver,
+        adapter=first.adapter,
+        versions=first.versions,
+        weights=tuple(fact.weights for fact in facts),
+        seeds=tuple(seeds),
+        device=str(runtime.device),
+        dtype=str(runtime.dtype).removeprefix("torch."),
+    )
 
 
 def _show(curves: Sequence[Curve], metrics: Sequence[str]) -> None:
     rows = []
     for made in curves:
-        for number, point in enumerate(made.meta["points"]):
+        for number, point in enumerate(made.meta.points if made.meta else ()):
             entries = [_entry(made, metric, number) for metric in metrics]
             rows.append((made.name, point.get("quality", ""), *entries))
     print_table(("curve", "quality", *metrics), rows)

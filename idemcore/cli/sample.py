@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ..hookspecs import GeneratorSpec
     from ..pipeline.sample_prior import Sampler
     from ..plugins.selection import Part
+    from ..results.samples_report import SamplesReport
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,9 @@ def sample(asked: SampleOptions, options: RunOptions) -> None:
     built = part.build(runtime)
     shape = fitting_size(built, part.spec.name, wanted)
     sampler = Sampler(built, shape, asked.steps or STEPS, asked.eta or 0.0, runtime.device)
-    report = _facts(part, sampler, options.seed, asked.count)
-    _draw(sampler, report, asked)
+    report = _draw(sampler, options.seed, asked, partial(_report, part, sampler, options.seed, asked.count))
     if options.as_json:
-        print_json({**report, "file": asked.output, "folder": asked.separate})
+        print_json({**report.to_json(), "file": asked.output, "folder": asked.separate})
     else:
         written = ", ".join(filter(None, [asked.output, asked.separate and f"{asked.separate}/"]))
         print_record({**_record(report), "written": written})
@@ -141,23 +143,25 @@ def _check_flow(spec: GeneratorSpec, options: dict[str, float | None]) -> None:
         raise UsageError(message, "Leave it out.")
 
 
-def _facts(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count: int) -> dict[str, Any]:
-    """What is drawn; `steps` and `eta` are null where no diffusion draws."""
+def _report(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count: int, seconds: float) -> SamplesReport:
+    from ..results.samples_report import SamplesReport
+
     diffusion = sampler.generator.family == "diffusion"
-    return {
-        "generator": part.spec.name,
-        "plugin": part.distribution,
-        "settings": asdict(part.config),
-        "seed": seed,
-        "count": count,
-        "size": [sampler.size[1], sampler.size[0]],
-        "steps": sampler.steps if diffusion else None,
-        "eta": sampler.eta if diffusion else None,
-    }
+    return SamplesReport(
+        generator=part.spec.name,
+        plugin=part.distribution,
+        settings=asdict(part.config),
+        seed=seed,
+        count=count,
+        size=(sampler.size[1], sampler.size[0]),
+        steps=sampler.steps if diffusion else None,
+        eta=sampler.eta if diffusion else None,
+        seconds=seconds,
+    )
 
 
-def _draw(sampler: Sampler, report: dict[str, Any], asked: SampleOptions) -> None:
-    """Draws and writes what `report` tells, to which it adds `seconds`."""
+def _draw(sampler: Sampler, seed: int, asked: SampleOptions, report: Callable[[float], SamplesReport]) -> SamplesReport:
+    """Draws and writes; `report` is made of the seconds that it took."""
     import torch
 
     from ..io.files import write_json
@@ -168,24 +172,25 @@ def _draw(sampler: Sampler, report: dict[str, Any], asked: SampleOptions) -> Non
     begin, kept = time.perf_counter(), []
     place = folder_in_place_of(Path(asked.separate)) if asked.separate else nullcontext()
     with place as folder, solver_progress("sampling", then="") as callback:
-        drawn = sampler.samples(report["seed"], report["count"], asked.batch, callback)
+        drawn = sampler.samples(seed, asked.count, asked.batch, callback)
         for index, image in enumerate(chain.from_iterable(drawn)):
             if asked.output:
                 kept.append(image.cpu())
             if folder:
                 write_png(image, folder / f"{index:04}.png")
-        report["seconds"] = time.perf_counter() - begin
+        made = report(time.perf_counter() - begin)
         if folder:
-            write_json(report, folder / REPORT)
+            write_json(made.to_json(), folder / REPORT)
     if asked.output:
         write_png(grid(torch.stack(kept), asked.columns), asked.output)
+    return made
 
 
-def _record(report: dict[str, Any]) -> dict[str, str]:
-    passes = f"{report['steps']} an image, eta {report['eta']:g}" if report["steps"] else "1 an image"
+def _record(report: SamplesReport) -> dict[str, str]:
+    width, height = report.size
     return {
-        "generator": report["generator"],
-        "images": "{count} of {size[0]}x{size[1]}, seed {seed}".format(**report),
-        "passes": passes,
-        "seconds": f"{report['seconds']:.1f}, {report['seconds'] / report['count']:.2f} an image",
+        "generator": report.generator,
+        "images": f"{report.count} of {width}x{height}, seed {report.seed}",
+        "passes": f"{report.steps} an image, eta {report.eta:g}" if report.steps else "1 an image",
+        "seconds": f"{report.seconds:.1f}, {report.seconds / report.count:.2f} an image",
     }

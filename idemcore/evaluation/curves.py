@@ -11,7 +11,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from ..io.files import atomic_write, parse_json, read_file
 from ..metrics.intervals import mean_score
 from ..plugins.registry import registry_folder
 from ..protocols import Score
+from ..results.base import as_json
+from ..results.rows import CurveMeta, EvalRow
 
 RATE = "bpp"
 Number = float | None
 """None where undefined."""
-_OPTIONAL = ("description", "rows", "missing", "meta", "protocol", "source", "date")
+_OPTIONAL = ("description", "missing", "protocol", "source", "date")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,12 @@ class Curve:
     """By CompressAI's key where there is one (`psnr-rgb`), else by metric; all of one length."""
     description: str = ""
     intervals: Mapping[str, Sequence[tuple[float, float] | None]] = field(default_factory=dict)
-    rows: Sequence[Mapping[str, Any]] = field(default_factory=list)
-    """Of each reconstruction: `point` (number of the point), `image`, `seed` and `metrics` by name."""
+    rows: Sequence[EvalRow] = ()
+    """One a reconstruction."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Metrics that were not measured, and what would bring them."""
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: CurveMeta | None = None
+    """How idem measured it; None of a published curve."""
     protocol: Mapping[str, str] = field(default_factory=dict)
     """How a published curve was measured; `images` names a set of `registry/image_sets/`."""
     source: str = ""
@@ -63,21 +66,19 @@ class Curve:
         results = {key: [_number(v) for v in values] for key, values in content.get("results", content).items()}
         if RATE not in results or len({len(values) for values in results.values()}) > 1:
             raise ValueError("'results' must hold lists of one length, 'bpp' among them")
-        own = {
-            key: content[key]
-            for key in ("description", "rows", "missing", "meta", "protocol", "source", "date")
-            if key in content
-        }
+        own = {key: content[key] for key in _OPTIONAL if key in content}
         intervals = {key: [_pair(pair) if pair else None for pair in pairs]
                      for key, pairs in content.get("intervals", {}).items()}  # fmt: skip
-        made = cls(str(content.get("name", name)), results, intervals=intervals, **own)
-        for row in made.rows:
-            _check_row(row, made.meta)
-        return made
+        meta = CurveMeta.from_json(content["meta"]) if content.get("meta") else None
+        rows = tuple(EvalRow.from_json(row) for row in content.get("rows", ()))
+        for row in rows:
+            _check_row(row, meta.points if meta else ())
+        return cls(str(content.get("name", name)), results, intervals=intervals, rows=rows, meta=meta, **own)
 
     def content(self) -> dict[str, Any]:
         """The file's, for `of`."""
-        return {"name": self.name, "description": self.description, **asdict(self)}
+        values: dict[str, Any] = {field.name: as_json(getattr(self, field.name)) for field in fields(self)}
+        return {"name": self.name, "description": self.description, **values}
 
     def write(self, path: Path) -> None:
         atomic_write(path, (json.dumps(self.content(), indent=1, ensure_ascii=False) + "\n").encode())
@@ -107,12 +108,11 @@ def _pair(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _check_row(row: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-    """Raises KeyError, IndexError or TypeError for one that cannot be compared."""
-    known = isinstance(meta["points"], list) and 0 <= row["point"] < len(meta["points"])
-    if not (known and isinstance(row["point"], int) and isinstance(row["image"], str)):
-        raise TypeError("a row of an unknown point, or without an image")
-    for value in row["metrics"].values():
+def _check_row(row: EvalRow, points: Sequence[Mapping[str, Any]]) -> None:
+    """Raises TypeError for one that cannot be compared."""
+    if not 0 <= row.point < len(points):
+        raise TypeError("a row of an unknown point")
+    for value in row.metrics.values():
         _number(value)
 
 
@@ -238,10 +238,11 @@ def _by_image(side: Curve, metric: str) -> dict[tuple[str, str], tuple[int, floa
     """From the point's codec with its settings, and the image, to the point's number and the mean of its draws."""
     found: dict[tuple[str, str], list[float]] = {}
     numbers: dict[str, int] = {}
+    points = side.meta.points if side.meta else ()
     for row in side.rows:
-        value = row["metrics"].get(metric)
-        setting = json.dumps(side.meta["points"][row["point"]], sort_keys=True)
-        numbers[setting] = row["point"]
+        value = row.metrics.get(metric)
+        setting = json.dumps(points[row.point], sort_keys=True)
+        numbers[setting] = row.point
         if value is not None:
-            found.setdefault((setting, row["image"]), []).append(value)
+            found.setdefault((setting, row.image), []).append(value)
     return {key: (numbers[key[0]], sum(values) / len(values)) for key, values in found.items()}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import IdemError
 from ..io.image_sets import WHOLE, Frame, sources
@@ -25,6 +25,7 @@ from ..pipeline.codec import Codec
 from ..pipeline.decoder import Decoder
 from ..plugins.blame import as_failure
 from ..protocols import Callback
+from ..results.rows import ImagesFacts
 from .draws import Encoded, Values, case_of, each_or_alone, encode, measure, watches_memory
 
 WatchImage = Callable[[str], AbstractContextManager[Callback | None]]
@@ -46,13 +47,12 @@ class Images:
         """By name. Raises UsageError if there are none."""
         return sources(self.place)[: self.limit]
 
-    def facts(self) -> dict[str, Any]:
-        """Which images these are, for the `meta` block of results; the hash is of all their files."""
+    def facts(self) -> ImagesFacts:
+        """Which images these are, for the `meta` block of results."""
         digest = hashlib.sha256()
         for source in self.sources:
             digest.update(hashlib.sha256(source.content()).digest())
-        count, sha256 = len(self.sources), digest.hexdigest()
-        return {"dataset": self.place.name, "count": count, "crop": self.frame.rule, "files_sha256": sha256}
+        return ImagesFacts(self.place.name, len(self.sources), self.frame.rule, digest.hexdigest())
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from typing import Any
 
 from ..errors import UsageError
 from ..io.files import atomic_write, replacing
-from ..results.rows import SweepRow
 from . import tables
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
 from .measures import Measure
+from .page_data import page_data
 from .published import section
 from .references import Reference
-from .summary import Configuration, Summary, values_of
+from .summary import Summary
 
 GENERATOR = '<meta name="generator" content="idem report">'
 FILES, IMAGES = ("style.css", "report.js"), "images"
@@ -104,66 +104,13 @@ def write_site(
     check_output(folder)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     pictures = Pictures(store, folder / IMAGES)
-    data = page_data(summary, pictures, limit)
+    data = page_data(summary, pictures.add, limit).to_json()
     for name in FILES:
         atomic_write(folder / name, (STYLE_FOLDER / name).read_bytes())
     page = folder / "index.html"
     atomic_write(page, _page(summary, references, data, title or store.resolve().name, missing or {}, live).encode())
     pictures.prune()
     return page
-
-
-def page_data(summary: Summary, pictures: Pictures, limit: int | None) -> dict[str, Any]:
-    """What the script needs: metrics, configurations, images and runs, which refer to one another by number."""
-    numbers = {image.sha256: index for index, image in enumerate(summary.images)}
-    shown = len(numbers) if limit is None else limit
-    facts: dict[str, int] = {}
-    runs = []
-    originals: dict[int, str | None] = {}
-    for configuration in summary.configurations:
-        for row in configuration.rows:
-            number, files = numbers[row.image.sha256], row.files
-            run = _run(summary, configuration, row, number)
-            run["facts"] = facts.setdefault(_json({"versions": row.versions, "weights": row.weights}), len(facts))
-            if number < shown:
-                run["file"] = pictures.add(files.decoded if configuration.plain else files.reconstruction)
-                originals[number] = originals.get(number) or pictures.add(files.original)
-            runs.append(run)
-    images = [
-        {"name": image.name, "width": image.width, "height": image.height, "original": originals.get(index)}
-        for index, image in enumerate(summary.images)
-    ]
-    return {
-        "measures": [_measure(summary, measure) for measure in summary.measures],
-        "configurations": [_configuration(c) for c in summary.configurations],
-        "images": images,
-        "facts": [json.loads(text) for text in facts],
-        "runs": sorted(runs, key=lambda run: (run["image"], run["configuration"], run["seed"] or 0)),
-    }
-
-
-def _run(summary: Summary, configuration: Configuration, row: SweepRow, image: int) -> dict[str, Any]:
-    values, plain = values_of(row, configuration.plain), configuration.plain
-    run: dict[str, Any] = {
-        "configuration": configuration.index,
-        "image": image,
-        "seed": None if plain else row.seed,
-        "values": [values.get(measure.name) for measure in summary.measures],
-    }
-    if not plain:
-        run |= {"exact": row.exact, "differing": row.differing_symbols, "id": row.id}
-        run |= {key: getattr(row, key) for key in ("command", "seconds", "positions", "psnr_moved", "bytes", "device")}
-    return run
-
-
-def _measure(summary: Summary, measure: Measure) -> dict[str, Any]:
-    keys = ("name", "label", "unit", "direction")
-    return {**{key: getattr(measure, key) for key in keys}, "digits": summary.digits(measure)}
-
-
-def _configuration(configuration: Configuration) -> dict[str, Any]:
-    parts = {"codec": configuration.codec, **(configuration.decoder or {})}
-    return {"label": configuration.label, "plain": configuration.plain, "parts": parts}
 
 
 def _page(

@@ -36,6 +36,34 @@ class RunFiles(JsonObject):
 
 
 @dataclass(frozen=True)
+class ConfigurationFacts:
+    """What draws, and on what it depends, beside image and seed."""
+
+    codec: Mapping[str, Any]
+    """`name`, and every setting."""
+    generator: Mapping[str, Any] | None
+    """`name`, and every setting; null where the solver needs none."""
+    solver: Mapping[str, Any]
+    """`name`, and every setting."""
+    adapter: Mapping[str, Any] | None
+    """`name`, and every setting; null if none is needed."""
+    restorer: Mapping[str, Any] | None
+    """`name`, and every setting, of the generator that the solver starts at; null if it starts elsewhere."""
+    precision: str
+    """fp32 or bf16, of networks."""
+    device: str
+    """Its kind: cpu, cuda, mps or xpu."""
+    tradeoff: float
+    """Between least error (0) and most realism (1)."""
+    versions: Mapping[str, str]
+    """By distribution: idemcore, torch and the plugins."""
+    sources: Mapping[str, str]
+    """By distribution that is installed editable: first hex digits of the sha256 of its Python files."""
+    weights: Mapping[str, str]
+    """By kind of part: first hex digits of the sha256 of its weights."""
+
+
+@dataclass(frozen=True)
 class SweepRow(JsonDocument):
     """One run of a sweep: a line of `rows.jsonl`. Of a run that failed, what it would have given is null or empty."""
 
@@ -119,6 +147,46 @@ class EvalRow(JsonObject):
     """Of the noise."""
     metrics: Mapping[str, float | None]
     """By name; null where undefined."""
+
+
+@dataclass(frozen=True)
+class ImagesFacts(JsonObject):
+    """Which images were used."""
+
+    dataset: str
+    """Name of the folder or zip file."""
+    count: int
+    """How many."""
+    crop: str
+    """Which part of each, in words."""
+    files_sha256: str
+    """Of all their files, in order."""
+
+
+@dataclass(frozen=True)
+class CurveMeta(JsonDocument):
+    """How a curve was measured: `meta` of its file. What the writer does not know is null or empty."""
+
+    images: ImagesFacts | None = None
+    """Of which images."""
+    points: tuple[Mapping[str, Any], ...] = ()
+    """One a point: the codec's `name`, and every setting."""
+    generator: Mapping[str, Any] | None = None
+    """`name`, and every setting; null where the solver needs none."""
+    solver: Mapping[str, Any] | None = None
+    """`name`, and every setting."""
+    adapter: Mapping[str, Any] | None = None
+    """`name`, and every setting; null if none is needed."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """By distribution: idemcore, torch and the plugins."""
+    weights: tuple[Mapping[str, str], ...] = ()
+    """One a point: by kind of part, first hex digits of the sha256 of its weights."""
+    seeds: tuple[int, ...] = ()
+    """Of the noise, each a draw of every image."""
+    device: str = ""
+    """Where it was computed."""
+    dtype: str = ""
+    """Of networks."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..results.base import JsonObject
-from ..results.rows import SweepRow
+from ..results.rows import ConfigurationFacts, SweepRow
 from .images import Pixels
 from .run import Left, Plan, Planned
 from .store import Store
@@ -79,16 +79,15 @@ def forecast(store: Store, plan: Plan, left: Left, work: Callable[[], Worker], w
     return Forecast(len(plan.runs), len(plan.runs) - len(left.runs), refused, seconds, workers, size, paces)
 
 
-def _group(facts: Mapping[str, Any]) -> str:
-    codec = {key: value for key, value in facts["codec"].items() if not isinstance(value, int | float)}
-    return json.dumps([codec, *(facts[key] for key in MEASURED_WITH)], sort_keys=True)
+def _group(facts: ConfigurationFacts | SweepRow) -> str:
+    codec = {key: value for key, value in facts.codec.items() if not isinstance(value, int | float)}
+    return json.dumps([codec, *(getattr(facts, key) for key in MEASURED_WITH)], sort_keys=True)
 
 
 def _known(store: Store, wanted: Any) -> dict[str, list[SweepRow]]:
     found: dict[str, list[SweepRow]] = {}
     for row in store.rows():
-        facts = {"codec": row.codec, **{key: getattr(row, key) for key in MEASURED_WITH}}
-        if row.status == "ok" and row.nfe is not None and (key := _group(facts)) in wanted:
+        if row.status == "ok" and row.nfe is not None and (key := _group(row)) in wanted:
             found.setdefault(key, []).append(row)
     return found
 
@@ -155,4 +154,4 @@ def _size(store: Store, name: str | None) -> int:
 
 def _name(planned: Planned) -> str:
     facts = planned.configuration.facts
-    return " + ".join(str(facts[kind]["name"]) for kind in ("codec", "generator", "solver") if facts[kind])
+    return " + ".join(str(part["name"]) for part in (facts.codec, facts.generator, facts.solver) if part)

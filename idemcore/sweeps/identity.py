@@ -17,6 +17,7 @@ from ..pipeline.identity import CPU_FP32, Computed, identity
 from ..plugins.objects import HERE
 from ..plugins.selection import Selection
 from ..plugins.settings import SCOPES, describe
+from ..results.rows import ConfigurationFacts
 from ..weights.digest import digest
 from .grid import NAMES
 
@@ -36,33 +37,30 @@ class Configuration:
         return identity(self.selection.used, self.computed)
 
     @cached_property
-    def facts(self) -> dict[str, Any]:
-        """For a row: the part of each scope (name and settings, or None), what computes, `versions`, `weights`.
-
-        `sources` has hashes of what is installed editable. Raises MissingError for weights that are not here.
-        """
+    def facts(self) -> ConfigurationFacts:
+        """For a row. Raises MissingError for weights that are not here."""
         parts = {kind: self.identity[kind] for kind in self.selection.used}
         core = self.identity["computed"]
         named = {part["name"] if part["plugin"] == HERE else part["plugin"]: part for part in parts.values()}
         versions = {name: part["version"] for name, part in named.items()}
         versions |= {name: core[name] for name in ("idemcore", "torch")}
         sources = {name: part["source_sha256"] for name, part in named.items()} | {"idemcore": core["source_sha256"]}
-        return {
-            **dict[str, Any].fromkeys(SCOPES),
-            **{kind: {"name": part["name"], **part["settings"]} for kind, part in parts.items()},
-            "precision": self.computed.precision,
-            "device": self.computed.device,
-            "tradeoff": self.tradeoff,
-            "versions": dict(sorted(versions.items())),
-            "sources": {name: found for name, found in sorted(sources.items()) if found},
-            "weights": {kind: found for kind, part in parts.items() if (found := part["weights_sha256"])},
-        }
+        named_parts = {kind: {"name": part["name"], **part["settings"]} for kind, part in parts.items()}
+        return ConfigurationFacts(
+            **{**dict.fromkeys(SCOPES), **named_parts},  # type: ignore[arg-type]
+            precision=self.computed.precision,
+            device=self.computed.device,
+            tradeoff=self.tradeoff,
+            versions=dict(sorted(versions.items())),
+            sources={name: found for name, found in sorted(sources.items()) if found},
+            weights={kind: found for kind, part in parts.items() if (found := part["weights_sha256"])},
+        )
 
     @cached_property
     def key(self) -> str:
         """The same for equal configurations; those that share a generator, then a codec, stand together in order."""
         kinds = ("generator", "codec", "solver", "adapter", "restorer", "weights", "tradeoff")
-        return json.dumps([self.facts[kind] for kind in kinds], sort_keys=True)
+        return json.dumps([getattr(self.facts, kind) for kind in kinds], sort_keys=True)
 
     @cached_property
     def _digest(self) -> str:

@@ -215,7 +215,7 @@ class Worker:
     def _codec(self, configuration: Configuration) -> Codec:
         facts = configuration.facts
         return self._codecs(
-            digest([facts["codec"], facts["weights"].get("codec")]),
+            digest([facts.codec, facts.weights.get("codec")]),
             partial(Codec.build, configuration.selection.codec, self.runtime),
         )
 
@@ -274,5 +274,5 @@ def _row(configuration: Configuration, run: Run) -> SweepRow:
         seed=run.seed,
         files=RunFiles(*(f"images/{name}.png" for name in names)),
         command=configuration.command(f"images/{run.files.original}.png", run.seed),
-        **configuration.facts,
+        **vars(configuration.facts),
     )

@@ -14,8 +14,9 @@ import pytest
 from generate import DOCS
 from idemcore.results.base import SCHEMA, JsonDocument, JsonObject
 from idemcore.results.certificate import Certificate
-from idemcore.results.rows import BenchReport, EvalRow, SweepRow
+from idemcore.results.rows import BenchReport, CurveMeta, EvalRow, SweepRow
 from idemcore.results.run_report import RunReport
+from idemcore.results.samples_report import SamplesReport
 from schemas import DOCUMENTS, keys
 
 TOY = ("--codec", "toy", "--generator", "toy", "--solver", "cell", "--set", "solver.steps=2")
@@ -32,12 +33,16 @@ def written(idem, photo, tmp_path) -> dict[type[JsonObject], Any]:
     (tmp_path / "photos").mkdir()
     shutil.copy(photo, tmp_path / "photos")
     evaluation = idem("eval", tmp_path / "photos", *TOY[:4], "--solver", "mse", "--metrics", "bpp", "--json")
+    sampling = ("sample", "--generator", "toy", "-n", 2, "--steps", 2, "--separate", tmp_path / "drawn")
+    assert idem(*sampling).exit_code == 0
     return {
         Certificate: json.loads((tmp_path / "photo" / "certificate-1.json").read_text()),
         RunReport: report,
         SweepRow: json.loads((tmp_path / "store" / "rows.jsonl").read_text().splitlines()[0]),
         BenchReport: json.loads(idem("bench", photo, *TOY[:4], "--solver", "mse", "--size", 16, "--json").stdout),
         EvalRow: json.loads(evaluation.stdout)["rows"][0],
+        CurveMeta: json.loads(evaluation.stdout)["meta"],
+        SamplesReport: json.loads((tmp_path / "drawn" / "report.json").read_text()),
     }
 
 

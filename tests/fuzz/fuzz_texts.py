@@ -138,7 +138,13 @@ def curve() -> Made:
 
     results = {"bpp": [0.1, 0.2, 0.4], "psnr-rgb": [28.0, 30.0, 33.0]}
     rows = [{"point": p, "image": "a", "seed": 0, "metrics": {"psnr": 28.0 + p}} for p in range(3)]
-    ours = {"name": "a", "description": "b", "results": results, "rows": rows, "meta": {"points": [{}, {}, {}]}}
+    ours = {
+        "name": "a",
+        "description": "b",
+        "results": results,
+        "rows": rows,
+        "meta": {"points": [{}, {}, {}], "schema": 1},
+    }
     ours |= {"intervals": {"psnr-rgb": [[27, 29], None, [32, 34]]}, "missing": {"fd": "no weights"}}
 
     def read(path: Path) -> None:

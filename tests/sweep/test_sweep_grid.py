@@ -146,8 +146,8 @@ def test_refused_combinations_are_told_and_left_out() -> None:
 
 def test_the_generator_is_no_part_of_what_does_without() -> None:
     assert configured(solver="mse").selection.prior is None
-    assert configured(solver="mse").facts["generator"] is None
-    assert configured(solver="cell").facts["generator"]["name"] == "toy"
+    assert configured(solver="mse").facts.generator is None
+    assert configured(solver="cell").facts.generator["name"] == "toy"
 
 
 def test_identity_changes_with_whatever_changes_the_result() -> None:
@@ -181,7 +181,7 @@ def test_identity_changes_with_weights_and_versions(tmp_path: Path, monkeypatch:
 
 
 def test_bundled_weights_are_those_of_the_quality() -> None:
-    hashes = [configured(codec="elic", quality=quality, solver="mse").facts["weights"] for quality in (1, 2)]
+    hashes = [configured(codec="elic", quality=quality, solver="mse").facts.weights for quality in (1, 2)]
     assert set(hashes[0]) == {"codec"}
     assert hashes[0] != hashes[1]
 
