@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .front.coding import certify, decode, encode, open_bitstream, verify
     from .front.loading import available, load_codec, load_decoder
     from .front.registering import register
+    from .front.sampling import sample
     from .front.studies import evaluate, sweep
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "load_decoder",
     "open_bitstream",
     "register",
+    "sample",
     "sweep",
     "verify",
 ]
@@ -45,6 +47,7 @@ _WHERE = {
     "load_decoder": "front.loading",
     "open_bitstream": "front.coding",
     "register": "front.registering",
+    "sample": "front.sampling",
     "sweep": "front.studies",
     "verify": "front.coding",
 }

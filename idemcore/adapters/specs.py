@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..errors import UsageError
 from ..hookspecs import Capabilities, GeneratorSpec, SolverSpec, Spec
 
 FAMILIES = ("diffusion", "latent", "restorer")
@@ -103,3 +105,17 @@ def families(generator: GeneratorSpec) -> dict[str, AdapterSpec | None]:
         if adapter.takes <= generator.offers:
             found |= {family: adapter for family in FAMILIES if family in adapter.gives and family not in found}
     return found
+
+
+def check_sampling(generator: GeneratorSpec, asked: Mapping[str, float | None]) -> None:
+    """Raises UsageError for a generator that makes nothing without an image, and for steps or eta without a diffusion.
+
+    `asked` has these two by the name that the user gave them; None if not given.
+    """
+    if not {"diffusion", "latent"} & generator.offers:
+        message = f"Generator '{generator.name}' restores images; without one it draws nothing."
+        raise UsageError(message, f"Type `idem decode FILE.jpg --generator {generator.name}`, or sample another.")
+    given = [option for option, value in asked.items() if value is not None]
+    if given and "diffusion" not in generator.offers:
+        message = f"{given[0]} has no effect: generator '{generator.name}' makes an image of a latent in one pass."
+        raise UsageError(message, "Leave it out.")

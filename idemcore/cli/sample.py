@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -31,9 +31,7 @@ from .options import (
 from .output import check_suffix, print_json, print_record, solver_progress
 
 if TYPE_CHECKING:
-    from ..hookspecs import GeneratorSpec
     from ..pipeline.sample_prior import Sampler
-    from ..plugins.selection import Part
     from ..results.samples_report import SamplesReport
 
 
@@ -74,6 +72,7 @@ def sample(asked: SampleOptions, options: RunOptions) -> None:
 
     Image i depends on the seed and on i only: neither on how many are drawn nor on --batch.
     """
+    from ..adapters.specs import check_sampling
     from ..plugins.catalogue import load_catalogue
     from ..plugins.selection import choose
 
@@ -81,16 +80,15 @@ def sample(asked: SampleOptions, options: RunOptions) -> None:
     wanted = _parse_size(asked.size) if asked.size else None
     settings = options.settings(("generator",)).get("generator")
     part = choose(load_catalogue(), "generator", options.generator, settings)
-    _check_draws(part.spec)
-    _check_flow(part.spec, {"--steps": asked.steps, "--eta": asked.eta})
+    check_sampling(part.spec, {"--steps": asked.steps, "--eta": asked.eta})
 
-    from ..pipeline.sample_prior import STEPS, Sampler, fitting_size
+    from ..pipeline.sample_prior import STEPS, Sampler, fitting_size, samples_report
 
     runtime = options.runtime()
     built = part.build(runtime)
     shape = fitting_size(built, part.spec.name, wanted)
     sampler = Sampler(built, shape, asked.steps or STEPS, asked.eta or 0.0, runtime.device)
-    report = _draw(sampler, options.seed, asked, partial(_report, part, sampler, options.seed, asked.count))
+    report = _draw(sampler, options.seed, asked, partial(samples_report, part, sampler, options.seed, asked.count))
     if options.as_json:
         print_json({**report.to_json(), "file": asked.output, "folder": asked.separate})
     else:
@@ -126,38 +124,6 @@ def _parse_size(text: str) -> tuple[int, int]:
     if not found:
         raise UsageError(f"--size {text!r} is not a size.", "Write width and height in pixels, e.g. --size 96x64.")
     return int(found[2]), int(found[1])
-
-
-def _check_draws(spec: GeneratorSpec) -> None:
-    """Raises UsageError for a generator that makes nothing without an image."""
-    if not {"diffusion", "latent"} & spec.offers:
-        message = f"Generator '{spec.name}' restores images; without one it draws nothing."
-        raise UsageError(message, "Type `idem decode FILE.jpg --generator " + spec.name + "`, or sample another.")
-
-
-def _check_flow(spec: GeneratorSpec, options: dict[str, float | None]) -> None:
-    """Raises UsageError for options of a diffusion where there is none."""
-    given = [option for option, value in options.items() if value is not None]
-    if given and "diffusion" not in spec.offers:
-        message = f"{given[0]} has no effect: generator '{spec.name}' makes an image of a latent in one pass."
-        raise UsageError(message, "Leave it out.")
-
-
-def _report(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count: int, seconds: float) -> SamplesReport:
-    from ..results.samples_report import SamplesReport
-
-    diffusion = sampler.generator.family == "diffusion"
-    return SamplesReport(
-        generator=part.spec.name,
-        plugin=part.distribution,
-        settings=asdict(part.config),
-        seed=seed,
-        count=count,
-        size=(sampler.size[1], sampler.size[0]),
-        steps=sampler.steps if diffusion else None,
-        eta=sampler.eta if diffusion else None,
-        seconds=seconds,
-    )
 
 
 def _draw(sampler: Sampler, seed: int, asked: SampleOptions, report: Callable[[float], SamplesReport]) -> SamplesReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import torch
@@ -12,9 +12,12 @@ from torch import Tensor
 
 from ..adapters.flow import Denoise, check_knows_pure_noise, flow, flow_levels
 from ..errors import UsageError
+from ..hookspecs import GeneratorSpec
 from ..io.images import to_bytes
 from ..noise import Noise, image_seed
+from ..plugins.selection import Part
 from ..protocols import Callback, DiffusionGenerator, Generator, LatentGenerator, Step
+from ..results.samples_report import SamplesReport
 
 SIZE = (128, 128)
 """(H, W) of samples of a generator that makes any size."""
@@ -110,6 +113,22 @@ def fitting_size(generator: Generator, name: str, wanted: tuple[int, int] | None
             f"Leave --size out, or type --size {known}.",
         )
     return wanted or made or SIZE
+
+
+def samples_report(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count: int, seconds: float) -> SamplesReport:
+    """Of what a sampler drew; `part` is its generator, before it was built."""
+    diffusion = sampler.generator.family == "diffusion"
+    return SamplesReport(
+        generator=part.spec.name,
+        plugin=part.distribution,
+        settings=asdict(part.config),
+        seed=seed,
+        count=count,
+        size=(sampler.size[1], sampler.size[0]),
+        steps=sampler.steps if diffusion else None,
+        eta=sampler.eta if diffusion else None,
+        seconds=seconds,
+    )
 
 
 def grid(images: Tensor, columns: int | None = None) -> Tensor:
