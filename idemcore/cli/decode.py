@@ -89,17 +89,11 @@ def decode(file: str, output: str | None, jpeg: str | None, as_stored: bool, mse
     )
     place, rewritten = (Path(name) if name else None for name in (output, jpeg))
     if is_several(Path(file)) and place:
+        from .file_work import FileWork
         from .folder import decode_folder
 
-        return decode_folder(
-            decoding,
-            Path(file),
-            place,
-            rewritten,
-            (options.trace, options.save_steps),
-            options.as_json,
-            options.require_exact,
-        )
+        work = FileWork(decoding, (options.trace, options.save_steps), options.require_exact)
+        return decode_folder(work, Path(file), place, rewritten, options.as_json)
     _decode_file(
         decoding,
         Path(file),

@@ -1,46 +1,35 @@
-"""`idem decode` of a whole folder: resumable, with a bar, and no file stops another."""
+"""`idem decode` of a whole folder: resumable, with a bar, and no file stops another.
+
+find_jobs -> what is done is left out -+-> FileWork, here ------------------+-> Tally
+                                       +-> RemoteWork, by workers of an engine +
+"""
 
 from __future__ import annotations
 
-import errno
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import IdemError, UsageError
 from ..io.inputs import declare_output
 from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
-from .decoded import facts, not_exact
+from .file_work import FileJob, FileWork, Outcome, RemoteWork, disk_full
 from .group import exit_code, tell
 from .output import bars, print_json, print_record, say
-from .recording import Recorder
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ..pipeline.decode_file import Decoding
-    from ..protocols import Callback, Step
+    from ..protocols import Callback, Engine, Step
 
 SOLVING = 0.8
 """Share of a file's time until its last step, about: the rest is certification."""
-
-
-@dataclass(frozen=True)
-class FileJob:
-    """A file and what becomes of it."""
-
-    source: Source
-    output: Path
-    jpeg: Path | None
-
-    @property
-    def size(self) -> int:
-        """Bytes, by which the time left is told: the best measure that needs no reading."""
-        return self.source.size
 
 
 @dataclass
@@ -65,30 +54,58 @@ class Tally:
 
 
 def decode_folder(
-    decoding: Decoding,
-    folder: Path,
-    out: Path,
-    jpegs: Path | None,
-    recording: tuple[bool, int | None],
-    as_json: bool,
-    require_exact: bool,
+    work: FileWork, folder: Path, out: Path, jpegs: Path | None, as_json: bool, engine: Engine | None = None
 ) -> int:
-    """Decodes what is not done yet, and sums up; returns the exit code."""
+    """Decodes what is not done yet, here or by the workers of `engine`, and sums up; returns the exit code."""
+    decoding = work.decoding
     jobs = find_jobs(folder, out, jpegs, codec_suffixes(decoding))
     tally, bar = Tally(), Bar()
     with bar.shown():
         left = [job for job in bar.each(jobs, "looking for what is done") if not _is_done(decoding, job)]
         tally.done_before = len(jobs) - len(left)
-        if left and not decoding.plain:
-            _ = decoding.decoder  # what is wrong with the prior is told once, not of each file
-        for job in bar.each(left, "decoding"):
-            _attempt(decoding, job, Recorder(*recording, bar.file), tally, as_json, require_exact)
+        if left and not decoding.plain and not engine:
+            _ = decoding.decoder  # what is wrong with the prior is said once, not of each file
+        for job, outcome in _remotely(work, left, engine, bar) if engine else _here(work, left, bar):
+            _count(job, outcome, tally, as_json)
     if as_json:
         print_json(tally.content())
     else:
         shown = {key.replace("_", " "): value for key, value in tally.content().items()}
         print_record({"folder": f"{folder} -> {out}", **shown})
     return exit_code(tally.codes)
+
+
+def _here(work: FileWork, jobs: Sequence[FileJob], bar: Bar) -> Iterator[tuple[FileJob, Outcome]]:
+    """In this process, one after another."""
+    for job in bar.each(jobs, "decoding"):
+        try:
+            outcome = work(job, bar.file)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if disk_full(error):
+                raise
+            outcome = Outcome(error=error)
+        yield job, outcome
+
+
+def _remotely(work: FileWork, jobs: Sequence[FileJob], engine: Engine, bar: Bar) -> Iterator[tuple[FileJob, Outcome]]:
+    """By workers, in the order in which they are done. A file that kills its worker each time has failed."""
+    for job, result in bar.done(engine.map(partial(RemoteWork, work), jobs), jobs):
+        yield job, result if isinstance(result, Outcome) else Outcome(error=IdemError(result.reason))
+
+
+def _count(job: FileJob, outcome: Outcome, tally: Tally, as_json: bool) -> None:
+    """Adds a file to the tally, and says what its user should know."""
+    tally.decoded += bool(outcome.facts)
+    tally.failed += not outcome.facts
+    tally.exact += outcome.exact
+    if outcome.facts and as_json:
+        print_json({"source": str(job.source), **outcome.facts})
+    for note in outcome.notes:
+        say(note)
+    if outcome.error:
+        tally.codes.add(tell(outcome.error, "" if outcome.facts else str(job.source)))
 
 
 def codec_suffixes(decoding: Decoding) -> set[str]:
@@ -133,49 +150,6 @@ def _is_done(decoding: Decoding, job: FileJob) -> bool:
         return False
 
 
-def _attempt(
-    decoding: Decoding, job: FileJob, recorder: Recorder, tally: Tally, as_json: bool, require_exact: bool
-) -> None:
-    try:
-        _decode(decoding, job, recorder, tally, as_json, require_exact)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if _disk_full(error):
-            raise
-        tally.failed += 1
-        tally.codes.add(tell(error, str(job.source)))
-
-
-def _decode(
-    decoding: Decoding, job: FileJob, recorder: Recorder, tally: Tally, as_json: bool, require_exact: bool
-) -> None:
-    bitstream = decoding.open(Path(str(job.source)), job.source.content())
-    jpeg = None if bitstream.codec.encoder.model_id else job.jpeg
-    with recorder(Path(job.source.name).name, decoding.decoder.name if decoding.decoder else "") as callback:
-        decoded = decoding.decode(bitstream, callback)
-    for place in filter(None, (job.output, jpeg)):
-        place.parent.mkdir(parents=True, exist_ok=True)
-    decoded.write(job.output, jpeg, recorder.files)
-    tally.decoded += 1
-    tally.exact += decoded.result.exact
-    if as_json:
-        print_json({"source": str(job.source), **facts(decoded, job.output, jpeg)})
-    if decoded.result.exact:
-        return
-    if require_exact:
-        tally.codes.add(tell(not_exact(decoded, Path(str(job.source)), job.output)))
-    elif not decoding.plain:
-        reason = decoded.certificate.reason or ""
-        say(f"{job.source}: not exact, {decoded.result.differing_symbols} symbols differ. {reason}".rstrip())
-
-
-def _disk_full(error: BaseException) -> bool:
-    """No other file would fare better."""
-    causes = (error, error.__cause__)
-    return any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes)
-
-
 class Bar:
     """Progress and the time left on stderr; nothing where stderr is no terminal."""
 
@@ -204,6 +178,16 @@ class Bar:
             self.begun += self.size
         if self.progress and self.task is not None:
             self.progress.remove_task(self.task)
+
+    def done(self, results: Iterable[tuple[FileJob, Any]], jobs: Sequence[FileJob]) -> Iterator[tuple[FileJob, Any]]:
+        """The results, as steps of a bar of the sizes of their jobs, in whatever order they come."""
+        if self.progress:
+            self.task = self.progress.add_task("decoding", total=sum(job.size for job in jobs))
+        self.begun = 0.0
+        for number, (job, result) in enumerate(results, 1):
+            yield job, result
+            self.begun += job.size
+            self._update(0.0, f"decoding: {number} of {len(jobs)} done")
 
     @contextmanager
     def file(self, _: str) -> Iterator[Callback | None]:

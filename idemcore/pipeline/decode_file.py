@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import count
 from os.path import lexists
@@ -76,6 +76,10 @@ class Decoding:
     special: tuple[str, ...] = ()
     """Settings that are switched on in codecs that offer a capability of that name, such as `salvage`."""
     codecs: dict[str, Codec] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was built: another process builds its own."""
+        return {one.name: {} if one.name == "codecs" else getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def decoder(self) -> Decoder | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from idemcore.noise import Noise
 from idemcore.protocols import Callback, Constraint, DiffusionGenerator, InversionSolver, Solution, Step
 
-from .config import CellConfig
+from .config import AUTO, CellConfig
 from .schedules import ancestral, karras
 from .start import start_of
 
+PASSES_PER_E = 3.0
+"""Steps, while the noise falls by a factor of e, beyond which the distances of photographs hardly gain any more."""
 START_PER_STEP = 0.75
 """Unless told, no start is further up than this times `steps`, in errors of the codec: few steps do not find the way.
 
@@ -48,15 +52,19 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         self, cell: Constraint, generator: DiffusionGenerator, noise: Noise, callback: Callback | None = None
     ) -> Solution:
         """See `InversionSolver.solve`."""
-        steps, (x0, error) = self.config.steps, start_of(cell, self.config.start_at)
-        levels = self._levels(error, generator)
+        x0, error = start_of(cell, self.config.start_at)
+        levels, passes = self._levels(error, generator)
+        steps = len(levels)
         # What is drawn or computed here is changed in place: large images are worth their memory several times.
         x = noise.like(x0).mul_(_wide(levels[0])).add_(x0)
         for i, sigma in enumerate(levels):
-            x0 = generator.denoise(x, sigma)
+            done = [i >= n for n in passes]
+            last, x0 = x0 if any(done) else None, generator.denoise(x, sigma)
             change = self._way_inside(cell, x0, self._variance(sigma, error), noise)
             residual = float(change.square().mean().sqrt()) if callback else 0.0
             x0 = change.mul_(self.config.relaxation).add_(x0)
+            if last is not None:
+                x0 = torch.where(_wide(torch.tensor(done, device=x0.device)), last, x0)
             if callback:
                 callback(Step(i, steps, float(sigma.mean()), x0, residual, i + 1, x))
             if i + 1 < steps:
@@ -77,13 +85,31 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         guess = noise.like(x0).mul_(_wide(variance.sqrt())).add_(x0)
         return torch.sub(cell.project(guess, self.config.margin), guess, out=guess)
 
-    def _levels(self, error: Tensor, generator: DiffusionGenerator) -> Tensor:
-        """[steps,B] noise levels, largest first, within the generator's range."""
+    def _levels(self, error: Tensor, generator: DiffusionGenerator) -> tuple[Tensor, list[int]]:
+        """[steps,B] noise levels, largest first, within the generator's range, and how many of them each image needs.
+
+        An image that needs fewer than another of its batch stays at its last level.
+        """
         low = max(self.config.sigma_min, generator.sigma_min)
-        multiple = self.config.start or min(generator.warm_start, START_PER_STEP * self.config.steps)
-        first = (multiple * error).clamp(low, generator.sigma_max)
-        columns = [karras(self.config.steps, s, low, self.config.rho) for s in first.tolist()]
-        return torch.stack(columns, dim=1).float().to(error.device)
+        first = (self._multiple(generator) * error).clamp(low, generator.sigma_max).tolist()
+        passes = [passes_needed(s, low) if self.config.steps == AUTO else int(self.config.steps) for s in first]
+        columns = [karras(n, s, low, self.config.rho) for n, s in zip(passes, first, strict=True)]
+        padded = [torch.cat([c, c[-1:].expand(max(passes) - len(c))]) for c in columns]
+        return torch.stack(padded, dim=1).float().to(error.device), passes
+
+    def _multiple(self, generator: DiffusionGenerator) -> float:
+        """The first level, in errors expected of the start."""
+        if self.config.start or self.config.steps == AUTO:
+            return self.config.start or generator.warm_start
+        return min(generator.warm_start, START_PER_STEP * int(self.config.steps))
+
+
+def passes_needed(first: float, last: float) -> int:
+    """Steps from one noise level down to another: PASSES_PER_E while the noise falls by a factor of e, and at least 2.
+
+    Where the codec left little open the start is low, and few steps are enough: docs/solvers.md.
+    """
+    return max(2, math.ceil(PASSES_PER_E * math.log(first / last)))
 
 
 def _wide(level: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ CONSTRAINTS = ("image", "latent", "cell")
 PROJECTIONS = ("cell", "decode")
 """How `mcg` projects on the data: see `mcg.MCG`."""
 
+AUTO = "auto"
+"""As many steps as the cell needs: see `cell.passes_needed`."""
 STARTS = ("estimate", "centre")
 """Where a start may be: at the cell's estimate of least error, or at the decode g(y); another is a restorer's name."""
 
@@ -202,7 +204,7 @@ class DCICConfig:
 class CellConfig:
     """Project and renoise."""
 
-    steps: int = 12  # denoiser passes
+    steps: int | str = AUTO  # denoiser passes; auto: as many as the start's noise level asks for
     start_at: str = "estimate"  # noised first: estimate (of least error), centre (g(y)), or a restorer's name
     start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
@@ -213,7 +215,7 @@ class CellConfig:
     margin: float = 0.0  # quantiser steps inside the cell that every projection keeps, 0..0.5
 
     def __post_init__(self) -> None:
-        _within("steps", self.steps, 1)
+        _number_or_auto("steps", self.steps)
         _named("start_at", self.start_at)
         _within("start", self.start, 0.0)
         _within("rho", self.rho, 1.0)
@@ -223,6 +225,11 @@ class CellConfig:
         _within("margin", self.margin, 0.0, 0.5)
         if not self.sigma_min > 0:
             raise ValueError(f"sigma_min must be above 0, not {self.sigma_min}")
+
+
+def _number_or_auto(key: str, value: int | str) -> None:
+    if value != AUTO and (isinstance(value, str) or value < 1):
+        raise ValueError(f"{key} must be a whole number of at least 1, or {AUTO}, not {value!r}")
 
 
 def _named(key: str, value: str) -> None:

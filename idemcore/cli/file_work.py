@@ -1,0 +1,108 @@
+"""One file of a folder, decoded and written: by this process, or by a worker of an engine."""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import IdemWarning
+from ..io.walking import Source
+from .decoded import facts, not_exact
+from .recording import Recorder, Watch
+
+if TYPE_CHECKING:
+    from ..pipeline.decode_file import Decoding
+    from ..protocols import Callback
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """A file and what becomes of it."""
+
+    source: Source
+    output: Path
+    jpeg: Path | None
+
+    @property
+    def size(self) -> int:
+        """Bytes, from which the time left is estimated: the best measure that needs no reading."""
+        return self.source.size
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file. It can be pickled."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What --json prints; empty for a file that failed."""
+    exact: bool = False
+    error: Exception | None = None
+    """Why the file failed, or that it is not exact where that was required."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user."""
+
+
+@dataclass(frozen=True)
+class FileWork:
+    """Decodes and writes one file after another. It can be pickled before its first file."""
+
+    decoding: Decoding
+    recording: tuple[bool, int | None] = (False, None)
+    require_exact: bool = False
+
+    def __call__(self, job: FileJob, watch: Watch) -> Outcome:
+        """`watch` shows how the solve goes on. Raises whatever is wrong with the file."""
+        decoding, source, recorder = self.decoding, Path(str(job.source)), Recorder(*self.recording, watch)
+        bitstream = decoding.open(source, job.source.content())
+        jpeg = None if bitstream.codec.encoder.model_id else job.jpeg
+        with recorder(Path(job.source.name).name, decoding.decoder.name if decoding.decoder else "") as callback:
+            decoded = decoding.decode(bitstream, callback)
+        for place in filter(None, (job.output, jpeg)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        decoded.write(job.output, jpeg, recorder.files)
+        exact, said = decoded.result.exact, facts(decoded, job.output, jpeg)
+        if exact:
+            return Outcome(said, exact)
+        if self.require_exact:
+            return Outcome(said, exact, not_exact(decoded, source, job.output))
+        reason, count = decoded.certificate.reason or "", decoded.result.differing_symbols
+        note = f"{job.source}: not exact, {count} symbols differ. {reason}".rstrip()
+        return Outcome(said, exact, notes=() if decoding.plain else (note,))
+
+
+@dataclass(frozen=True)
+class RemoteWork:
+    """The same in a worker of an engine: what goes wrong, and what is noted, is part of the outcome."""
+
+    work: FileWork
+
+    def __call__(self, job: FileJob) -> Outcome:
+        """Raises only what no other file would survive: a full disk."""
+        from ..plugins.blame import as_failure
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", IdemWarning)
+            try:
+                outcome = self.work(job, _unwatched)
+            except Exception as error:
+                if disk_full(error):
+                    raise
+                outcome = Outcome(error=as_failure(error))
+        said = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, IdemWarning))
+        return replace(outcome, notes=(*said, *outcome.notes))
+
+
+@contextmanager
+def _unwatched(_: str) -> Iterator[Callback | None]:
+    yield None
+
+
+def disk_full(error: BaseException) -> bool:
+    """No other file would fare better."""
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes)
