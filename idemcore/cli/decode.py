@@ -9,6 +9,7 @@ import click
 
 from ..errors import EXIT_OK, UsageError
 from ..io.inputs import declare_folder, declare_output
+from ..plugins.settings import SCOPES
 from .decoded import facts, not_exact
 from .options import (
     INPUT,
@@ -49,17 +50,22 @@ if TYPE_CHECKING:
 @settings_options
 @runtime_options
 @tile_option
+@click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="Files of a folder decoded at once.")
+@click.option("--engine", default="local", show_default=True, metavar="NAME", help="What decodes a folder's files.")
 @json_option
 @exact_option
 @take_options()
-def decode(file: str, output: str | None, jpeg: str | None, as_stored: bool, mse: bool, options: RunOptions) -> int:
+def decode(
+    file: str, output: str | None, jpeg: str | None, as_stored: bool, mse: bool, jobs: int, options: RunOptions
+) -> int:
     """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
 
     Without -o, the PNG goes beside FILE, and nothing is overwritten.
 
     If FILE is a folder or a zip file, -o names a folder: all of its files and those of folders in it are decoded, each
     to a PNG of its name. A file that fails does not stop the others, and one that was decoded before with the same
-    settings is left out, so that an interrupted call goes on where it was. --write-jpeg then names a folder too.
+    settings is left out, so that an interrupted call resumes. --write-jpeg then names a folder too. --jobs decodes
+    several files at once; --engine ray shares them out among the machines of a cluster that see the same folders.
 
     A JPEG that is cut or damaged is refused, unless --salvage is given: then the picture keeps what is there and is
     certified on that, the prior fills in the rest, and the certificate counts both. What follows the picture in a JPEG,
@@ -78,7 +84,9 @@ def decode(file: str, output: str | None, jpeg: str | None, as_stored: bool, mse
     if mse and (options.trace or options.save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
     _check_places(Path(file), output, jpeg)
-    catalogue, settings = load_catalogue(), options.settings()
+    catalogue = load_catalogue()
+    settings = options.settings((*SCOPES, "engine"), {"engine": {"workers": jobs}} if jobs > 1 else None)
+    workers = settings.pop("engine", {})
     parts = select_decoder(catalogue, options.generator, options.solver, settings)
 
     from ..pipeline.decode_file import Decoding
@@ -91,9 +99,12 @@ def decode(file: str, output: str | None, jpeg: str | None, as_stored: bool, mse
     if is_several(Path(file)) and place:
         from .file_work import FileWork
         from .folder import decode_folder
+        from .sweep import make_engine
 
+        alone = options.engine == "local" and workers.get("workers", 1) == 1
+        engine = None if alone else make_engine(catalogue, options.engine, workers)
         work = FileWork(decoding, (options.trace, options.save_steps), options.require_exact)
-        return decode_folder(work, Path(file), place, rewritten, options.as_json)
+        return decode_folder(work, Path(file), place, rewritten, options.as_json, engine)
     _decode_file(
         decoding,
         Path(file),

@@ -33,6 +33,11 @@ class FileJob:
         """Bytes, from which the time left is estimated: the best measure that needs no reading."""
         return self.source.size
 
+    def absolute(self) -> FileJob:
+        """For a worker, whose working directory may be another."""
+        jpeg = self.jpeg.absolute() if self.jpeg else None
+        return FileJob(replace(self.source, path=self.source.path.absolute()), self.output.absolute(), jpeg)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -95,6 +100,13 @@ class RemoteWork:
                 outcome = Outcome(error=as_failure(error))
         said = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, IdemWarning))
         return replace(outcome, notes=(*said, *outcome.notes))
+
+
+def start_remote(work: FileWork) -> RemoteWork:
+    """In the worker. What is wrong with the prior ends the map at once, and is not said of each file."""
+    if not work.decoding.plain:
+        _ = work.decoding.decoder
+    return RemoteWork(work)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import IdemError, UsageError
 from ..io.inputs import declare_output
 from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
-from .file_work import FileJob, FileWork, Outcome, RemoteWork, disk_full
+from .file_work import FileJob, FileWork, Outcome, disk_full, start_remote
 from .group import exit_code, tell
 from .output import bars, print_json, print_record, say
 
@@ -91,7 +91,8 @@ def _here(work: FileWork, jobs: Sequence[FileJob], bar: Bar) -> Iterator[tuple[F
 
 def _remotely(work: FileWork, jobs: Sequence[FileJob], engine: Engine, bar: Bar) -> Iterator[tuple[FileJob, Outcome]]:
     """By workers, in the order in which they are done. A file that kills its worker each time has failed."""
-    for job, result in bar.done(engine.map(partial(RemoteWork, work), jobs), jobs):
+    results = engine.map(partial(start_remote, work), [job.absolute() for job in jobs])
+    for job, result in bar.done(results, jobs):
         yield job, result if isinstance(result, Outcome) else Outcome(error=IdemError(result.reason))
 
 

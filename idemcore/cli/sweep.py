@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -185,12 +185,16 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
 
 def build_engine(catalogue: Catalogue, name: str, overrides: Sequence[str]) -> Engine:
     """With what `--set engine.KEY=VALUE` says. Raises UsageError, MissingError."""
+    return make_engine(catalogue, name, _overrides(overrides).get("engine", {}))
+
+
+def make_engine(catalogue: Catalogue, name: str, values: Mapping[str, Any]) -> Engine:
+    """With these settings. Raises UsageError, MissingError."""
     from ..plugins.catalogue import import_target
     from ..plugins.selection import configure
 
     spec = catalogue.resolve("engine", name)
-    config = configure(spec, _overrides(overrides).get("engine", {}), "engine")
-    engine: Engine = import_target(spec.target)(config)
+    engine: Engine = import_target(spec.target)(configure(spec, values, "engine"))
     return engine
 
 

@@ -20,8 +20,8 @@ from ..hookspecs import EncoderSpec
 from ..io.exif import Metadata, turn
 from ..io.files import json_bytes, read_file, write_together
 from ..io.images import png_bytes
-from ..plugins.catalogue import Catalogue
-from ..plugins.selection import DecoderParts, Part, Settings
+from ..plugins.catalogue import Catalogue, load_catalogue
+from ..plugins.selection import DecoderParts, Part, Settings, select_decoder
 from ..protocols import Callback
 from ..results.base import as_json
 from ..results.certificate import Certificate
@@ -77,9 +77,12 @@ class Decoding:
     """Settings that are switched on in codecs that offer a capability of that name, such as `salvage`."""
     codecs: dict[str, Codec] = field(default_factory=dict)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what was built: another process builds its own."""
-        return {one.name: {} if one.name == "codecs" else getattr(self, one.name) for one in fields(self)}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By the names of the parts, so that another process chooses them from its own plugins, and builds them."""
+        names = [f"{part.distribution}:{part.spec.name}" for part in (self.parts.generator, self.parts.solver)]
+        left_out = ("parts", "catalogue", "codecs")
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
+        return _chosen_again, (*names, values)
 
     @cached_property
     def decoder(self) -> Decoder | None:
@@ -136,6 +139,11 @@ class Decoding:
             )
         except (IdemError, ValueError, TypeError, AttributeError):
             return False
+
+
+def _chosen_again(generator: str, solver: str, values: dict[str, Any]) -> Decoding:
+    catalogue = load_catalogue()
+    return Decoding(select_decoder(catalogue, generator, solver, values["settings"]), catalogue, **values)
 
 
 def presented(
