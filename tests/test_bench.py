@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from concurrent.futures.process import BrokenProcessPool
 
@@ -43,7 +44,8 @@ def measured(monkeypatch):
 
     def pretended(job: BenchJob) -> Cost:
         jobs.append(job)
-        passes = 10 * getattr(job.selection.solver.config, "steps", 0)
+        steps = getattr(job.selection.solver.config, "steps", 0)
+        passes = 10 * (12 if steps == "auto" else steps)
         return Cost(passes, passes, passes, passes, 0, 0.5 * passes, 3 * 2**20)
 
     monkeypatch.setattr(bench, "measure_alone", pretended)
@@ -72,6 +74,14 @@ def test_cost_is_that_of_one_solve(job):
     assert 0 < cost.seconds < 60
     cost = measure(job("mse"))
     assert (cost.passes, cost.codec_calls) == (0, 0)
+
+
+@pytest.mark.parametrize("solver", ["cell", "dps", "dsg", "diffpir", "mpgd", "mcg", "pulse", "latino"])
+def test_a_job_can_be_sent_to_a_process_of_its_own(job, solver):
+    sent = job(solver)
+    received = pickle.loads(pickle.dumps(sent))
+    assert received == sent
+    assert received.selection.solver.spec.needs == sent.selection.solver.spec.needs
 
 
 def test_an_image_smaller_than_the_crop_is_refused(job):

@@ -155,9 +155,12 @@ def check_installed(catalogue: Catalogue, names: Mapping[str, str]) -> None:
 
 
 def _with_needs_of(spec: Spec, config: Any) -> Spec:
-    """A solver's spec with the needs of its settings in place of those of its defaults."""
+    """A solver's spec with the needs of its settings in place of those of its defaults.
+
+    Without the function that tells them, which another process could not be sent.
+    """
     if isinstance(spec, SolverSpec) and spec.needs_with:
-        return replace(spec, needs=spec.needs_with(config))
+        return replace(spec, needs=spec.needs_with(config), needs_with=None)
     return spec
 
 
