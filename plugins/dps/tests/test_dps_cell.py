@@ -56,3 +56,33 @@ def test_cell_starts_lower_with_few_steps_unless_it_is_told(
     prior.warm_start = 4.0
     ProjectAndRenoise(CellConfig(steps=2, start=told)).solve(cell, prior, Noise([1, 2]))
     assert prior.calls[0] == pytest.approx(expected * cell.distortion[0].item(), rel=1e-5)
+
+
+def test_a_cell_that_leaves_little_open_takes_fewer_steps(world: SimpleNamespace) -> None:
+    prior, cell = world.GaussianPrior(), world.BoxCell(world.scene(1))
+    levels = {}
+    for error in (0.002, 0.02, 0.5):
+        cell.distortion, prior.calls = torch.tensor([error]), []
+        found = ProjectAndRenoise(CellConfig()).solve(cell, prior, Noise([1]))
+        assert found.nfe == len(prior.calls)
+        assert prior.calls[-1] == pytest.approx(CellConfig().sigma_min, rel=1e-5)
+        levels[error] = found.nfe
+    assert levels == {0.002: 2, 0.02: 6, 0.5: 12}
+
+
+def test_an_image_takes_the_steps_that_it_would_take_alone(world: SimpleNamespace) -> None:
+    prior, scene, errors = world.GaussianPrior(), world.scene(2), torch.tensor([0.004, 0.05])
+    both, alone = world.BoxCell(scene), [world.BoxCell(image[None]) for image in scene]
+    both.distortion = errors
+    together = ProjectAndRenoise(CellConfig()).solve(both, prior, Noise([1, 2]))
+    assert together.nfe == 11
+    for number, cell in enumerate(alone):
+        cell.distortion = errors[number : number + 1]
+        found = ProjectAndRenoise(CellConfig()).solve(cell, prior, Noise([1 + number]))
+        torch.testing.assert_close(found.image[0], together.image[number], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [0, "many"])
+def test_steps_are_a_number_or_auto(steps: object) -> None:
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1, or auto"):
+        CellConfig(steps=steps)

@@ -14,8 +14,10 @@ from .config import AUTO, CellConfig
 from .schedules import ancestral, karras
 from .start import start_of
 
-PASSES_PER_E = 3.0
-"""Steps, while the noise falls by a factor of e, beyond which the distances of photographs hardly gain any more."""
+MOST = 12
+"""Steps of `auto`, at most: more gain little (docs/solvers.md)."""
+STEP = 1 / 40
+"""Of `auto`, in cube roots of noise levels: as wide as those of 12 steps from what JPEG at quality 10 leaves open."""
 START_PER_STEP = 0.75
 """Unless told, no start is further up than this times `steps`, in errors of the codec: few steps do not find the way.
 
@@ -99,17 +101,13 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
 
     def _multiple(self, generator: DiffusionGenerator) -> float:
         """The first level, in errors expected of the start."""
-        if self.config.start or self.config.steps == AUTO:
-            return self.config.start or generator.warm_start
-        return min(generator.warm_start, START_PER_STEP * int(self.config.steps))
+        steps = MOST if self.config.steps == AUTO else int(self.config.steps)
+        return self.config.start or min(generator.warm_start, START_PER_STEP * steps)
 
 
 def passes_needed(first: float, last: float) -> int:
-    """Steps from one noise level down to another: PASSES_PER_E while the noise falls by a factor of e, and at least 2.
-
-    Where the codec left little open the start is low, and few steps are enough: docs/solvers.md.
-    """
-    return max(2, math.ceil(PASSES_PER_E * math.log(first / last)))
+    """Steps from one noise level down to another, 2 to MOST: few where the codec left little open."""
+    return max(2, min(MOST, math.ceil((first ** (1 / 3) - last ** (1 / 3)) / STEP)))
 
 
 def _wide(level: Tensor) -> Tensor:

@@ -204,7 +204,7 @@ class DCICConfig:
 class CellConfig:
     """Project and renoise."""
 
-    steps: int | str = AUTO  # denoiser passes; auto: as many as the start's noise level asks for
+    steps: int | str = AUTO  # denoiser passes; auto: 2 to 12, as many as the start's noise asks for
     start_at: str = "estimate"  # noised first: estimate (of least error), centre (g(y)), or a restorer's name
     start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units

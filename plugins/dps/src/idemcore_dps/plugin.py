@@ -37,7 +37,7 @@ def idem_solvers() -> list[SolverSpec]:
             name="cell",
             api=1,
             target="idemcore_dps.cell:ProjectAndRenoise",
-            summary="project on the quantisation cell and renoise: a dozen passes, none backwards (the default)",
+            summary="project on the quantisation cell and renoise: 2 to 12 passes, none backwards (the default)",
             config="idemcore_dps.config:CellConfig",
             starts_at=restorer_of,
             needs=FORWARDS | {"project"},
