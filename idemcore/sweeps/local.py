@@ -6,13 +6,16 @@ jobs -> pipe -> process (loads models at its first job) -> pipe -> results
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from ..errors import UsageError
 from ..protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
 from .config import LocalConfig
 from .engine import Attempts
@@ -37,14 +40,14 @@ class LocalEngine(Engine):
             yield job, work(job)
 
     def _map_in_processes(self, make: MakeWork[JobT, ResultT], jobs: Iterable[JobT]) -> Results[JobT, ResultT]:
-        attempts = Attempts(jobs, self.config.retries)
-        idle = [_Process(make, self._environment(number)) for number in range(self.config.workers)]
+        attempts, made = Attempts(jobs, self.config.retries), _packed(make)
+        idle = [_Process(made, self._environment(number)) for number in range(self.config.workers)]
         busy: dict[Connection, tuple[_Process, JobT, int]] = {}
         try:
             while True:
                 while idle and (waiting := attempts.next()):
-                    process = idle.pop()
-                    process.send(waiting[0])
+                    packed, process = _packed(waiting[0]), idle.pop()
+                    process.send(packed)
                     busy[process.connection] = (process, *waiting)
                 if not busy:
                     return
@@ -84,7 +87,8 @@ def usable_cores() -> int:
 class _Process:
     """A worker process with the pipe to it."""
 
-    def __init__(self, make: MakeWork[Any, Any], environment: dict[str, str]) -> None:
+    def __init__(self, make: bytes, environment: dict[str, str]) -> None:
+        """`make` makes the work, packed."""
         self._start = (make, environment)
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -93,10 +97,10 @@ class _Process:
         theirs.close()
         self.send(make)
 
-    def send(self, message: Any) -> None:
+    def send(self, packed: bytes) -> None:
         """To a process that was killed meanwhile, nothing: `receive` tells."""
         with suppress(BrokenPipeError):
-            self.connection.send(message)
+            self.connection.send_bytes(packed)
 
     def receive(self) -> Any:
         """The next result. Raises what the work raised, EOFError if the process was killed."""
@@ -126,18 +130,40 @@ class _Process:
         self.connection.close()
 
 
+def _packed(thing: Any) -> bytes:
+    """For the pipe to another process. Raises UsageError for what only this process knows."""
+    try:
+        return bytes(ForkingPickler.dumps(thing))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise _only_here(error) from error
+
+
+def _unpacked(packed: bytes) -> Any:
+    try:
+        return pickle.loads(packed)
+    except (ImportError, AttributeError) as error:  # of a class that a notebook defines
+        raise _only_here(error) from error
+
+
+def _only_here(error: Exception) -> UsageError:
+    return UsageError(
+        f"Objects made in Python cannot be sent to other processes: {error}.".replace("..", "."),
+        "Use one worker, which is this process, or install them as a plugin: `idem plugins new`.",
+    )
+
+
 def _serve(connection: Connection, environment: dict[str, str]) -> None:
     """The life of a worker process."""
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends us
     with suppress(EOFError):  # the parent is gone
-        make = connection.recv()
+        make = connection.recv_bytes()
         work = None
         while True:
-            job = connection.recv()
+            job = connection.recv_bytes()
             try:
-                work = work or make()
-                answer = (True, work(job))
+                work = work or _unpacked(make)()
+                answer = (True, work(_unpacked(job)))
             except Exception as error:
                 answer = (False, error)
             connection.send(answer)

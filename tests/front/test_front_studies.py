@@ -14,6 +14,8 @@ from idemcore.errors import UsageError
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.objects import Made
 from idemcore.protocols import ImageMetric
+from idemcore.sweeps.config import LocalConfig
+from idemcore.sweeps.local import LocalEngine, _unpacked
 
 
 def l1(reconstruction: Tensor, original: Tensor) -> Tensor:
@@ -72,6 +74,23 @@ def test_a_sweep_runs_objects_once_and_goes_on(image: Tensor, tmp_path: Path, mi
     again = idem.sweep({**axes, "seed": "0..1"}, [image], tmp_path / "store", ["psnr", l1])
     assert len(again) == 6
     assert {row["id"] for row in rows} < {row["id"] for row in again}
+
+
+def test_several_workers_refuse_objects_in_one_sentence_and_take_names(
+    image: Tensor, tmp_path: Path, mine: SimpleNamespace
+) -> None:
+    """Another process does not know what a notebook's cell defines."""
+    engine = LocalEngine(LocalConfig(workers=2))
+    for axes, metrics in [({"generator": mine.Grey(), "solver": "cell"}, ["psnr"]), ({"solver": "mse"}, [l1])]:
+        with pytest.raises(UsageError, match=r"cannot be sent to other processes.*Use one worker.*idem plugins new"):
+            idem.sweep({"codec": "toy", **axes}, [image], tmp_path / "store", metrics, engine=engine)
+    rows = idem.sweep({"codec": "toy", "solver": "mse"}, [image], tmp_path / "store", ["psnr"], engine=engine)
+    assert [row["status"] for row in rows] == ["ok"]
+
+
+def test_what_another_process_cannot_find_is_said_there_too() -> None:
+    with pytest.raises(UsageError, match="No module named 'nowhere'"):
+        _unpacked(b"cnowhere\nThing\n.")
 
 
 def test_settings_of_a_dataclass_are_an_axis(image: Tensor, tmp_path: Path, mine: SimpleNamespace) -> None:
