@@ -152,15 +152,26 @@ def test_what_a_case_lacks_is_undefined_not_an_error():
         assert metric.measure(Case(("a", "b"), reconstruction)).isnan().all(), metric.name
 
 
-def test_the_plain_decode_as_a_case_keeps_the_rate_only():
+def test_the_plain_decode_as_a_case_has_the_rate_and_facts_of_its_own():
     original, decoded = noisy((8, 10))
     whole = Case(("a", "b"), original, original, decoded, file_bits=torch.tensor([80, 80]), nfe=torch.tensor([8, 8]))
     plain = whole.plain()
     assert torch.equal(plain.reconstruction, decoded)
     assert one("bpp").measure(plain).tolist() == [1, 1]
-    assert one("nfe").measure(plain).isnan().all()
+    assert one("nfe").measure(plain).tolist() == [0, 0]
+    assert one("seconds").measure(plain).isnan().all()
+    assert one("exact").measure(plain).isnan().all()
     with pytest.raises(ValueError, match="no plain decode"):
         Case(("a", "b"), original).plain()
+
+
+def test_a_plain_decode_is_exact_if_it_lies_in_its_cell():
+    original, _ = noisy((16, 16), batch=1)
+    bitstream = Codec.load("toy", CPU, quality=2).encode(original / 255)
+    inside = (bitstream.decoded * 255).round().byte()
+    for decoded in (inside, 255 - inside):
+        plain = Case(("a",), original, original, decoded, cell=bitstream.cell, exact=torch.tensor([True])).plain()
+        assert one("exact").measure(plain).tolist() == [float(bitstream.cell.contains(decoded))]
 
 
 def test_occupancy_is_the_distance_of_positions_within_the_intervals():

@@ -16,6 +16,7 @@ main = LazyGroup(
         "sweep": ("idemcore.cli.sweep:sweep", "A grid of configurations over images; resumes where it stopped."),
         "store": ("idemcore.cli.store:store", "What sweeps keep: list, prune, merge, filter."),
         "eval": ("idemcore.cli.eval:evaluate_", "Measure configurations over a folder of images."),
+        "baseline": ("idemcore.cli.baseline:baseline", "Curves of WebP, AVIF, JPEG XL, JPEG 2000 and JPEG."),
         "compare": ("idemcore.cli.compare:compare", "BD-rate and paired differences of two results."),
         "bench": ("idemcore.cli.bench:bench", "What solvers cost, side by side."),
         "report": ("idemcore.cli.report:report", "A sweep as a page to look at, or as tables and curves."),

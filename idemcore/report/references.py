@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, UsageError
+from ..evaluation.baselines import pixels_digest
 from ..evaluation.known_sets import difference, recognised
 from ..io.files import parse_json, read_file
 from ..plugins.registry import registry_folder
@@ -28,6 +29,8 @@ class Reference:
     results: dict[str, list[float]]
     images: str = ""
     """Name of the image set that it was measured on; empty if the file does not say."""
+    pixels: str = ""
+    """`pixels_digest` of the images that it was measured on, where they are no known set."""
     source: str = ""
 
     def points(self, metric: str) -> list[tuple[float, float]]:
@@ -44,11 +47,13 @@ def read_reference(path: Path) -> Reference:
         if any(len(values) != len(results[RATE]) for values in results.values()):
             raise ValueError("its lists are not of one length")
         name, description = content.get("name") or path.stem, content.get("description") or ""
-        images = dict(content.get("protocol") or {}).get("images", "")
+        protocol = dict(content.get("protocol") or {})
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         hint = "It needs results: {bpp: [...], psnr-rgb: [...], ...} with lists of one length."
         raise InputError(f"{path} is no result file in CompressAI's format: {error}.", hint) from error
-    return Reference(str(name), str(description), results, str(images), str(content.get("source") or ""))
+    images, named = str(protocol.get("images", "")), str(protocol.get("pixels_sha256", ""))
+    source = str(content.get("source") or "")
+    return Reference(str(name), str(description), results, images, pixels=named, source=source)
 
 
 def published_curves(pixels: Iterable[str]) -> list[Reference]:
@@ -58,6 +63,9 @@ def published_curves(pixels: Iterable[str]) -> list[Reference]:
     return [reference for reference in everything if known and reference.images == known.name]
 
 
+HINT = "Leave it out, or run the sweep on the images of its protocol."
+
+
 def given_curves(files: Iterable[Path], pixels: Sequence[str]) -> list[Reference]:
     """Those of `files`. Raises UsageError for one that was measured on other images than those of these sha256."""
     known, found = recognised(pixels), []
@@ -65,6 +73,8 @@ def given_curves(files: Iterable[Path], pixels: Sequence[str]) -> list[Reference
         reference = read_reference(path)
         if reference.images and (known is None or reference.images != known.name):
             reason = f"{path} was measured on {difference(reference.images, pixels)}: the two cannot be compared."
-            raise UsageError(reason, "Leave it out, or run the sweep on the images of its protocol.")
+            raise UsageError(reason, HINT)
+        if reference.pixels and reference.pixels != pixels_digest(pixels):
+            raise UsageError(f"{path} was measured on other images than these: the two cannot be compared.", HINT)
         found.append(reference)
     return found

@@ -96,9 +96,16 @@ class Case:
         return replace(self, **picked)
 
     def plain(self) -> Case:
-        """The plain decode in the reconstruction's place, with the rate but none of the reconstruction's facts."""
+        """The plain decode in the reconstruction's place, with its own facts: no pass, and whether it is exact."""
         if self.decoded is None:
             raise ValueError("the case holds no plain decode")
+        import torch
+
         mine = {"original", "decoded", "streams", "file_bits", "cell"}
         facts = {name: None for name in self.__dataclass_fields__ if name not in {*mine, "images", "reconstruction"}}
-        return replace(self, reconstruction=self.decoded, **facts)  # type: ignore[arg-type]
+        none, exact = torch.zeros(len(self)), None
+        if self.cell is not None:
+            with torch.no_grad():
+                exact = self.cell.contains(self.decoded)
+        known: dict[str, Any] = {**facts, "nfe": none, "backwards": none, "exact": exact}
+        return replace(self, reconstruction=self.decoded, **known)

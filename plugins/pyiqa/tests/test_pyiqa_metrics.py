@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from idemcore.errors import MissingError, UsageError
-from idemcore.metrics.building import build, find
+from idemcore.metrics.building import build, choose_metrics
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.results.case import Case
 from idemcore.runtime import Runtime
@@ -74,7 +74,7 @@ def test_what_cannot_be_scored_is_undefined(pyiqa) -> None:
 
 
 def test_missing_weights_are_not_downloaded_but_said_in_one_sentence(pyiqa) -> None:
-    built, missing = build(["pyiqa:mean", "pyiqa:musiq", "pyiqa:lacking"], CPU)
+    built, missing = build(choose_metrics(load_catalogue(), ["pyiqa:mean", "pyiqa:musiq", "pyiqa:lacking"]), CPU)
     assert "needs a package that is not here: No module named 'pkg_resources'" in missing["pyiqa:lacking"]
     assert [metric.name for metric in built] == ["pyiqa:mean"]
     assert "weights are not here" in missing["pyiqa:musiq"]
@@ -96,8 +96,8 @@ def test_names_that_are_none_and_measures_of_sets_are_refused(pyiqa) -> None:
 
 
 def test_the_name_after_the_colon_is_the_metric() -> None:
-    spec, values = find(load_catalogue(), "pyiqa:clipiqa+")
-    assert (spec.name, values) == ("pyiqa", {"metric": "clipiqa+"})
+    (chosen,) = choose_metrics(load_catalogue(), ["pyiqa:clipiqa+"])
+    assert (chosen.spec.name, chosen.config) == ("pyiqa", PyiqaConfig("clipiqa+"))
 
 
 def test_only_this_thread_is_offline_and_only_for_the_block() -> None:
