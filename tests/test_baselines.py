@@ -52,7 +52,7 @@ def test_a_curve_is_what_the_format_gives(name: str, photos: Path) -> None:
     one = BASELINES[name]
     steps = (one.qualities[0], one.qualities[-1])
     found = baseline_curve(one, Images(photos), metrics, steps)
-    assert [point["quality"] for point in found.meta["points"]] == list(steps)
+    assert [point["quality"] for point in found.meta.points] == list(steps)
     assert found.results["bpp"][0] < found.results["bpp"][1]
     assert found.results["psnr-rgb"][0] < found.results["psnr-rgb"][1]
     assert found.results["nfe"] == [0, 0]
@@ -62,10 +62,10 @@ def test_a_curve_is_what_the_format_gives(name: str, photos: Path) -> None:
     assert found.source.startswith("measured with")
     pixels = np.array(Image.open(photos / "0.png"))
     data = one.bytes_of(pixels, steps[0])
-    row = next(row for row in found.rows if row["image"] == "0.png")
-    assert row["metrics"]["bpp"] == pytest.approx(8 * len(data) / pixels[..., 0].size)
+    row = next(row for row in found.rows if row.image == "0.png")
+    assert row.metrics["bpp"] == pytest.approx(8 * len(data) / pixels[..., 0].size)
     shown = np.array(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)
-    assert row["metrics"]["psnr"] == pytest.approx(10 * np.log10(255**2 / ((shown - pixels) ** 2).mean()))
+    assert row.metrics["psnr"] == pytest.approx(10 * np.log10(255**2 / ((shown - pixels) ** 2).mean()))
 
 
 def test_the_list_says_what_is_missing(idem, monkeypatch) -> None:

@@ -71,7 +71,7 @@ def baseline(
         return EXIT_OK
     keys = [found.key(metric.name) for metric in metrics]
     lines = [(point["quality"], *(_shown(found.results[key][k]) for key in keys))
-             for k, point in enumerate(found.meta["points"])]  # fmt: skip
+             for k, point in enumerate(found.meta.points if found.meta else ())]  # fmt: skip
     print_table(("quality", *(metric.name for metric in metrics)), lines)
     return EXIT_OK
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..errors import MissingError, UsageError, nearest
 from ..metrics import Case, Metric
 from ..pipeline.certificate import pixels_sha256
+from ..results.rows import CurveMeta, EvalRow
 from ..weights.digest import digest
 from .curves import Curve, curve
 from .draws import finite_or_none, measure
@@ -140,21 +141,20 @@ def baseline_curve(
     `metrics` that ask for a cell are undefined. Raises MissingError where the encoder is not here.
     """
     version, steps = one.version(), tuple(qualities) or one.qualities
-    scores, rows, pixels = [], list[dict[str, Any]](), dict[str, str]()
+    scores, rows, pixels = [], list[EvalRow](), dict[str, str]()
     for point, quality in enumerate(steps):
         drawn = list[MeasuredDraw]()
         cases = _measured(_cases(one, images, quality, pixels), metrics, drawn)
         sets = score_sets(metrics, cases)
         scores.append({**score_rows(metrics, drawn), **sets})
-        rows += [{"point": point, "image": row.image, "seed": 0, "metrics": finite_or_none(row.values)}
-                 for row in drawn]  # fmt: skip
+        rows += [EvalRow(point, row.image, row.seed, finite_or_none(row.values)) for row in drawn]
     known = recognised(pixels.values())
     protocol = {"images": known.name} if known else {"pixels_sha256": pixels_digest(pixels.values())}
-    points = [{"name": one.name, "quality": quality} for quality in steps]
+    points = tuple({"name": one.name, "quality": quality} for quality in steps)
     facts = images.facts()
-    description = f"{facts['count']} images of {facts['dataset']}, {facts['crop']}; {version}; by idem"
+    description = f"{facts.count} images of {facts.dataset}, {facts.crop}; {version}; by idem"
     return curve(one.title, description, scores, {metric.name: metric.spec.key for metric in metrics}, rows=rows,
-                 missing=dict(missing or {}), meta={**facts, "points": points}, protocol=protocol,
+                 missing=dict(missing or {}), meta=CurveMeta(facts, points), protocol=protocol,
                  source=f"measured with {version}", date=time.strftime("%Y-%m-%d"))  # fmt: skip
 
 
