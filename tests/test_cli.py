@@ -171,6 +171,15 @@ def test_require_exact_exits_3_with_the_result_written(idem, photo, tmp_path, mo
     assert idem("run", photo, *TOY, "--out", tmp_path / "out").exit_code == 0
 
 
+@pytest.mark.parametrize(("solver", "hint"), [("cell", "Try another --seed."), ("mse", "such as --solver cell")])
+def test_require_exact_advises_what_can_help(idem, photo, tmp_path, monkeypatch, solver, hint):
+    monkeypatch.setattr("idemcore_toy.cell.ToyCell.contains", lambda self, x: torch.zeros(len(x), dtype=torch.bool))
+    result = idem("run", photo, *TOY, "--solver", solver, "--out", tmp_path / "out", "--require-exact")
+    assert result.exit_code == 3
+    assert hint in result.stderr
+    assert ("--seed" in result.stderr) == (solver == "cell")
+
+
 def test_inspect_tells_bitstreams_and_certificates(idem, photo, tmp_path):
     idem("run", photo, *TOY, "--quality", 2, "--out", tmp_path)
     bitstream = json.loads(idem("inspect", tmp_path / "photo" / "bitstream.idem", "--json").stdout)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from sweeping import QUICK, SWEEP, comparable, lines, lines_so_far
 
 from idemcore.cli import main
@@ -63,6 +64,24 @@ def first_original(sweep) -> str:
     """Of an image of 16x16."""
     rows = sweep("seed=0", store="other")[2].rows()
     return next(row.files.original for row in rows if row.image.name == "0.png")
+
+
+def test_an_image_for_which_memory_ran_out_is_a_row(sweep, monkeypatch) -> None:
+    from idemcore_toy.generator import ToyGenerator
+
+    denoise = ToyGenerator.denoise
+
+    def in_small_memory(self, x, sigma):
+        if x.shape[-2] > 16:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return denoise(self, x, sigma)
+
+    monkeypatch.setattr(ToyGenerator, "denoise", in_small_memory)
+    result, told, store = sweep("seed=0")
+    assert (result.exit_code, told["runs"], told["failed"]) == (5, 4, 1)
+    (error,) = (row.error for row in store.rows() if row.status == "failed")
+    assert error.startswith("Out of memory")
+    assert "--batch" in error
 
 
 def test_metrics_are_added_to_rows_from_their_pictures(sweep, photos: Path) -> None:
