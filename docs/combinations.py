@@ -16,8 +16,11 @@ HEAD = """\
 # Which codec, generator and solver work together
 
 Written by `python docs/combinations.py` from what the plugins of this repository say of themselves, with the default
-settings of every solver. The test `tests/test_matrix.py` runs every codec with small generators of all families and
-every solver.
+settings of every solver. The tests `tests/test_matrix.py` and `tests/test_matrix_field.py` run every
+codec with every solver and small generators: the bundled layouts, DRUNet, restorers that keep an image's size and that
+enlarge it by four, pipelines of `diffusers` that predict noise, v, the image or a flow or are preconditioned as in EDM,
+and a latent pipeline. `diffusers` is one row: what a network predicts changes nothing in what it can do. `drunet` is
+refused for `pulse`, `ilo` and `langevin` once it is loaded: it knows too little noise to draw from noise alone.
 
 - **native**: the solver is one for this family of generators, or needs none.
 - **adapter**: it runs by way of {adapters}; see [adapters.md](adapters.md).

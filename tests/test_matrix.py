@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import runpy
 from pathlib import Path
@@ -11,53 +10,42 @@ from typing import Any
 
 import pytest
 import torch
+from combining import (
+    CODECS,
+    SIDE,
+    SOLVERS,
+    WITHOUT_GENERATOR,
+    check_runs_or_is_refused,
+    few_steps,
+    hurry,
+    small_bitstreams,
+)
 
-from idemcore.adapters.specs import adapter_for
-from idemcore.errors import UnsupportedCombination
 from idemcore.networks.residual_unet import ResidualUNet
-from idemcore.noise import Noise
-from idemcore.pipeline.certificate import certificate, picture_facts
-from idemcore.pipeline.codec import Bitstream, Codec
-from idemcore.pipeline.decoder import Decoder
-from idemcore.plugins.catalogue import import_target, load_catalogue
-from idemcore.plugins.selection import choose, missing_capabilities, select
-from idemcore.plugins.settings import describe
-from idemcore.runtime import Runtime
+from idemcore.pipeline.codec import Bitstream
+from idemcore.plugins.catalogue import load_catalogue
+from idemcore.plugins.selection import choose
 from idemcore.weights.checkpoints import write_safetensors
 from idemcore_ddpm.adm_unet import AdmUNet, AdmUNetConfig
 from idemcore_stylegan.network import StyleGan, StyleGanConfig
 
-CODECS = ("jpeg", "hyperprior", "elic")
 GENERATORS = ("ddpm-photo", "ddpm-faces64", "stylegan2-faces64", "toy-restorer")
-WITHOUT_GENERATOR = {"mse", "mean"}
 WITHOUT_STEPS = WITHOUT_GENERATOR | {"once"}
 REQUIRED = WITHOUT_STEPS | {"dps", "mcg", "dsg", "diffpir", "mpgd", "backproj", "cell", "pulse", "ilo", "langevin",
                             "latino", "ddnm", "daps", "fast", "dcic"}  # fmt: skip
-SOLVERS = [spec.name for _, spec in load_catalogue().specs("solver")]
-SIDE = 64
-CPU = Runtime(torch.device("cpu"), torch.float32)
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def hurried() -> Any:
-    """Certification of learned codecs gives up early: what these networks draw is far from any cell."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idemcore.learned.cell.PATIENCE", 1)
-        patch.setattr("idemcore.learned.cell.SNAP_MARGINS", (0.02,))
+        hurry(patch)
         yield
 
 
 @pytest.fixture(scope="module")
 def bitstreams() -> dict[str, Bitstream]:
-    """Of one small picture."""
-    smooth = torch.linspace(0.2, 0.8, SIDE).expand(1, 3, SIDE, SIDE)
-    image = (smooth + 0.05 * Noise([0]).normal(3, SIDE, SIDE)).clamp(0, 1)
-    settings: dict[str, dict[str, Any]] = {"jpeg": {"quality": 10}}
-    return {
-        name: Codec.load(name, CPU, **settings.get(name, {"quality": 1, "project_steps": 1})).encode(image)
-        for name in CODECS
-    }
+    return small_bitstreams()
 
 
 @pytest.fixture(scope="module")
@@ -78,18 +66,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.safetensors" for name in networks}
 
 
-def few_steps(solver: str, adapter: str | None) -> dict[str, dict[str, Any]]:
-    """Settings by scope."""
-    spec = load_catalogue().resolve("solver", solver)
-    fields = {field.name for field in describe(import_target(spec.config))} if spec.config else set()
-    shortened = {"diffusion-as-latent": {"steps": 2}, "latent-as-diffusion": {"project_steps": 1}}
-    short = {"steps": 2, "langevin_steps": 2}
-    return {
-        "solver": {name: short[name] for name in short if name in fields},
-        "adapter": shortened.get(adapter or "", {}),
-    }
-
-
 def test_the_field_s_solvers_are_there() -> None:
     assert set(SOLVERS) >= REQUIRED
     for solver in REQUIRED - WITHOUT_STEPS:
@@ -102,34 +78,8 @@ def test_the_field_s_solvers_are_there() -> None:
 def test_a_combination_runs_or_is_refused(
     codec: str, generator: str, solver: str, bitstreams: dict[str, Bitstream], weights: dict[str, Path]
 ) -> None:
-    catalogue = load_catalogue()
-    specs = [catalogue.resolve(*pair) for pair in (("codec", codec), ("generator", generator), ("solver", solver))]
-    if missing_capabilities(*specs):  # type: ignore[arg-type]
-        with pytest.raises(UnsupportedCombination) as refusal:
-            select(catalogue, codec, generator, solver)
-        wanted = {"codec": codec, "generator": generator, "solver": solver}
-        for offer in refusal.value.hint.removeprefix("Use --").removesuffix(".").split(", or --"):
-            flag, _, names = offer.partition(" ")
-            for name in names.split(" or "):
-                select(catalogue, **{**wanted, flag: name})
-        return
-    adapter = adapter_for(specs[1], specs[2])  # type: ignore[arg-type]
-    settings = few_steps(solver, adapter.name if adapter else None)
     small = {"weights": str(weights[generator])} if generator in weights else {}
-    decoder = Decoder.load(generator, solver, CPU, {**settings, "generator": small})
-    bitstream, told = bitstreams[codec], []
-    result = decoder.reconstruct(bitstream, callback=told.append)
-    assert result.image.shape == (1, 3, SIDE, SIDE)
-    assert all(step.x0.shape == (1, 3, SIDE, SIDE) and bool(step.x0.isfinite().all()) for step in told)
-    assert [step.nfe for step in told] == sorted(step.nfe for step in told)
-    assert all(math.isfinite(step.residual) and math.isfinite(step.sigma) for step in told)
-    assert len(told) > 0
-    assert told[-1].nfe <= result.nfe
-    written = certificate(bitstream, result, picture_facts(result.image, b""), decoder)
-    assert written.solver.name == solver
-    assert (written.adapter and written.adapter.name) == (adapter and adapter.name)
-    assert (written.generator is None) == (solver in WITHOUT_GENERATOR)
-    assert written.exact == (written.differing_symbols == 0)
+    check_runs_or_is_refused(bitstreams[codec], generator, solver, small)
 
 
 def test_the_docs_tell_every_solver_with_its_steps() -> None:

@@ -99,7 +99,7 @@ def test_a_denoiser_of_little_noise_draws_nothing_from_noise_alone(file_of: File
         Decoder.load("drunet", "pulse", CPU, settings).reconstruct(bitstream)
 
 
-STEPPING = ("cell", "dps", "mcg", "dsg", "diffpir", "mpgd", "backproj", "latino")
+STEPPING = ("cell", "dps", "mcg", "dsg", "diffpir", "mpgd", "backproj", "latino", "ddnm", "fast", "dcic")
 QUICK: dict[str, dict[str, Any]] = {name: {"steps": 2} for name in STEPPING}
 
 
