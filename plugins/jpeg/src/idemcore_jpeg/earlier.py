@@ -87,8 +87,9 @@ def _mean_cosine(
     histograms: Floats, wanted: Integers, usable: npt.NDArray[np.bool_], waves: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats, Integers]:
     """Mean [Q] over the frequencies of each table, coefficients in it, and frequencies that are coherent themselves."""
-    number = np.arange(len(LOW))
-    sums, counts = ((histograms @ wave.T)[number, wanted] * usable for wave in waves)
+    number, occurring = np.arange(len(LOW)), np.flatnonzero(histograms.any(0))
+    span = slice(occurring[0], occurring[-1] + 1)  # most images have no large coefficients
+    sums, counts = ((histograms[:, span] @ wave[:, span].T)[number, wanted] * usable for wave in waves)
     total = counts.sum(1)
     several = ((counts >= FEW / 10) & (sums >= COHERENT / 2 * counts)).sum(1)
     return sums.sum(1) / np.maximum(total, 1), total, several
