@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="WxH")
     parser.add_argument("--quality", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=12, help="passes of the solver `cell`")
+    parser.add_argument("--steps", default="auto", help="passes of the solver `cell`")
+    parser.add_argument("--precision", default="fp32", help="auto: bf16 where the processor has it")
     parser.add_argument("--tile", type=int)
     parser.add_argument("--keep", type=Path, help="folder for the reconstructions")
     parser.add_argument("--json", type=Path)
@@ -57,7 +58,9 @@ def main() -> None:
             rows.append(measured(options, height, width, folder))
             print(table(rows[-1:]), flush=True)
     print(table(rows))
-    save(options.json, {"steps": options.steps, "quality": options.quality, "rows": rows})
+    save(
+        options.json, {"steps": options.steps, "precision": options.precision, "quality": options.quality, "rows": rows}
+    )
 
 
 def measured(options: argparse.Namespace, height: int, width: int, folder: Path) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def measured(options: argparse.Namespace, height: int, width: int, folder: Path)
     Image.fromarray(original[0].permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=options.quality)
     jpeg.write_bytes(buffer.getvalue())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        cost = pool.submit(decode, jpeg, png, options.steps, options.tile).result()
+        cost = pool.submit(decode, jpeg, png, options.steps, options.precision, options.tile).result()
     megapixels = height * width / 1e6
     total = sum(cpu for name, cpu in cost.items() if name.endswith(" cpu s") and name != "start cpu s")
     side = chosen_tile((height, width), options.tile)
@@ -75,14 +78,15 @@ def measured(options: argparse.Namespace, height: int, width: int, folder: Path)
     return {"size": f"{width}x{height}", **cost, "cpu s/MP": total / megapixels, "seams": borders}
 
 
-def decode(jpeg: Path, png: Path, steps: int, tile: int | None) -> dict[str, Any]:
+def decode(jpeg: Path, png: Path, steps: str, precision: str, tile: int | None) -> dict[str, Any]:
     """What `idem decode` does, with processor seconds of its stages and the peak memory of the process."""
     begin, clock = time.perf_counter(), partial(time.process_time)
     marks = [("start cpu s", clock())]
     bitstream = open_bitstream(jpeg.read_bytes(), str(jpeg), Runtime.choose("cpu", "fp32"))
     cell = bitstream.cell
     marks.append(("cell cpu s", clock()))
-    decoder = Decoder.load("ddpm-photo", "cell", Runtime.choose("cpu", "fp32", tile), {"solver": {"steps": steps}})
+    settings = {"solver": {"steps": steps if steps == "auto" else int(steps)}}
+    decoder = Decoder.load("ddpm-photo", "cell", Runtime.choose("cpu", precision, tile), settings)
     result = decoder.reconstruct(bitstream)
     marks.append(("solve and certify cpu s", clock()))
     write_png(result.image, png)
@@ -91,6 +95,7 @@ def decode(jpeg: Path, png: Path, steps: int, tile: int | None) -> dict[str, Any
     spent = {name: now - before for (_, before), (name, now) in pairwise(marks)}
     return {
         "exact": bool(cell.contains(result.image).all()),
+        "passes": result.nfe,
         "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "wall s": time.perf_counter() - begin,
         **dict(marks[:1]),
