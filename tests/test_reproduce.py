@@ -13,6 +13,7 @@ from PIL import Image
 from sweeping import sweep_row
 
 from idemcore.errors import UsageError
+from idemcore.evaluation.baselines import baseline
 from idemcore.metrics.building import choose_metrics
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.protocols import Score
@@ -290,3 +291,37 @@ def check_page(text: str, folder: Path) -> None:
             assert link[1:] in page.ids
         elif not link.startswith("data:"):
             assert (folder / link).is_file()
+
+
+@pytest.mark.parametrize("collection", ["jpeg", "codecs"])
+def test_experiments_of_protocols_name_what_is_there(collection: str) -> None:
+    catalogue = load_catalogue()
+    for experiment in load_experiments(collection):
+        assert set(experiment.claims) <= CLAIMS.keys()
+        for variant in experiment.variants:
+            configured, refused = resolve_all(catalogue, variant.definition.points())
+            assert (len(configured), refused) == (len(variant.definition.points()), []), experiment.name
+            assert choose_metrics(catalogue, variant.definition.metrics)
+            assert [baseline(name).name for name in variant.baselines] == list(variant.baselines)
+
+
+def test_baselines_are_measured_once_and_drawn_beside(idem, photos, tmp_path) -> None:
+    folder, out = tmp_path / "own", tmp_path / "out"
+    folder.mkdir()
+    (folder / "low.yaml").write_text(
+        "title: Beside\nclaims: [recompression]\nbundled:\n  photos:\n    metrics: [bpp, psnr, exact, nfe]\n"
+        "    baselines: [webp, jxl]\n    base: {codec: toy, generator: toy, solver.steps: 1}\n"
+        "    axes: {solver: [cell, mse], quality: [2, 4]}\n"
+    )
+    words = ("reproduce", folder, "--images", photos, "-o", out, "--set", "engine.workers=1")
+    result = idem(*words)
+    assert result.exit_code == 0, result.stderr
+    assert "measuring WebP" in result.stderr
+    page = (out / "low-photos" / "index.html").read_text()
+    assert "<title>WebP</title>" in page
+    assert "pillow-jxl-plugin" in page or "<title>JPEG XL</title>" in page
+    (curve,) = (out / "baselines" / "low-photos").glob("webp-*.json")
+    stamp = curve.stat().st_mtime_ns
+    again = idem(*words)
+    assert "measuring WebP" not in again.stderr
+    assert curve.stat().st_mtime_ns == stamp

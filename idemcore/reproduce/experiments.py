@@ -19,7 +19,7 @@ from ..sweeps.grid import Definition, load_yaml, parse_definition
 MODELS = ("published", "bundled")
 DOMAINS = ("photos", "faces")
 KEYS = ("title", "order", "about", "claims", *MODELS)
-STUDY_KEYS = ("minutes",)
+STUDY_KEYS = ("minutes", "baselines")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Variant:
     definition: Definition
     minutes: float | None = None
     """What it took on two CPU cores; None if that was not measured."""
+    baselines: tuple[str, ...] = ()
+    """Formats without a cell that are measured on the same images, by their names in `evaluation.baselines`."""
 
 
 @dataclass(frozen=True)
@@ -164,4 +166,4 @@ def _variant(path: Path, models: str, domain: str, sweep: Any) -> Variant:
         definition = parse_definition({key: value for key, value in sweep.items() if key not in own})
     except UsageError as error:
         raise UsageError(f"{path}, {models}, {domain}: {error.message}", error.hint) from error
-    return Variant(models, domain, definition, own.get("minutes"))
+    return Variant(models, domain, definition, own.get("minutes"), tuple(own.get("baselines", ())))
