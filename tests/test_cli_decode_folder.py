@@ -233,13 +233,14 @@ def test_results_inside_the_folder_are_not_decoded_again(idem, photos):
 def test_bar_tells_the_time_left_on_a_terminal_only(photos, tmp_path, monkeypatch):
     import rich.console
 
-    from idemcore.cli.folder import Bar, find_jobs
+    from idemcore.cli.album import find_jobs
+    from idemcore.cli.folder import Bar, Tally
 
     screen = io.StringIO()
     console = rich.console.Console
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr(rich.console, "Console", lambda **_: console(file=screen, force_terminal=True, width=100))
-    bar, jobs = Bar(), find_jobs(photos, tmp_path / "out", None, set())
+    bar, jobs = Bar(Tally()), find_jobs([photos], tmp_path / "out", None, set())
     with bar.shown():
         for _ in bar.each(jobs, "decoding"):
             bar.progress.refresh()

@@ -9,8 +9,11 @@ import click
 
 from ..errors import EXIT_OK, UsageError
 from ..io.inputs import declare_folder, declare_output
+from ..io.walking import Source, expanded
 from ..plugins.settings import SCOPES
+from .album import codec_suffixes, find_jobs, is_several
 from .decoded import facts, not_exact
+from .file_work import FileJob
 from .options import (
     INPUT,
     RunOptions,
@@ -28,16 +31,30 @@ from .output import check_suffix, moved, print_json, print_record, yes
 from .recording import Recorder, recording_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..pipeline.codec import Bitstream
     from ..pipeline.decode_file import Decoded, Decoding
 
 
 @click.command()
-@click.argument("file", type=INPUT)
+@click.argument("files", nargs=-1, required=True, type=INPUT, metavar="FILE...")
 @click.option(
-    "-o", "--output", metavar="FILE", help="File to write.  [default: x.png beside x.jpg, or x-2.png if that exists]"
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="File to write, or folder for several.  [default: x.png beside x.jpg, or x-2.png if that exists]",
 )
 @click.option(
     "--write-jpeg", "jpeg", metavar="FILE", help="Write the JPEG that the picture re-encodes to, as FILE was written."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Draw N pictures of each file, x-1.png to x-N.png, with seeds from --seed on.",
 )
 @click.option(
     "--as-stored", is_flag=True, help="Do not turn the pixels upright: the PNG says how, as the JPEG does (EXIF)."
@@ -56,16 +73,24 @@ if TYPE_CHECKING:
 @exact_option
 @take_options()
 def decode(
-    file: str, output: str | None, jpeg: str | None, as_stored: bool, mse: bool, jobs: int, options: RunOptions
+    files: tuple[str, ...],
+    output: str | None,
+    jpeg: str | None,
+    samples: int,
+    as_stored: bool,
+    mse: bool,
+    jobs: int,
+    options: RunOptions,
 ) -> int:
-    """Decode FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
+    """Decode each FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
 
     Without -o, the PNG goes beside FILE, and nothing is overwritten.
 
-    If FILE is a folder or a zip file, -o names a folder: all of its files and those of folders in it are decoded, each
-    to a PNG of its name. A file that fails does not stop the others, and one that was decoded before with the same
-    settings is left out, so that an interrupted call resumes. --write-jpeg then names a folder too. --jobs decodes
-    several files at once; --engine ray shares them out among the machines of a cluster that see the same folders.
+    FILE may be a pattern, such as 'photos/*.jpg', a folder or a zip file: all bitstreams in it and in its folders are
+    decoded, each to a PNG of its name. -o then names a folder, which folders and zip files need. A file that fails does
+    not stop the others, and one that was decoded before with the same settings is left out, so that the same command
+    resumes an interrupted one. --write-jpeg names a folder, too. --jobs decodes several files at once; --engine ray
+    shares them out among the machines of a cluster that see the same folders.
 
     A JPEG that is cut or damaged is refused, unless --salvage is given: then the picture keeps what is there and is
     certified on that, the prior fills in the rest, and the certificate counts both. What follows the picture in a JPEG,
@@ -83,51 +108,57 @@ def decode(
         )
     if mse and (options.trace or options.save_steps):
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
-    _check_places(Path(file), output, jpeg)
+    if mse and samples > 1:
+        raise UsageError("--mse has one picture, whatever the seed.", "Leave --samples out.")
+    places = expanded(files)
+    _check_places(places, output, jpeg)
     catalogue = load_catalogue()
     settings = options.settings((*SCOPES, "engine"), {"engine": {"workers": jobs}} if jobs > 1 else None)
     workers = settings.pop("engine", {})
     parts = select_decoder(catalogue, options.generator, options.solver, settings)
 
-    from ..pipeline.decode_file import Decoding
+    from ..pipeline.decode_file import Decoding, check_rewritable, tags
 
     runtime = options.runtime()
     decoding = Decoding(
         parts, catalogue, runtime, settings, mse, options.seed, options.tradeoff, not as_stored, options.special
     )
     place, rewritten = (Path(name) if name else None for name in (output, jpeg))
-    if is_several(Path(file)) and place:
+    recording = options.trace, options.save_steps
+    if len(places) > 1 or is_several(places[0]):
         from .file_work import FileWork
-        from .folder import decode_folder
+        from .folder import decode_several
         from .sweep import make_engine
 
         alone = options.engine == "local" and workers.get("workers", 1) == 1
         engine = None if alone else make_engine(catalogue, options.engine, workers)
-        work = FileWork(decoding, (options.trace, options.save_steps), options.require_exact)
-        return decode_folder(work, Path(file), place, rewritten, options.as_json, engine)
-    _decode_file(
-        decoding,
-        Path(file),
-        place,
-        rewritten,
-        Recorder(options.trace, options.save_steps),
-        options.as_json,
-        options.require_exact,
-    )
+        work = FileWork(decoding, recording, options.require_exact)
+        several = find_jobs(places, place, rewritten, codec_suffixes(catalogue), tags(samples))
+        title = f"{places[0] if len(places) == 1 else f'{len(places)} places'} -> {place or 'beside the files'}"
+        return decode_several(work, several, title, options.as_json, engine)
+    bitstream = decoding.open(places[0])
+    if rewritten:
+        check_rewritable(bitstream)
+    for number, tag in enumerate(tags(samples)):
+        job = FileJob(Source(places[0], places[0].name), place, rewritten if number == 0 else None, number, tag)
+        _decode_file(decoding, job, bitstream, Recorder(*recording), options.as_json, options.require_exact)
     return EXIT_OK
 
 
-def _check_places(file: Path, output: str | None, jpeg: str | None) -> None:
+def _check_places(places: Sequence[Path], output: str | None, jpeg: str | None) -> None:
     """Raises UsageError for names of results that cannot be right."""
-    if is_several(file):
-        if not output:
-            raise UsageError(f"{file} holds several files.", "Name a folder for the results: `-o FOLDER`.")
+    several = [place for place in places if is_several(place)]
+    if several and not output:
+        raise UsageError(f"{several[0]} holds several files.", "Name a folder for the results: `-o FOLDER`.")
+    if len(places) > 1 or several:
+        if output and output.lower().endswith(".png") and not Path(output).exists():
+            raise UsageError(f"-o {output} names a file, but there are several to write.", "Name a folder.")
         declare_folder(*filter(None, (output, jpeg)))
         return
     if output is not None:
         check_suffix(output, ".png")
-    elif file.exists() and not file.is_file():
-        raise UsageError(f"{file} is not a regular file.", "Name the file to write: `-o FILE.png`.")
+    elif places[0].exists() and not places[0].is_file():
+        raise UsageError(f"{places[0]} is not a regular file.", "Name the file to write: `-o FILE.png`.")
     if output:
         declare_output(output, Path(output).with_name(f"{Path(output).stem}.certificate.json"))
     if jpeg:
@@ -135,32 +166,20 @@ def _check_places(file: Path, output: str | None, jpeg: str | None) -> None:
         declare_output(jpeg)
 
 
-def is_several(place: Path) -> bool:
-    """Is it a folder or a zip file?"""
-    return place.is_dir() or place.suffix.lower() == ".zip"
-
-
 def _decode_file(
-    decoding: Decoding,
-    file: Path,
-    output: Path | None,
-    jpeg: Path | None,
-    recorder: Recorder,
-    as_json: bool,
-    require_exact: bool,
+    decoding: Decoding, job: FileJob, bitstream: Bitstream, recorder: Recorder, as_json: bool, require_exact: bool
 ) -> None:
-    from ..pipeline.decode_file import check_rewritable, free_name
+    """Writes one picture of a file that was named alone."""
+    from ..pipeline.decode_file import free_name
 
-    bitstream = decoding.open(file)
-    if jpeg:
-        check_rewritable(bitstream)
+    file, output = job.source.path, job.output and job.output.with_stem(f"{job.output.stem}{job.tag}")
     if not decoding.plain:
         decoding.parts.check(bitstream.codec.part.spec, decoding.catalogue)
     with recorder(file.name, decoding.decoder.name if decoding.decoder else "") as callback:
-        decoded = decoding.decode(bitstream, callback)
-    output = output or free_name(file, recorder.files)
-    decoded.write(output, jpeg, recorder.files)
-    _show(decoded, output, jpeg, list(recorder.files), as_json)
+        decoded = decoding.decode(bitstream, callback, job.number)
+    output = output or free_name(file, recorder.files, job.tag)
+    decoded.write(output, job.jpeg, recorder.files)
+    _show(decoded, output, job.jpeg, list(recorder.files), as_json)
     if require_exact and not decoded.result.exact:
         raise not_exact(decoded, file, output)
 

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileJob:
-    """A file and what becomes of it."""
+    """One picture of a file."""
 
     source: Source
-    output: Path
+    output: Path | None
+    """None: beside the file, by a name that is free; it is chosen before the work begins."""
     jpeg: Path | None
+    """Where the file that the picture re-encodes to goes; None if it is not wanted."""
+    number: int = 0
+    """Of the picture, from 0: its seed is that much higher."""
+    tag: str = ""
+    """What tells it apart from other pictures of the file, in names."""
 
     @property
     def size(self) -> int:
@@ -35,8 +41,9 @@ class FileJob:
 
     def absolute(self) -> FileJob:
         """For a worker, whose working directory may be another."""
-        jpeg = self.jpeg.absolute() if self.jpeg else None
-        return FileJob(replace(self.source, path=self.source.path.absolute()), self.output.absolute(), jpeg)
+        output, jpeg = (path.absolute() if path else None for path in (self.output, self.jpeg))
+        source = replace(self.source, path=self.source.path.absolute())
+        return replace(self, source=source, output=output, jpeg=jpeg)
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,12 @@ class FileWork:
 
     def __call__(self, job: FileJob, watch: Watch) -> Outcome:
         """`watch` shows how the solve goes on. Raises whatever is wrong with the file."""
+        assert job.output is not None, "its name was not chosen"
         decoding, source, recorder = self.decoding, Path(str(job.source)), Recorder(*self.recording, watch)
         bitstream = decoding.open(source, job.source.content())
         jpeg = None if bitstream.codec.encoder.model_id else job.jpeg
         with recorder(Path(job.source.name).name, decoding.decoder.name if decoding.decoder else "") as callback:
-            decoded = decoding.decode(bitstream, callback)
+            decoded = decoding.decode(bitstream, callback, job.number)
         for place in filter(None, (job.output, jpeg)):
             place.parent.mkdir(parents=True, exist_ok=True)
         decoded.write(job.output, jpeg, recorder.files)

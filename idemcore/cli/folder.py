@@ -1,4 +1,4 @@
-"""`idem decode` of a whole folder: resumable, with a bar, and no file stops another.
+"""`idem decode` of several files: resumable, with a bar, and no file stops another.
 
 find_jobs -> what is done is left out -+-> FileWork, here ------------------+-> Tally
                                        +-> RemoteWork, by workers of an engine +
@@ -7,17 +7,14 @@ find_jobs -> what is done is left out -+-> FileWork, here ------------------+-> 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IdemError, UsageError
-from ..io.inputs import declare_output
-from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
 from .file_work import FileJob, FileWork, Outcome, disk_full, start_remote
 from .group import exit_code, tell
 from .output import bars, print_json, print_record, say
@@ -50,18 +47,28 @@ class Tally:
             "done_before": self.done_before,
             "failed": self.failed,
             "seconds": round(time.monotonic() - self.begin, 1),
+            "photographs_an_hour": self.an_hour(),
         }
 
+    def an_hour(self) -> int | None:
+        """Photographs that are decoded in an hour, at the speed so far; None before the first."""
+        spent = time.monotonic() - self.begin
+        return round(3600 * self.decoded / spent) if self.decoded and spent > 0 else None
 
-def decode_folder(
-    work: FileWork, folder: Path, out: Path, jpegs: Path | None, as_json: bool, engine: Engine | None = None
+    def speed(self) -> str:
+        """For the bar."""
+        return f", {fast:,} photographs an hour" if (fast := self.an_hour()) else ""
+
+
+def decode_several(
+    work: FileWork, jobs: Sequence[FileJob], title: str, as_json: bool, engine: Engine | None = None
 ) -> int:
     """Decodes what is not done yet, here or by the workers of `engine`, and sums up; returns the exit code."""
     decoding = work.decoding
-    jobs = find_jobs(folder, out, jpegs, codec_suffixes(decoding))
-    tally, bar = Tally(), Bar()
+    bar = Bar(tally := Tally())
     with bar.shown():
-        left = [job for job in bar.each(jobs, "looking for what is done") if not _is_done(decoding, job)]
+        placed = [(job, _place(decoding, job)) for job in bar.each(jobs, "looking for what is done")]
+        left = [replace(job, output=output) for job, output in placed if output]
         tally.done_before = len(jobs) - len(left)
         if left and not decoding.plain and not engine:
             _ = decoding.decoder  # what is wrong with the prior is said once, not of each file
@@ -70,8 +77,8 @@ def decode_folder(
     if as_json:
         print_json(tally.content())
     else:
-        shown = {key.replace("_", " "): value for key, value in tally.content().items()}
-        print_record({"folder": f"{folder} -> {out}", **shown})
+        shown = {key.replace("_", " "): value for key, value in tally.content().items() if value is not None}
+        print_record({"folder": title, **shown})
     return exit_code(tally.codes)
 
 
@@ -109,44 +116,25 @@ def _count(job: FileJob, outcome: Outcome, tally: Tally, as_json: bool) -> None:
         tally.codes.add(tell(outcome.error, "" if outcome.facts else str(job.source)))
 
 
-def codec_suffixes(decoding: Decoding) -> set[str]:
-    """Of the files that installed codecs write."""
-    return {suffix for _, spec in decoding.catalogue.specs("codec") if (suffix := getattr(spec, "suffix", ""))}
+def _place(decoding: Decoding, job: FileJob) -> Path | None:
+    """Where the picture goes; None if it is there already."""
+    from ..pipeline.decode_file import free_name, names_beside
+
+    if job.output:
+        return None if _is_done(decoding, job, job.output) else job.output
+    for output in names_beside(job.source.path, job.tag):
+        if not output.exists():
+            return free_name(job.source.path, tag=job.tag)
+        if _is_done(decoding, job, output):
+            return None
+    raise AssertionError("names have no end")
 
 
-def find_jobs(folder: Path, out: Path, jpegs: Path | None, suffixes: set[str]) -> list[FileJob]:
-    """The bitstreams in a folder and those in it, or in a zip file, by name; see `walking.walk`.
-
-    Files of one stem keep their suffix: a.jpg.png and a.jpeg.png. Raises UsageError if there are none, if what shall
-    be written to is a file, or if an input would be replaced.
-    """
-    for place in (p for p in (out, jpegs) if p and p.exists() and not p.is_dir()):
-        raise UsageError(f"{place} is a file, but {folder} holds several.", "Name a folder to write to.")
-    found = walk(folder, BITSTREAM_SUFFIXES | suffixes, "bitstreams")
-    twins = Counter(_stem(source) for source in found)
-    jobs = [_job(source, out, jpegs, alone=twins[_stem(source)] == 1) for source in found]
-    for job in jobs:
-        declare_output(*filter(None, (job.output, job.jpeg)))
-    return jobs
-
-
-def _stem(source: Source) -> Path:
-    return Path(source.name).with_suffix("")
-
-
-def _job(source: Source, out: Path, jpegs: Path | None, alone: bool) -> FileJob:
-    path = Path(source.name)
-    stem = path.stem if alone else path.name
-    is_jpeg = jpegs is not None and path.suffix.lower() != ".idem"
-    jpeg = jpegs / path.with_name(f"{stem}.jpg") if jpegs and is_jpeg else None
-    return FileJob(source, out / path.with_name(f"{stem}.png"), jpeg)
-
-
-def _is_done(decoding: Decoding, job: FileJob) -> bool:
-    if not job.output.is_file() or (job.jpeg and not job.jpeg.is_file()):
+def _is_done(decoding: Decoding, job: FileJob, output: Path) -> bool:
+    if not output.is_file() or (job.jpeg and not job.jpeg.is_file()):
         return False
     try:
-        return decoding.is_done(job.source.content(), job.output)
+        return decoding.is_done(job.source.content(), output, job.number)
     except UsageError:
         return False
 
@@ -154,7 +142,8 @@ def _is_done(decoding: Decoding, job: FileJob) -> bool:
 class Bar:
     """Progress and the time left on stderr; nothing where stderr is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
         self.progress: Progress | None = None
         self.task: TaskID | None = None
         self.begun, self.size = 0.0, 0.0
@@ -173,7 +162,7 @@ class Bar:
         self.begun = 0.0
         for number, job in enumerate(jobs, 1):
             self.size = job.size
-            self._update(0.0, f"{doing}: {number} of {len(jobs)}, {job.source.name}")
+            self._update(0.0, f"{doing}: {number} of {len(jobs)}{self.tally.speed()}, {job.source.name}")
             yield job
             self._update(1.0)
             self.begun += self.size
@@ -188,7 +177,7 @@ class Bar:
         for number, (job, result) in enumerate(results, 1):
             yield job, result
             self.begun += job.size
-            self._update(0.0, f"decoding: {number} of {len(jobs)} done")
+            self._update(0.0, f"decoding: {number} of {len(jobs)} done{self.tally.speed()}")
 
     @contextmanager
     def file(self, _: str) -> Iterator[Callback | None]:

@@ -37,6 +37,9 @@ FORMATS = ("html", "md", "latex", "csv", "compressai")
 )
 @click.option("--metrics", "names", metavar="NAMES", help="First compute these from the pictures, e.g. fd,kd.")
 @click.option("--images", "limit", type=click.IntRange(min=0), metavar="N", help="Pictures of the first N images only.")
+@click.option(
+    "--before", type=INPUT, metavar="DIR", help="Where the files are that a restored album was decoded from: show them."
+)
 @click.option("--watch", is_flag=True, help="Write the page again every 20 seconds, until the sweep ends.")
 @runtime_options
 @json_option
@@ -48,12 +51,13 @@ def report(
     reference_files: tuple[str, ...],
     names: str | None,
     limit: int | None,
+    before: str | None,
     watch: bool,
     device: str,
     precision: str,
     as_json: bool,
 ) -> None:
-    """Report on STORE, the folder that a sweep wrote.
+    """Report on STORE, the folder that a sweep wrote, or that `idem decode` restored.
 
     \b
     html        a folder with charts, tables and a viewer of pictures: open its
@@ -66,8 +70,11 @@ def report(
 
     Metrics of sets of images, such as Fréchet distances, are computed of the pictures in the store on demand, and kept
     there: --metrics fd,kd; see `idem metrics list`.
+
+    Of a restored album, html shows the pictures with what their certificates say; --before adds the JPEGs, to compare.
     """
-    page_options = {"--title": title, "--reference": reference_files, "--images": limit is not None, "--watch": watch}
+    page_options = {"--title": title, "--reference": reference_files, "--images": limit is not None, "--watch": watch,
+                    "--before": before}  # fmt: skip
     _check(output, kind, {name: bool(given) for name, given in page_options.items()})
 
     from ..plugins.catalogue import load_catalogue
@@ -77,9 +84,9 @@ def report(
         _wait_for_rows(folder)
     while True:
         live = _live(folder) if watch else None
-        summary, missing = _summary(catalogue, folder, names, device, precision)
+        summary, missing = _summary(catalogue, folder, names, device, precision, before)
         if kind == "html":
-            page = Page(title, reference_files, limit, live)
+            page = Page(title, reference_files, limit, live, Path(before) if before else None)
             written = [_write_page(summary, folder, Path(output or ""), missing, page)]
         else:
             written = _export(summary, kind, output, as_json)
@@ -100,17 +107,25 @@ class Page:
     reference_files: Sequence[str]
     limit: int | None
     live: Live | None
+    before: Path | None
 
 
 def _summary(
-    catalogue: Catalogue, folder: Path, names: str | None, device: str, precision: str
+    catalogue: Catalogue, folder: Path, names: str | None, device: str, precision: str, before: str | None
 ) -> tuple[Summary, dict[str, str]]:
     """Of all rows, and why metrics are missing."""
+    from ..report.album import is_album, read_album
     from ..report.measures import directions
     from ..report.reading import read_store
     from ..report.scores import Scores
     from ..report.summary import summarise
 
+    if is_album(folder):
+        if names:
+            raise UsageError(f"{folder} is no sweep, and has no originals to measure with.", "Leave --metrics out.")
+        return summarise(read_album(folder, Path(before) if before else None)), {}
+    if before:
+        raise UsageError("--before is for a restored album; a sweep knows its files.", "Leave it out.")
     rows, scores = read_store(folder), Scores(folder)
     missing = {name: why for row in rows for name, why in row.missing_metrics.items()}
     if names:
@@ -124,7 +139,7 @@ def _write_page(summary: Summary, folder: Path, output: Path, missing: dict[str,
 
     pixels = [str(image.sha256) for image in summary.images]
     references = [*published_curves(pixels), *given_curves(map(Path, page.reference_files), pixels)]
-    return write_site(summary, folder, output, references, page.title, missing, page.limit, page.live)
+    return write_site(summary, folder, output, references, page.title, missing, page.limit, page.live, page.before)
 
 
 def _live(folder: Path) -> Live | None:

@@ -67,8 +67,9 @@ def run(images: tuple[str, ...], samples: int, out: str, options: RunOptions) ->
     selection = select(load_catalogue(), *chosen, options.settings())
 
     from ..pipeline.codec import Codec
+    from ..pipeline.decode_file import tags
     from ..pipeline.decoder import Decoder
-    from ..pipeline.run_image import check_replaceable, run_image, tags
+    from ..pipeline.run_image import check_replaceable, run_image
 
     colour, runtime = options.colour(), options.runtime()
     built = Codec.build(selection.codec, runtime)

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import glob, has_magic
+from os.path import lexists
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -54,6 +56,25 @@ class Source:
             return read_file(self.path)
         with opened(self.path) as archive:
             return _unzipped(archive, archive.getinfo(self.name))
+
+
+def expanded(given: Sequence[str]) -> list[Path]:
+    """The paths, each once; a pattern such as `photos/*.jpg` or `**/*.jpg` gives what it matches, by name.
+
+    Most shells have done so before; that of Windows, and quotes, leave it to us. Hidden files are matched by their own
+    dots only. Raises UsageError for a pattern that matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for text in given:
+        if not has_magic(text) or lexists(text):
+            found[Path(text)] = None
+            continue
+        matched = [path for path in map(Path, sorted(glob(text, recursive=True))) if not path.is_dir()]
+        if not matched:
+            raise UsageError(f"No file matches {text}.", "Check the pattern, or name a folder.")
+        found |= dict.fromkeys(matched)
+    declare_input(*found)
+    return list(found)
 
 
 def contents(found: Sequence[Source]) -> Iterator[tuple[Source, bytes]]:

@@ -83,6 +83,19 @@ class Codec:
         return Bitstream(self, data, data, None, where)
 
 
+@dataclass(frozen=True)
+class KeptCodecs:
+    """Builds codecs as `Codec.build` does, and each only once."""
+
+    kept: dict[str, Codec] = field(default_factory=dict)
+
+    def __call__(self, part: Part[EncoderSpec], runtime: Runtime) -> Codec:
+        key = f"{part.distribution}:{part.spec.name}:{part.config}"
+        if key not in self.kept:
+            self.kept[key] = Codec.build(part, runtime)
+        return self.kept[key]
+
+
 @dataclass(frozen=True, repr=False)
 class Bitstream:
     """One image's bitstream with the codec that reads it."""

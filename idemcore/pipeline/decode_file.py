@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import count
@@ -16,18 +16,17 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import IdemError, UsageError, named
-from ..hookspecs import EncoderSpec
 from ..io.exif import Metadata, turn
 from ..io.files import json_bytes, read_file, write_together
 from ..io.images import png_bytes
 from ..plugins.catalogue import Catalogue, load_catalogue
-from ..plugins.selection import DecoderParts, Part, Settings, select_decoder
+from ..plugins.selection import DecoderParts, Settings, select_decoder
 from ..protocols import Callback
 from ..results.base import as_json
 from ..results.certificate import Certificate
 from ..runtime import Runtime
 from .certificate import certificate, picture_facts
-from .codec import Bitstream, Codec, open_bitstream
+from .codec import Bitstream, KeptCodecs, open_bitstream
 from .decoder import Decoder, Reconstruction, plain_decode
 from .identity import Computed, is_installed, part_facts
 
@@ -75,7 +74,7 @@ class Decoding:
     """The picture is turned as its file says; else the PNG says so too, and its pixels lie as they are stored."""
     special: tuple[str, ...] = ()
     """Settings that are switched on in codecs that offer a capability of that name, such as `salvage`."""
-    codecs: dict[str, Codec] = field(default_factory=dict)
+    codecs: KeptCodecs = field(default_factory=KeptCodecs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By the names of the parts, so that another process chooses them from its own plugins, and builds them."""
@@ -100,6 +99,7 @@ class Decoding:
 
     @property
     def _details(self) -> dict[str, Any]:
+        """Of the first picture."""
         given = as_json(dict(self.settings.get("codec") or {}))
         special = {"special": self.special, "codec_settings": given}
         if self.plain:
@@ -110,29 +110,27 @@ class Decoding:
         """The bitstream of a file, whose content may have been read."""
         data = read_file(path) if data is None else data
         settings = self.settings.get("codec")
-        return open_bitstream(data, str(path), self.runtime, self.catalogue, settings, self._codec, self.special)
+        return open_bitstream(data, str(path), self.runtime, self.catalogue, settings, self.codecs, self.special)
 
-    def _codec(self, part: Part[EncoderSpec], runtime: Runtime) -> Codec:
-        key = f"{part.distribution}:{part.spec.name}:{part.config}"
-        if key not in self.codecs:
-            self.codecs[key] = Codec.build(part, runtime)
-        return self.codecs[key]
-
-    def decode(self, bitstream: Bitstream, callback: Callback | None = None) -> Decoded:
-        """Draws from the bitstream's cell and certifies; writes nothing."""
+    def decode(self, bitstream: Bitstream, callback: Callback | None = None, number: int = 0) -> Decoded:
+        """Draws from the bitstream's cell and certifies; writes nothing. Picture `number` has a seed higher by that."""
         if self.decoder is None:
             result = plain_decode(bitstream)
         else:
-            result = self.decoder.reconstruct(bitstream, self.seed, tradeoff=self.tradeoff, callback=callback)
-        return presented(bitstream, result, self.decoder, self.upright, **self._details)
+            result = self.decoder.reconstruct(bitstream, self.seed + number, tradeoff=self.tradeoff, callback=callback)
+        return presented(bitstream, result, self.decoder, self.upright, **{**self._details, **self._seed(number)})
 
-    def is_done(self, data: bytes, output: Path) -> bool:
-        """Whether `output` is what this would make of the content of a file, by the certificate beside it."""
+    def _seed(self, number: int) -> dict[str, int]:
+        return {} if self.plain else {"seed": self.seed + number}
+
+    def is_done(self, data: bytes, output: Path, number: int = 0) -> bool:
+        """Whether `output` is picture `number` of a file with this content, by the certificate beside it."""
+        asked = {**self.asked, **self._seed(number)}
         try:
             content = Certificate.from_json(json.loads(read_file(beside(output, CERTIFICATE))))
             return bool(
                 content.bitstream.sha256 == hashlib.sha256(data).hexdigest()
-                and all(getattr(content, key) == value for key, value in self.asked.items())
+                and all(getattr(content, key) == value for key, value in asked.items())
                 and is_installed(content.codec)
                 and content.image.upright == self.upright
                 and content.image.png_sha256 == hashlib.sha256(read_file(output)).hexdigest()
@@ -171,13 +169,26 @@ def check_rewritable(bitstream: Bitstream) -> None:
         raise UsageError(f"--write-jpeg: {where} is no JPEG file.", "Leave it out; `idem encode` writes .idem files.")
 
 
-def free_name(source: Path, others: Iterable[str] = ()) -> Path:
-    """x.png beside x.jpg; x-2.png, x-3.png and so on where that, its certificate or one of `others` exists already."""
-    for number in count(1):
-        output = source.with_name(f"{source.stem}{'' if number == 1 else f'-{number}'}.png")
+def free_name(source: Path, others: Iterable[str] = (), tag: str = "") -> Path:
+    """x.png beside x.jpg; x-2.png, x-3.png and so on where that, its certificate or one of `others` exists already.
+
+    `tag` follows x, as in x-1.png of several pictures.
+    """
+    for output in names_beside(source, tag):
         if not any(lexists(place) for place in (output, *(beside(output, name) for name in (CERTIFICATE, *others)))):
             return output
-    raise AssertionError("count has no end")
+    raise AssertionError("names have no end")
+
+
+def names_beside(source: Path, tag: str = "") -> Iterator[Path]:
+    """x.png, x-2.png, x-3.png and so on, for x.jpg."""
+    for number in count(1):
+        yield source.with_name(f"{source.stem}{tag}{'' if number == 1 else f'-{number}'}.png")
+
+
+def tags(pictures: int) -> list[str]:
+    """What tells several pictures of one file apart in their names: nothing for one, -1, -2, ... for more."""
+    return [""] if pictures == 1 else [f"-{n + 1}" for n in range(pictures)]
 
 
 def beside(image: Path, name: str) -> Path:

@@ -26,6 +26,7 @@ from ..results.run_report import Decibels, RunReport, SampleReport
 from .certificate import certificate, finite, picture_facts
 from .certify import psnr
 from .codec import Bitstream, Codec
+from .decode_file import tags
 from .decoder import Decoder, Reconstruction
 from .side_by_side import Panel, compare
 
@@ -175,11 +176,6 @@ def _least(values: list[float | None]) -> float | None:
 def _mean(values: list[float | None]) -> float | None:
     """None, which stands for infinity, if one of them is."""
     return None if None in values else fmean(value for value in values if value is not None)
-
-
-def tags(samples: int) -> list[str]:
-    """What follows `reconstruction` in file names: nothing for one sample, -1, -2, ... for several."""
-    return [""] if samples == 1 else [f"-{n + 1}" for n in range(samples)]
 
 
 def check_replaceable(folder: Path) -> None:

@@ -37,17 +37,21 @@ class Pictures:
 
     store: Path
     folder: Path
+    before: Path | None = None
+    """Another folder from which pictures may come."""
     names: dict[Path, str] = field(default_factory=dict)
 
     def add(self, relative: object) -> str | None:
         """The page's path to a copy of the store's file; None if the store has none such inside."""
         source = (self.store / str(relative)).resolve() if relative else None
-        if source is None or not source.is_relative_to(self.store.resolve()) or not source.is_file():
+        places = [place.resolve() for place in (self.store, self.before) if place]
+        if source is None or not any(map(source.is_relative_to, places)) or not source.is_file():
             return None
         if source not in self.names:
             suffix = source.suffix.lower() if source.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") else ".png"
             stat = source.stat()
-            key = f"{source.relative_to(self.store.resolve())}\0{stat.st_size}\0{stat.st_mtime_ns}"
+            within = next(source.relative_to(place) for place in places if source.is_relative_to(place))
+            key = f"{within}\0{stat.st_size}\0{stat.st_mtime_ns}"
             name = hashlib.sha256(key.encode()).hexdigest()[:20] + suffix
             if not (self.folder / name).exists():
                 with replacing(self.folder / name) as temporary:
@@ -95,15 +99,16 @@ def write_site(
     missing: Mapping[str, str] | None = None,
     limit: int | None = None,
     live: Live | None = None,
+    before: Path | None = None,
 ) -> Path:
     """Writes the report and returns its index.html, which is written last; pictures of the first `limit` images only.
 
-    `live` makes a page that loads itself again. `missing` is why a metric could not be measured, by name. Raises
-    UsageError for a folder that is no report.
+    `before` is another folder that holds pictures. `live` makes a page that loads itself again. `missing` is why a
+    metric could not be measured, by name. Raises UsageError for a folder that is no report.
     """
     check_output(folder)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    pictures = Pictures(store, folder / IMAGES)
+    pictures = Pictures(store, folder / IMAGES, before)
     data = page_data(summary, pictures.add, limit).to_json()
     for name in FILES:
         atomic_write(folder / name, (STYLE_FOLDER / name).read_bytes())
@@ -125,6 +130,7 @@ def _page(
         (i, r) for i, r in enumerate(references) if any(r.points(m.name) for m in summary.measures if m.group != "rate")
     ]
     rows = [row for configuration in summary.configurations for row in configuration.rows]
+    panels = "".join(_panels(summary, references))
     return Template((STYLE_FOLDER / "index.html").read_text(encoding="utf-8")).substitute(
         generator=GENERATOR + (f'<meta http-equiv="refresh" content="{live.seconds}">' if live else ""),
         title=escape(title),
@@ -132,7 +138,8 @@ def _page(
         failed_link='<a href="#failures">Failed</a>' if summary.failed else "",
         clip=f'<rect x="{LEFT:g}" y="{TOP:g}" width="{WIDTH - LEFT - RIGHT:g}" height="{HEIGHT - TOP - BOTTOM:g}"/>',
         legend=tables.legend(summary, used),
-        panels="".join(_panels(summary, references)),
+        panels=panels,
+        no_curves="" if panels else " hidden",
         configurations=tables.configurations(summary),
         published=section(summary),
         failures=tables.failures(summary.failed),
