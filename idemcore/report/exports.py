@@ -34,7 +34,7 @@ def markdown(summary: Summary) -> str:
         head = ["published on the same images", "quality", *(entry(heading(m)) for m in measures)]
         lines += [f"| {' | '.join(head)} |", "|---|---:|" + "---:|" * len(measures)]
         lines += [f"| {' | '.join(entry(text) for text in entries(row, measures))} |" for row in table.rows]
-        lines += ["", f"{table.source} ({table.date}).", ""]
+        lines += ["", f"{table.source} ({table.date}). None of these was certified.", ""]
     return "\n".join(lines)
 
 
@@ -59,7 +59,7 @@ def latex(summary: Summary) -> str:
 
 def _printed(row: PrintedRow, measures: Sequence[Measure], digits: Mapping[str, int]) -> list[str]:
     values = [m.text(row.values[m.name], digits[m.name]) if m.name in row.values else "–" for m in measures]
-    return [tex(text) for text in (f"{row.system}, quality {row.quality}, as printed", *values)]
+    return [tex(text) for text in (f"{row.system}, quality {row.rate}, as printed", *values)]
 
 
 _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {

@@ -23,6 +23,13 @@ class PrintedRow:
     quality: int
     values: Mapping[str, float]
     """By metric, as `measures.canonical` spells it."""
+    before: int = 0
+    """Quality of an earlier compression; 0 if there was none."""
+
+    @property
+    def rate(self) -> str:
+        """The quality, for people."""
+        return f"{self.before}, then {self.quality}" if self.before else str(self.quality)
 
 
 @dataclass(frozen=True)
@@ -42,15 +49,19 @@ def read_printed(path: Path) -> PrintedTable:
     """A file of `registry/results/tables/`."""
     content = safe_load(read_text(path))
     protocol = content["protocol"]
-    rows = tuple(_rows(content["quality"], content["systems"]))
+    earlier = content.get("before") or [0] * len(content["quality"])
+    rows = tuple(_rows(list(zip(content["quality"], earlier, strict=True)), content["systems"]))
     title, source, date = (str(content[key]) for key in ("title", "source", "date"))
     return PrintedTable(title, source, date, protocol["images"], protocol["codec"], rows)
 
 
-def _rows(qualities: Sequence[int], systems: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[PrintedRow]:
-    for place, quality in enumerate(qualities):
+def _rows(
+    rates: Sequence[tuple[int, int]], systems: Mapping[str, Mapping[str, Sequence[float]]]
+) -> Iterator[PrintedRow]:
+    for place, (quality, before) in enumerate(rates):
         for system, metrics in systems.items():
-            yield PrintedRow(system, quality, {canonical(name): values[place] for name, values in metrics.items()})
+            values = {canonical(name): printed[place] for name, printed in metrics.items()}
+            yield PrintedRow(system, quality, values, before)
 
 
 def printed_tables() -> list[PrintedTable]:
@@ -64,16 +75,17 @@ def comparable(summary: Summary) -> list[PrintedTable]:
     measured = {measure.name for measure in summary.measures}
     found = []
     for table in printed_tables():
-        qualities = _qualities(summary, table.codec) if known and table.images == known.name else set()
-        rows = [PrintedRow(row.system, row.quality, values) for row in table.rows
-                if row.quality in qualities and (values := _shared(row.values, measured))]  # fmt: skip
+        rates = _rates(summary, table.codec) if known and table.images == known.name else set()
+        rows = [replace(row, values=values) for row in table.rows
+                if (row.quality, row.before) in rates and (values := _shared(row.values, measured))]  # fmt: skip
         if rows:
             found.append(replace(table, rows=tuple(rows)))
     return found
 
 
-def _qualities(summary: Summary, codec: str) -> set[Any]:
-    return {c.codec.get("quality") for c in summary.configurations if c.codec.get("name") == codec}
+def _rates(summary: Summary, codec: str) -> set[tuple[Any, Any]]:
+    codecs = [c.codec for c in summary.configurations if c.codec.get("name") == codec]
+    return {(one.get("quality"), one.get("before", 0)) for one in codecs}
 
 
 def _shared(values: Mapping[str, float], measured: set[str]) -> dict[str, float]:
@@ -89,7 +101,7 @@ def columns(table: PrintedTable, summary: Summary) -> list[Measure]:
 def entries(row: PrintedRow, measures: Sequence[Measure]) -> list[str]:
     """System, quality and values as text, a dash where there is none."""
     numbers = [measure.text(row.values[measure.name]) if measure.name in row.values else "–" for measure in measures]
-    return [row.system, str(row.quality), *numbers]
+    return [row.system, row.rate, *numbers]
 
 
 def section(summary: Summary) -> str:

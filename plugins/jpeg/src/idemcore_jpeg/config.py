@@ -18,11 +18,17 @@ class JpegConfig:
     optimize: bool = True  # Huffman tables fitted to the image: a few per cent smaller, the same pixels
     estimate: str = "bundled"  # network of the least-error image: bundled, a weights.safetensors, or none for g(y)
     salvage: bool = False  # read a damaged file as far as it goes: what is missing is left to the prior
+    before: int = 0  # quality of an earlier compression, 1 to 100, for experiments; 0: there was none
+    before_shift: int = 4  # pixels by which the earlier blocks lie to the left of and above the later ones, 0 to 7
 
     def validate(self) -> None:
         """Raises UsageError for a value out of range, naming the key."""
         if not 1 <= self.quality <= 100:
             raise UsageError(f"jpeg: quality is {self.quality}, but libjpeg's scale is 1 to 100.", "Try quality=10.")
+        if not 0 <= self.before <= 100:
+            raise UsageError(f"jpeg: before is {self.before}, not 0 to 100.", "It is a quality; 0 is none.")
+        if not 0 <= self.before_shift <= 7:
+            raise UsageError(f"jpeg: before_shift is {self.before_shift}, not 0 to 7.", "A block has 8 pixels a side.")
         if self.subsampling not in SUBSAMPLINGS:
             known = ", ".join(SUBSAMPLINGS)
             raise UsageError(f"jpeg: subsampling is {self.subsampling!r}, not one of {known}.", "Try 4:2:0.")

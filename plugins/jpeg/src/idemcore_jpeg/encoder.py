@@ -21,7 +21,7 @@ from . import appended
 from .cell import JpegCell
 from .config import JpegConfig
 from .estimate import Estimator
-from .files import encode_image, quality_of, writable
+from .files import decode_image, encode_image, quality_of, writable
 from .reading import Reading, pack_symbols
 from .stream import PROGRESSIVE, parse
 from .writer import write
@@ -37,10 +37,23 @@ class JpegEncoder(Encoder):
         self._readings: WeakValueDictionary[bytes, Reading] = WeakValueDictionary()
 
     def encode(self, image: Tensor) -> list[bytes]:
-        """[B,3,H,W] in [0,1], rounded to 8 bits -> a JPEG file each."""
+        """[B,3,H,W] in [0,1], rounded to 8 bits -> a JPEG file each; with `before`, of images compressed once already.
+
+        What was compressed before does not re-encode to its own file by this, but by the same without `before`.
+        """
         settings = self.config
         options = {"quality": settings.quality, "subsampling": settings.subsampling, "optimize": settings.optimize}
-        return [encode_image(one, **options) for one in to_bytes(image)]
+        images = to_bytes(image)
+        if settings.before:
+            images = torch.cat([self._compressed_before(one) for one in images])
+        return [encode_image(one, **options) for one in images]
+
+    def _compressed_before(self, byte_image: Tensor) -> Tensor:
+        """Uint8 [1,3,H,W]: after a compression whose blocks begin `before_shift` pixels outside of [3,H,W]."""
+        shift, sampling = self.config.before_shift, self.config.subsampling
+        padded = torch.nn.functional.pad(byte_image[None].float(), (shift, 0, shift, 0), mode="replicate").byte()
+        earlier = decode_image(encode_image(padded[0], quality=self.config.before, subsampling=sampling))
+        return to_bytes(earlier[..., shift:, shift:])
 
     def decode(self, streams: Sequence[bytes], size: tuple[int, int] | None = None) -> Tensor:
         """libjpeg's decode, [B,3,H,W]. `size`, if given, must be that of the files."""
