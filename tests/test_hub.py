@@ -15,7 +15,7 @@ from threading import Thread
 import pytest
 
 from idemcore.errors import UsageError
-from idemcore.weights.hub import pull_repository
+from idemcore.weights.hub import pull_repository, wanted
 
 pytest.importorskip("huggingface_hub")
 
@@ -121,3 +121,14 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_other_forms_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is no repository"):
         pull_repository(name)
+
+
+def test_of_a_pipeline_comes_each_part_once_and_in_half_precision_where_it_is_there() -> None:
+    names = ["model_index.json", "README.md", "sd_xl_base_1.0.safetensors", "unet/config.json",
+             "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors",
+             "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin",
+             "tokenizer/merges.txt"]  # fmt: skip
+    unet = ["unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors"]
+    vae = ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"]
+    assert wanted(names) == ["model_index.json", *unet, *vae, "tokenizer/merges.txt"]
+    assert wanted(["pytorch_lora_weights.safetensors", "run.py"]) == ["pytorch_lora_weights.safetensors"]

@@ -14,8 +14,10 @@ from pathlib import Path
 from ..errors import IdemError, InputError, MissingError, UsageError
 
 PREFIX = "hf:"
-PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
+SUFFIXES = (".json", ".txt", ".model", ".safetensors")
 """What comes of a repository: settings, vocabularies, tensors."""
+HALF = ".fp16"
+"""In the names of tensors in half precision, which come in place of others beside them."""
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 
@@ -47,8 +49,9 @@ def pull_repository(name: str) -> Pulled:
         raise MissingError("The package huggingface-hub is not here.", "pip install idemcore-diffusers") from error
     try:
         found = hub.model_info(repository, revision=revision)
-        _check_files(repository, [file.rfilename for file in found.siblings or ()])
-        folder = hub.snapshot_download(repository, revision=revision, allow_patterns=list(PATTERNS))
+        files = wanted([file.rfilename for file in found.siblings or ()])
+        _check_files(repository, files)
+        folder = hub.snapshot_download(repository, revision=revision, allow_patterns=files)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise MissingError(f"There is no {name} at {_endpoint()}.", "HF_TOKEN opens private ones.") from error
     except IdemError:
@@ -59,6 +62,26 @@ def pull_repository(name: str) -> Pulled:
         reason = " ".join(str(error).split())[:200]
         raise IdemError(f"Cannot bring {name} from {_endpoint()}: {reason}.", "Type it again: it goes on.") from error
     return Pulled(repository, Path(folder).name, Path(folder))
+
+
+def wanted(names: Sequence[str]) -> list[str]:
+    """Which of a repository's files come.
+
+    Of a pipeline, not the copies of all its parts in single files at the top; of a part that is there in half precision
+    too, only that: it is half the bytes, and what large models run in.
+    """
+    kept = [name for name in names if name.endswith(SUFFIXES)]
+    tensors = [name for name in kept if name.endswith(".safetensors")]
+    pipeline = "model_index.json" in kept
+    halved = {_folder(name) for name in tensors if HALF in name}
+    left_out = {
+        name for name in tensors if (pipeline and not _folder(name)) or (_folder(name) in halved and HALF not in name)
+    }
+    return [name for name in kept if name not in left_out]
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _check_files(repository: str, names: Sequence[str]) -> None:

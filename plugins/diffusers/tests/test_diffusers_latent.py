@@ -234,3 +234,12 @@ def test_pickled_weights_are_not_read(saved: Saved, tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(InputError, match="cannot be loaded"):
         loaded(folder)
+
+
+def test_weights_in_half_precision_alone_are_loaded(saved: Saved, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved("ldm"), tmp_path / "ldm")
+    (file,) = (folder / "unet").glob("*.safetensors")
+    file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    torch.testing.assert_close(
+        loaded(folder).restore(IMAGE, 0.2, Noise([7])), loaded(saved("ldm")).restore(IMAGE, 0.2, Noise([7]))
+    )

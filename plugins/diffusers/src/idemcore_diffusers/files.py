@@ -26,10 +26,23 @@ def load_network(model: str) -> Any:
         known = ", ".join(NETWORKS)
         raise InputError(f"The network of {model} is a {name}, which is not known here.", f"Bring a {known}.")
     try:
-        return NETWORKS[name].from_pretrained(**where, subfolder=place, local_files_only=True, use_safetensors=True)
+        return from_safetensors(NETWORKS[name], **where, subfolder=place)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"The network of {model} cannot be loaded: {reason}", "Only .safetensors are read.") from error
+
+
+def from_safetensors(kind: Any, **arguments: Any) -> Any:
+    """`kind.from_pretrained` of what is here, in full or else in half precision. Raises what that raises."""
+    given = {**arguments, "local_files_only": True, "use_safetensors": True}
+    try:
+        return kind.from_pretrained(**given)
+    except (OSError, ValueError):
+        try:
+            return kind.from_pretrained(**given, variant="fp16")
+        except (OSError, ValueError):
+            pass  # what is wrong with the usual files says more
+        raise
 
 
 def load_scheduler(model: str) -> dict[str, Any]:

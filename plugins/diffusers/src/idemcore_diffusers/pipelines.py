@@ -24,7 +24,7 @@ from idemcore.errors import InputError, MissingError, UsageError
 from idemcore.runtime import Runtime
 
 from .config import LatentConfig
-from .files import PLACES, find, where_of
+from .files import PLACES, find, from_safetensors, where_of
 from .levels import Discrete, Flow, Levels, Trigonometric
 from .quiet import quiet
 
@@ -138,9 +138,7 @@ def _pipeline(config: LatentConfig, dtype: torch.dtype) -> Any:
     index = find(config.model, "model_index.json", ("",))[1]
     absent = {name: None for name, kind in index.items() if name in UNUSED or kind == [None, None]}
     try:
-        return DiffusionPipeline.from_pretrained(
-            **where_of(config.model), **absent, torch_dtype=dtype, local_files_only=True, use_safetensors=True
-        )
+        return from_safetensors(DiffusionPipeline, **where_of(config.model), **absent, torch_dtype=dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(config.model, error) from error
 
@@ -158,9 +156,7 @@ def _replace_network(pipeline: Any, model: str) -> None:
             raise InputError(
                 f"The network of {model} is a {config.get('_class_name')}, not a {type(own).__name__}.", ""
             )
-        other = type(own).from_pretrained(
-            **where_of(model), subfolder=inner, torch_dtype=own.dtype, local_files_only=True, use_safetensors=True
-        )
+        other = from_safetensors(type(own), **where_of(model), subfolder=inner, torch_dtype=own.dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(model, error) from error
     pipeline.register_modules(**{name: other})
