@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 DECLARED := pyproject.toml $(wildcard plugins/*/pyproject.toml) constraints.txt
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(foreach p,$(PLUGINS),-e ./$(p))
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# pip installs these without their declared dependencies, and says so at the end. CompressAI 1.2.8 declares numpy < 2, but works
+# with 2. pyiqa is for noncommercial use only, and the tests of its plugin do without it.
+ALONE := plugins/hyperprior/ plugins/pyiqa/
+COMPRESSAI_IMPORTS := einops pandas pytorch-msssim scipy torch-geometric torchvision tqdm
 # The first interpreter that the pinned versions have wheels for; `make PYTHON=...` chooses another.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -48,7 +52,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(DECLARED) | $(VENV)/bin/python
-	$(INSTALL) -e .
+	$(INSTALL) -e . $(foreach p,$(filter-out $(ALONE),$(PLUGINS)),-e ./$(p)) $(COMPRESSAI_IMPORTS)
+	$(INSTALL) --no-deps compressai $(foreach p,$(ALONE),-e ./$(p))
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import math
 import re
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from ..hookspecs import MetricSpec
-from ..protocols import Score, SetMetric
+from ..protocols import Score, SetMetric, State
 from .cases import DRAWS, alone, bare, case, values
 from .law import NotTried, close, equal, law, require, show
 from .trials import MetricTrial
@@ -119,13 +120,13 @@ def inputs_untouched(trial: MetricTrial) -> None:
 def _spec(trial: MetricTrial) -> MetricSpec:
     spec = trial.subject.spec
     require(isinstance(spec, MetricSpec), f"the spec is a {type(spec).__name__}")
-    return spec  # type: ignore[return-value]
+    return cast(MetricSpec, spec)
 
 
-def _written(metric: SetMetric) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def _written(metric: SetMetric) -> State:
     """Its state, after it was a file."""
     file = io.BytesIO()
-    np.savez(file, **metric.state())
+    np.savez(file, **cast(dict[str, Any], metric.state()))
     file.seek(0)
     with np.load(file) as read:
         return {name: read[name] for name in read.files}
