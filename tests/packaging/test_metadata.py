@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
+from packaging.requirements import Requirement
 
 from blocks import ROOT
 
@@ -49,10 +50,30 @@ def test_extras_bound_the_plugins_alike() -> None:
     named = [word for word in (*extras["standard"], *extras["all"]) if word.startswith("idemcore-")]
     named = [re.sub(r"\[.*?\]", "", word) for word in named]
     plugins = {project(folder)["name"] for folder in FOLDERS[1:]}
-    assert {re.match(r"[\w-]+", word)[0] for word in named} == plugins - {
-        "idemcore-pyiqa"
-    }  # its library is noncommercial
+    others = {"idemcore-pyiqa"}  # its library is noncommercial
+    assert {re.match(r"[\w-]+", word)[0] for word in named} == plugins - others
     assert all(re.fullmatch(r"[\w-]+>=0\.2,<0\.3(; .*)?", word) for word in named)
+
+
+def test_standard_needs_neither_compressai_nor_torchvision_nor_pandas() -> None:
+    projects = {project(folder)["name"]: project(folder) for folder in FOLDERS}
+    standard = [re.match(r"[\w-]+", word)[0] for word in projects["idemcore"]["optional-dependencies"]["standard"]]
+    needed = [word for name in ("idemcore", *standard) for word in projects[name]["dependencies"]]
+    assert not {re.match(r"[\w-]+", word)[0].lower() for word in needed} & {"compressai", "torchvision", "pandas"}
+
+
+def test_torch_has_one_bound() -> None:
+    found = {word for folder in FOLDERS for word in project(folder)["dependencies"] if word.startswith("torch>")}
+    assert found == {"torch>=2.5"}  # torch.serialization.safe_globals
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_constraints_name_one_version_of_a_package_for_each_python(python: str) -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    chosen = [pin.name for pin in pins if not pin.marker or pin.marker.evaluate({"python_version": python})]
+    assert len(chosen) == len(set(chosen))
+    assert {"numpy", "torch", "scipy", "sphinx"} <= set(chosen)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
