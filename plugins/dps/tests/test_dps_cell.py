@@ -67,7 +67,7 @@ def test_a_cell_that_leaves_little_open_takes_fewer_steps(world: SimpleNamespace
         assert found.nfe == len(prior.calls)
         assert prior.calls[-1] == pytest.approx(CellConfig().sigma_min, rel=1e-5)
         levels[error] = found.nfe
-    assert levels == {0.002: 2, 0.02: 6, 0.5: 12}
+    assert levels == {0.002: 2, 0.02: 3, 0.5: 12}
 
 
 def test_an_image_takes_the_steps_that_it_would_take_alone(world: SimpleNamespace) -> None:
@@ -75,7 +75,7 @@ def test_an_image_takes_the_steps_that_it_would_take_alone(world: SimpleNamespac
     both, alone = world.BoxCell(scene), [world.BoxCell(image[None]) for image in scene]
     both.distortion = errors
     together = ProjectAndRenoise(CellConfig()).solve(both, prior, Noise([1, 2]))
-    assert together.nfe == 11
+    assert together.nfe == 6
     for number, cell in enumerate(alone):
         cell.distortion = errors[number : number + 1]
         found = ProjectAndRenoise(CellConfig()).solve(cell, prior, Noise([1 + number]))
@@ -86,3 +86,17 @@ def test_an_image_takes_the_steps_that_it_would_take_alone(world: SimpleNamespac
 def test_steps_are_a_number_or_auto(steps: object) -> None:
     with pytest.raises(ValueError, match="steps must be a whole number of at least 1, or auto"):
         CellConfig(steps=steps)
+
+
+@pytest.mark.parametrize(("start", "eta"), [(1.5, 0.25), (9.0, 1.0)])
+def test_fresh_noise_is_for_starts_from_far(world: SimpleNamespace, start: float, eta: float) -> None:
+    prior, cell = world.GaussianPrior(), world.BoxCell(world.scene(1))
+    prior.warm_start = start
+    found, told = (ProjectAndRenoise(CellConfig(eta=e)).solve(cell, prior, Noise([1])) for e in ("auto", eta))
+    torch.testing.assert_close(found.image, told.image, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.5, "some"])
+def test_eta_is_a_share_or_auto(eta: object) -> None:
+    with pytest.raises(ValueError, match="eta must be"):
+        CellConfig(eta=eta)

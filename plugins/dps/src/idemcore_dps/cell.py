@@ -16,8 +16,14 @@ from .start import start_of
 
 MOST = 12
 """Steps of `auto`, at most: more gain little (docs/solvers.md)."""
-STEP = 1 / 40
-"""Of `auto`, in cube roots of noise levels: as wide as those of 12 steps from what JPEG at quality 10 leaves open."""
+STEP = 1 / 20
+"""Of `auto`, in cube roots of noise levels: as wide as those of 6 steps from what JPEG at quality 10 leaves open."""
+NEAR, ETA_NEAR = 3.0, 0.25
+"""Starts of up to so many errors of the codec need little fresh noise, and then half as many steps.
+
+Fresh noise makes good what earlier steps got wrong, which takes steps. From further up, where the start says little, it
+pays: docs/solvers.md has the figures.
+"""
 START_PER_STEP = 0.75
 """Unless told, no start is further up than this times `steps`, in errors of the codec: few steps do not find the way.
 
@@ -56,7 +62,7 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         """See `InversionSolver.solve`."""
         x0, error = start_of(cell, self.config.start_at)
         levels, passes = self._levels(error, generator)
-        steps = len(levels)
+        steps, eta = len(levels), self._eta(generator)
         # What is drawn or computed here is changed in place: large images are worth their memory several times.
         x = noise.like(x0).mul_(_wide(levels[0])).add_(x0)
         for i, sigma in enumerate(levels):
@@ -70,9 +76,9 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
             if callback:
                 callback(Step(i, steps, float(sigma.mean()), x0, residual, i + 1, x))
             if i + 1 < steps:
-                down, up = ancestral(sigma, levels[i + 1], self.config.eta)
+                down, up = ancestral(sigma, levels[i + 1], eta)
                 x.sub_(x0).mul_(_wide(down / sigma)).add_(x0)
-                if self.config.eta:
+                if eta:
                     x.add_(noise.like(x).mul_(_wide(up)))
         return Solution(cell.project(x0, self.config.margin).clamp(0, 1), nfe=steps)
 
@@ -103,6 +109,11 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         """The first level, in errors expected of the start."""
         steps = MOST if self.config.steps == AUTO else int(self.config.steps)
         return self.config.start or min(generator.warm_start, START_PER_STEP * steps)
+
+    def _eta(self, generator: DiffusionGenerator) -> float:
+        if self.config.eta != AUTO:
+            return float(self.config.eta)
+        return ETA_NEAR if self._multiple(generator) <= NEAR else 1.0
 
 
 def passes_needed(first: float, last: float) -> int:

@@ -209,7 +209,9 @@ class CellConfig:
     start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
-    eta: float = 1.0  # share of ancestral noise: 0 is the deterministic flow, 1 the reverse diffusion
+    eta: float | str = (
+        AUTO  # share of ancestral noise, 0 (the flow) to 1 (reverse diffusion); auto: 0.25 or 1, by start
+    )
     jitter: float = 0.15  # variance of what is projected around the estimate, as a share of what is left to know
     relaxation: float = 2.0  # times the way into the cell that estimates go: 1 ends on its faces, 2 reflects there
     margin: float = 0.0  # quantiser steps inside the cell that every projection keeps, 0..0.5
@@ -219,12 +221,19 @@ class CellConfig:
         _named("start_at", self.start_at)
         _within("start", self.start, 0.0)
         _within("rho", self.rho, 1.0)
-        _within("eta", self.eta, 0.0, 1.0)
+        if self.eta != AUTO:
+            _within("eta", _number("eta", self.eta), 0.0, 1.0)
         _within("jitter", self.jitter, 0.0)
         _within("relaxation", self.relaxation, 1.0, 2.0)
         _within("margin", self.margin, 0.0, 0.5)
         if not self.sigma_min > 0:
             raise ValueError(f"sigma_min must be above 0, not {self.sigma_min}")
+
+
+def _number(key: str, value: float | str) -> float:
+    if isinstance(value, str):
+        raise ValueError(f"{key} must be a number, or {AUTO}, not {value!r}")
+    return value
 
 
 def _number_or_auto(key: str, value: int | str) -> None:
