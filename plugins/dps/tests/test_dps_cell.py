@@ -67,7 +67,7 @@ def test_a_cell_that_leaves_little_open_takes_fewer_steps(world: SimpleNamespace
         assert found.nfe == len(prior.calls)
         assert prior.calls[-1] == pytest.approx(CellConfig().sigma_min, rel=1e-5)
         levels[error] = found.nfe
-    assert levels == {0.002: 2, 0.02: 3, 0.5: 12}
+    assert levels == {0.002: 2, 0.02: 4, 0.5: 12}
 
 
 def test_an_image_takes_the_steps_that_it_would_take_alone(world: SimpleNamespace) -> None:

@@ -14,10 +14,11 @@ from .config import AUTO, CellConfig
 from .schedules import ancestral, karras
 from .start import start_of
 
-MOST = 12
-"""Steps of `auto`, at most: more gain little (docs/solvers.md)."""
-STEP = 1 / 20
-"""Of `auto`, in cube roots of noise levels: as wide as those of 6 steps from what JPEG at quality 10 leaves open."""
+FEW, MORE, MOST = 1.5, 15.0, 12
+"""Steps of `auto`: FEW, and MORE times the way down in cube roots of noise levels, rounded up; at most MOST.
+
+So 6 from what JPEG at quality 10 leaves open, and 4 at quality 75: docs/solvers.md has the figures.
+"""
 NEAR, ETA_NEAR = 3.0, 0.25
 """Starts of up to so many errors of the codec need little fresh noise, and then half as many steps.
 
@@ -118,7 +119,8 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
 
 def passes_needed(first: float, last: float) -> int:
     """Steps from one noise level down to another, 2 to MOST: few where the codec left little open."""
-    return max(2, min(MOST, math.ceil((first ** (1 / 3) - last ** (1 / 3)) / STEP)))
+    way = first ** (1 / 3) - last ** (1 / 3)
+    return min(MOST, math.ceil(FEW + MORE * way))
 
 
 def _wide(level: Tensor) -> Tensor:
