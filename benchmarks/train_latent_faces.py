@@ -2,8 +2,8 @@
 
 An AutoencoderKL takes images [-1,1] of 64x64 to latents [4,16,16] and back (Rombach et al., CVPR 2022): absolute error
 and a little of the Kullback-Leibler distance to N(0, I). A UNet2DModel predicts v (Salimans & Ho, ICLR 2022) of these
-latents. The folder is as `LDMPipeline.save_pretrained` writes it: `--generator diffusers-latent
---set generator.model=OUT`.
+latents. An autoencoder that lies in OUT is used as it is. The folder is as `LDMPipeline.save_pretrained` writes it:
+`--generator diffusers-latent --set generator.model=OUT`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("faces", type=Path, help="folder or .zip of 64x64 images")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--encoded", type=int, help="how many images the denoiser is trained on; all without it")
     parser.add_argument("--autoencoder-minutes", type=float, default=10, help="processor time")
     parser.add_argument("--denoiser-minutes", type=float, default=20, help="processor time")
     options = parser.parse_args()
     torch.manual_seed(0)
     faces = squares(options.faces, 64).expand(-1, 3, -1, -1)
-    autoencoder = train_autoencoder(faces, options.autoencoder_minutes * 60)
-    autoencoder.save_pretrained(options.out / "vqvae")
-    unet, scheduler = train_denoiser(latents_of(autoencoder, faces), options.denoiser_minutes * 60)
+    if (options.out / "vqvae").exists():
+        autoencoder = AutoencoderKL.from_pretrained(options.out / "vqvae").eval()
+    else:
+        autoencoder = train_autoencoder(faces, options.autoencoder_minutes * 60)
+        autoencoder.save_pretrained(options.out / "vqvae")
+    unet, scheduler = train_denoiser(latents_of(autoencoder, faces[: options.encoded]), options.denoiser_minutes * 60)
     LDMPipeline(vqvae=autoencoder, unet=unet, scheduler=scheduler).save_pretrained(options.out)
 
 
