@@ -176,3 +176,14 @@ def test_an_album_alone_has_its_pictures_and_no_metrics(idem, restored, tmp_path
     result = idem("report", restored, "-o", tmp_path / "page")
     assert result.exit_code == 1
     assert "holds no picture with a certificate" in result.stderr
+
+
+def test_a_copy_of_a_file_has_the_picture_of_its_name(idem, photos, tmp_path):
+    (photos / "copy.jpg").write_bytes((photos / "b.jpg").read_bytes())
+    assert idem("decode", photos, "-o", tmp_path / "restored", *TOY).exit_code == 0
+    result = idem("verify", tmp_path / "restored", photos, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = last(result)
+    assert (found["exact"], found["files_without_picture"], found["pictures_without_file"]) == (4, 0, 0)
+    pairs = [json.loads(line) for line in result.stdout.splitlines()[:-1]]
+    assert all(Path(pair["image"]).stem == Path(pair["bitstream"]).stem for pair in pairs)

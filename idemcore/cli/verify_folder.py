@@ -73,13 +73,15 @@ def matched(
 ) -> tuple[list[tuple[Path, Source]], list[str], list[str]]:
     """Pairs, pictures without a file, and files without a picture, in order of their names."""
     sources = walk(bitstreams, BITSTREAM_SUFFIXES | suffixes, "bitstreams")
-    by_hash = {hashlib.sha256(data).hexdigest(): source for source, data in contents(sources)}
-    by_name = _by_name(sources)
+    hashes = {source: hashlib.sha256(data).hexdigest() for source, data in contents(sources)}
+    by_hash, by_name = {digest: source for source, digest in hashes.items()}, _by_name(sources)
     pairs, lonely = [], []
     for picture in walk(pictures, PICTURE_SUFFIXES | {".json"} | BITSTREAM_SUFFIXES | suffixes, "pictures"):
         if PurePosixPath(picture.name).suffix.lower() in PICTURE_SUFFIXES:
-            stem = str(PurePosixPath(picture.name).with_suffix(""))
-            if source := by_hash.get(_certified(picture.path)) or by_name.get(stem):
+            named = by_name.get(str(PurePosixPath(picture.name).with_suffix("")))
+            certified = _certified(picture.path)
+            # Of copies of one file, each has the picture of its name.
+            if source := named if named and hashes[named] == certified else by_hash.get(certified) or named:
                 pairs.append((picture.path, source))
             else:
                 lonely.append(str(picture))
