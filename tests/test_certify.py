@@ -98,14 +98,25 @@ def test_images_of_a_batch_have_their_best_attempts_each() -> None:
     assert torch.equal(found.image[[0, 2]], byte_image(image[[0, 2]]))
 
 
-def test_cells_that_call_every_image_theirs_but_count_symbols_are_exact_by_the_encoder() -> None:
+def test_exact_is_what_the_encoder_and_the_symbols_agree_on() -> None:
     cell = Narrow()
     cell.differing_symbols = lambda image: torch.tensor([5])  # type: ignore[method-assign]
     cell.contains = lambda image: torch.tensor([True])  # type: ignore[method-assign]
-    assert certify(cell, level(3)).differing_symbols == [0]
+    assert (certify(cell, level(3)).exact, certify(cell, level(3)).differing_symbols) == ([False], [5])
     cell.contains = lambda image: torch.tensor([False])  # type: ignore[method-assign]
     cell.differing_symbols = lambda image: torch.tensor([0])  # type: ignore[method-assign]
     assert (certify(cell, level(3)).exact, certify(cell, level(3)).differing_symbols) == ([False], [1])
+
+
+def test_the_real_encoder_is_asked_only_where_no_symbol_differs() -> None:
+    """Of codecs whose entropy coder takes most of the time, each attempt that fails costs none of it."""
+    cell, asked = Narrow(short=7), []
+    real = cell.contains
+    cell.contains = lambda image: asked.append(1) or real(image)  # type: ignore[method-assign,func-returns-value]
+    assert certify(cell, level(180)).differing_symbols == [7]
+    assert asked == []
+    assert certify(cell, level(100)).exact == [True]
+    assert len(asked) == 1
 
 
 def certified(differing: int, moved: float) -> Certified:

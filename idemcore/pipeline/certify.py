@@ -119,12 +119,15 @@ class Attempts:
 
     @torch.no_grad()
     def _count(self, byte_image: Tensor) -> list[int]:
-        """Differing symbols: 0 where the real encoder gives the real bytes, 1 at least elsewhere."""
+        """Differing symbols: 0 where the real encoder gives the real bytes, 1 at least elsewhere.
+
+        The real encoder is asked only where no symbol differs: writing the bytes may take longer than all else.
+        """
+        counts = [int(count) for count in self.cell.differing_symbols(byte_image)]
+        if all(counts):
+            return counts
         inside = self.cell.contains(byte_image).tolist()
-        if all(inside):
-            return [0] * len(inside)
-        counts = self.cell.differing_symbols(byte_image).tolist()
-        return [0 if same else max(int(count), 1) for same, count in zip(inside, counts, strict=True)]
+        return [0 if same and not count else max(count, 1) for same, count in zip(inside, counts, strict=True)]
 
 
 def snap(cell: Cell, x: Tensor) -> Tensor:
