@@ -64,7 +64,7 @@ def bench(image: str, solvers: str | None, steps: int | None, size: int, repeat:
     Counts and seconds are those of one solve, after a warm-up; peak memory is what solving adds to codec and generator.
     In brackets: relative to dps, or to the first solver if dps is not among them.
 
-    A solver that fails, for lack of memory too, does not stop the others; the exit code is 1 then.
+    A solver that fails, even for lack of memory, does not stop the others; the exit code is then 1.
 
     Scopes of --set are codec, generator, adapter and the solvers' names.
     """

@@ -22,9 +22,9 @@ FORMATS = ("table", "md", "csv", "latex")
 @click.command()
 @click.argument("places", nargs=-1, required=True, type=INPUT, metavar="ANCHOR [TEST]")
 @click.option("--metrics", "names", metavar="A,B,...", help="Metrics to compare.  [default: all that both have]")
-@click.option("--anchor", "anchors", multiple=True, metavar="KEY=VALUES", help="Of a store: only these runs, or plain.")
-@click.option("--test", "tests", multiple=True, metavar="KEY=VALUES", help="The same, of what is compared with them.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="Of stores.")
+@click.option("--anchor", "anchors", multiple=True, metavar="KEY=VALUES", help="In a store: only these runs, or plain.")
+@click.option("--test", "tests", multiple=True, metavar="KEY=VALUES", help="In a store: the runs to compare with the anchor.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format, for stores.")
 @json_option
 def compare(
     places: tuple[str, ...],
@@ -45,7 +45,7 @@ def compare(
     that TEST needs more for the same value. BD-metric: what it has more at the same rate. Where both files hold the
     same images at the same settings of one codec, paired differences as well.
 
-    Of stores, paired differences image by image with 95 % intervals: far narrower than those of the two means. In one
+    For stores, paired differences image by image with 95 % intervals, which are far narrower than those of two means. In one
     store, every configuration is compared with its plain decode, unless --anchor names another.
     """
     from .compare_stores import compare_stores, is_store

@@ -96,8 +96,8 @@ def evaluate_(place: str, asked: EvalOptions, part: ImagesOptions, options: RunO
     """Encode the images of a folder or zip file, decode them with each solver, measure, and print a table.
 
     It has a row for each solver and quality. Values are means over images, with half of their 95 % interval. A metric
-    whose weights are not here is left out, and said so. --json prints a curve a line, as --out writes them, in
-    CompressAI's format, with `intervals`, `rows` of single images, `missing` and `meta` beside.
+    whose weights are missing is reported and left out. --json prints one curve per line, as --out writes them, in
+    CompressAI's format, with `intervals`, `rows` of single images, `missing` and `meta`.
     """
     from ..metrics.building import build, choose_metrics
     from ..plugins.catalogue import load_catalogue

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """Weights of codecs and priors: bundled with a plugin, or published elsewhere and brought into the cache.
+    """Manage weights of codecs and priors: bundled with a plugin, or published elsewhere and stored in the cache.
 
     The cache is IDEM_CACHE, else XDG_CACHE_HOME/idem, else ~/.cache/idem.
     """
@@ -33,7 +33,7 @@ def models(context: click.Context) -> None:
 @models.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """Every file of weights with its state: bundled, here, missing or damaged."""
+    """List every file of weights with its state: bundled, here, missing or damaged."""
     from ..weights.cards import cards
 
     found = [(card, file) for card in cards() for file in card.files]
@@ -48,7 +48,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def info(name: str, as_json: bool) -> None:
-    """A model card, or what it says of one file: source, licence, layout, training, citation."""
+    """Show a model card, or its part about one file: source, licence, layout, training, citation."""
     from ..weights.cards import cards
     from ..weights.store import find
 
@@ -78,7 +78,7 @@ def pull(name: str, as_json: bool) -> None:
     hf:OWNER/NAME brings the settings and .safetensors of a repository of the Hugging Face Hub into its cache, for
     generators such as `diffusers`; hf:OWNER/NAME@REVISION at another revision than main.
 
-    Called again after an interruption, it goes on where it was. What is here and sound is left as it is.
+    After an interruption, the same command resumes. Files that are already stored and undamaged are not fetched again.
     """
     from ..weights import store as weights
     from ..weights.hub import PREFIX, pull_repository
@@ -101,7 +101,7 @@ def pull(name: str, as_json: bool) -> None:
 @click.argument("path", type=INPUT, metavar="FILE")
 @json_option
 def import_(name: str, path: str, as_json: bool) -> None:
-    """Check and store weights from a local FILE (.safetensors, .pt, .pth.tar, .pkl); FILE itself is left as it is."""
+    """Check and store weights from a local FILE (.safetensors, .pt, .pth.tar, .pkl); FILE itself does not change."""
     from ..weights import store as weights
 
     file = weights.find_one(name)
@@ -117,7 +117,7 @@ def import_(name: str, path: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @json_option
 def verify(names: tuple[str, ...], as_json: bool) -> int:
-    """Read every byte and compare its sha256. Exit 3 if anything is damaged, 4 if nothing named is here.
+    """Read every byte and compare its sha256. Exit 3 if a file is damaged, 4 if none of the named files is stored.
 
     NAME is a card or a file; without one, all that are here.
     """
@@ -142,7 +142,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> int:
 @click.argument("name")
 @json_option
 def path(name: str, as_json: bool) -> None:
-    """Where a file of weights is, for other programs. Exit 4 if it is missing."""
+    """Print where a file of weights is, for other programs. Exit 4 if it is missing."""
     from ..weights.store import stored
 
     found = stored(name)

@@ -143,7 +143,7 @@ def engine_options(batch: int) -> Callable[[F], F]:
         batch_option("Images solved together.", batch),
         click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`."),
         set_option("e.g. solver.steps=8, engine.workers=2."),
-        click.option("--retry-failed", is_flag=True, help="Run again what failed."),
+        click.option("--retry-failed", is_flag=True, help="Repeat failed runs."),
     )
 
 
@@ -151,7 +151,7 @@ tile_option = click.option(
     "--tile",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Longest side, in pixels, that a network sees at once. Default: all of up to 1.3 megapixels, else 1152.",
+    help="Longest side, in pixels, that a network sees at once. Default: the whole image up to 1.3 megapixels, else 1152.",
 )
 background_option = click.option("--background", metavar="COLOUR", help="Colour under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
@@ -159,7 +159,7 @@ exact_option = click.option("--require-exact", is_flag=True, help="Exit 3 if a r
 salvage_option = click.option(
     "--salvage",
     is_flag=True,
-    help="Read a damaged JPEG as far as it goes; what is missing is left to the prior.",
+    help="Read what is left of a damaged JPEG; the prior fills in the rest.",
 )
 output_option = click.option("-o", "--output", type=OUTPUT, required=True, metavar="FILE", help="File to write.")
 

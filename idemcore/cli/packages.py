@@ -55,7 +55,7 @@ def install(names: tuple[str, ...], yes: bool) -> int:
     """Install plugins into the environment that idem runs in, with pip or uv.
 
     NAME is a plugin (`hyperprior` is short for `idemcore-hyperprior`), with a version if you like (`ray==0.2.0`), or
-    one of the sets `standard` and `all`. The command is shown first, and run when you agree.
+    one of the sets `standard` and `all`. idem shows the command first and runs it if you agree.
     """
     wanted = [_requirement(name) for name in names]
     _perform("install", wanted, yes)
@@ -67,7 +67,7 @@ def install(names: tuple[str, ...], yes: bool) -> int:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @yes_option
 def uninstall(names: tuple[str, ...], yes: bool) -> int:
-    """Remove plugins from the environment that idem runs in, with pip or uv. What else they brought stays."""
+    """Remove plugins from the environment that idem runs in, with pip or uv. Their dependencies stay."""
     from ..plugins.catalogue import load_catalogue
 
     catalogue = load_catalogue(strict=False)

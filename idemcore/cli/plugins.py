@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def plugins(context: click.Context) -> None:
-    """Installed plugins. IDEM_DISABLE_PLUGINS=name,name leaves some out, IDEM_PLUGINS=name,name all others."""
+    """Manage plugins. IDEM_DISABLE_PLUGINS=name,name leaves some out; IDEM_PLUGINS=name,name loads only these."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
@@ -75,7 +75,7 @@ def info(name: str, as_json: bool) -> None:
 @click.option("--out", metavar="FOLDER", help="A new folder to write to.  [default: NAME]")
 @json_option
 def new(name: str, kind: str, out: str | None, as_json: bool) -> None:
-    """Write a new plugin: a small one that works, with tests, to put your own in its place."""
+    """Write a new plugin: a small one that works, with tests, for you to replace step by step."""
     from ..plugins.catalogue import load_catalogue
     from ..scaffold.naming import names_of
     from ..scaffold.writing import write_plugin
@@ -105,9 +105,9 @@ def _refuse_taken(catalogue: Catalogue, kind: str, name: str) -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KIND.KEY=VALUE", help="e.g. codec.quality=2; repeatable.")
 @json_option
 def check(name: str, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Try the laws of its kind on all that a plugin provides. Exit 0 if none is broken, else 1.
+    """Check everything that a plugin provides against the laws of its kind. Exit 0 if none is broken, else 1.
 
-    What is declared as an expected failure counts as no fault, unless it holds after all.
+    A law that the plugin declares as an expected failure does not count as broken, unless it holds after all.
     """
     from ..plugins.settings import parse_overrides
     from ..testing import subjects_of

@@ -40,7 +40,7 @@ FORMATS = ("html", "md", "latex", "csv", "compressai")
 @click.option(
     "--before", type=INPUT, metavar="DIR", help="Where the files are that a restored album was decoded from: show them."
 )
-@click.option("--watch", is_flag=True, help="Write the page again every 20 seconds, until the sweep ends.")
+@click.option("--watch", is_flag=True, help="Update the page every 20 seconds until the sweep ends.")
 @runtime_options
 @json_option
 def report(
@@ -63,15 +63,15 @@ def report(
     html        a folder with charts, tables and a viewer of pictures: open its
                 index.html, no server needed; see docs/reports.md
     md, latex, csv
-                means with 95 % intervals, a line a configuration; on stdout
+                means with 95 % intervals, one line per configuration; on stdout
                 unless -o names a file; latex wants the package booktabs
     compressai  a JSON file a curve, in a folder, which CompressAI's plot reads;
                 --reference takes such files
 
-    Metrics of sets of images, such as Fréchet distances, are computed of the pictures in the store on demand, and kept
-    there: --metrics fd,kd; see `idem metrics list`.
+    --metrics fd,kd computes metrics of sets of images, such as Fréchet distances, from the pictures in the store, and keeps
+    them there; see `idem metrics list`.
 
-    Of a restored album, html shows the pictures with what their certificates say; --before adds the JPEGs, to compare.
+    For a restored album, html shows the pictures and what their certificates say; --before adds the JPEGs, to compare.
     """
     page_options = {"--title": title, "--reference": reference_files, "--images": limit is not None, "--watch": watch,
                     "--before": before}  # fmt: skip

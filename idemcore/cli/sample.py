@@ -68,9 +68,9 @@ class SampleOptions:
 @json_option
 @take_options(asked=SampleOptions)
 def sample(asked: SampleOptions, options: RunOptions) -> None:
-    """Draw images from a generator: what it takes for natural, unconditionally.
+    """Draw images from a generator without a bitstream, to see what it considers natural.
 
-    Image i depends on the seed and on i only: neither on how many are drawn nor on --batch.
+    Image i depends on the seed and on i only, not on the number of images or on --batch.
     """
     from ..adapters.specs import check_sampling
     from ..plugins.catalogue import load_catalogue

@@ -21,7 +21,7 @@ def store() -> None:
 @click.argument("folders", nargs=-1, type=INPUT, metavar="[FOLDER]...")
 @json_option
 def list_(folders: tuple[str, ...], as_json: bool) -> int:
-    """What each store holds. A FOLDER is a store, or holds stores.  [default: runs]"""
+    """List what each store holds. A FOLDER is a store, or contains stores.  [default: runs]"""
     from ..sweeps.store import Store
     from ..sweeps.upkeep import holding, stores_below
 
@@ -43,12 +43,12 @@ def list_(folders: tuple[str, ...], as_json: bool) -> int:
 
 @store.command()
 @click.argument("folder", type=INPUT, metavar="STORE")
-@click.option("--failed", is_flag=True, help="Runs that failed, too.")
-@click.option("--outdated", is_flag=True, help="Runs that were repeated with later versions or weights, too.")
+@click.option("--failed", is_flag=True, help="Also delete failed runs.")
+@click.option("--outdated", is_flag=True, help="Also delete runs that were repeated with later versions or weights.")
 @click.option("--yes", is_flag=True, help="Delete; without it, the command only says what it would delete.")
 @json_option
 def prune(folder: str, failed: bool, outdated: bool, yes: bool, as_json: bool) -> None:
-    """Take out what nothing needs: lines that later ones replaced, and pictures that no run refers to."""
+    """Delete what nothing needs: lines that later ones replaced, and pictures that no run refers to."""
     from ..sweeps.store import Store
     from ..sweeps.upkeep import prune as pruned
 

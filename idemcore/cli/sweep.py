@@ -54,9 +54,9 @@ class GridOptions:
 @click.command()
 @click.argument("words", nargs=-1, metavar="[FILE.yaml] [KEY=VALUES]... [IMAGE]...")
 @click.option("-m", "axes", multiple=True, metavar="KEY=VALUES", help="An axis; more may follow without -m.")
-@click.option("--preset", metavar="NAME", help="A sweep that comes with idem, in the place of FILE.yaml; `list` lists.")
+@click.option("--preset", metavar="NAME", help="A sweep that comes with idem, instead of FILE.yaml; `list` lists them.")
 @click.option(
-    "--store", type=FOLDER, metavar="DIR", help="Where the runs go.  [default: runs/sweep, or runs/NAME of NAME.yaml]"
+    "--store", type=FOLDER, metavar="DIR", help="Folder for the runs.  [default: runs/sweep, or runs/NAME of NAME.yaml]"
 )
 @click.option("--metrics", metavar="A,B,...", help=f"[default: {','.join(DEFAULT_METRICS)}]; see `idem metrics list`.")
 @click.option("--until", metavar="METRIC=WIDTH", help="Stop a configuration once its 95 % interval is ± WIDTH.")
@@ -82,7 +82,7 @@ def sweep(
     GRID:KEY=VALUES changes one grid of FILE.yaml, by its name or number. Every value is checked before the first run;
     a value that one codec lacks leaves that combination out.
 
-    If it is killed, the same command resumes where it stopped; with another value on an axis it runs what is new.
+    If it is killed, the same command resumes where it stopped; with another value on an axis it runs only what is new.
     With --store and --export alone, it only exports. Exit 5 if runs failed: their rows say why.
     """
     from ..sweeps.export import check_export, export

@@ -35,8 +35,8 @@ def verify(image: str, bitstream: str, options: RunOptions) -> int:
     its certificate, or by its name. Pictures without a file, and files without a picture, make exit 1.
 
     A file that idem wrote must give the very same bytes; a JPEG of another program the same quantised coefficients,
-    with its own tables and sampling. IMAGE's pixels are taken as they are stored; then turned back if BITSTREAM's EXIF
-    says that its picture lies on its side; then as `idem encode` would take them: upright, in sRGB.
+    with its own tables and sampling. idem tries IMAGE's pixels as they are stored; then turned back if BITSTREAM's EXIF
+    says that its picture lies on its side; then as `idem encode` would read them: upright, in sRGB.
     """
     if Path(image).is_dir() or is_several(Path(bitstream)):
         from .verify_folder import verify_folders
