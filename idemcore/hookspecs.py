@@ -92,7 +92,7 @@ class GeneratorSpec(Spec):
 
     offers: Capabilities = frozenset()
     sizes: str = "any"
-    """Of the images that it makes, for people: `256x256`, say; larger ones are then made in tiles."""
+    """Sizes of the images that it makes, for people, e.g. `256x256`; larger images are then made in tiles."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ class SolverSpec(Spec):
     """`target` is a `protocols.InversionSolver`."""
 
     needs: Capabilities = frozenset()
-    """With its default settings."""
+    """Capabilities that it needs with its default settings."""
     needs_with: Callable[[Any], Capabilities] | None = None
     """From its config to what it needs with these settings, where that depends on them; must be light."""
     starts_at: Callable[[Any], str] | None = None
     """From its config to the name of the generator that restores g(y) before it starts, or "" where none does; what is
     restored takes the place of the cell's `estimate`. Must be light."""
     descends: bool = False
-    """Promises that the residual it tells is no larger at the last step than at the first."""
+    """Promises that the residual it reports is no larger at the last step than at the first."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +115,17 @@ class MetricSpec(Spec):
     """`target` is a `protocols.ImageMetric` or `SetMetric`."""
 
     kind: Literal["image", "set"] = "image"
-    """One value an image, or one a set of images."""
+    """Whether it gives one value per image, or one per set of images."""
     direction: Literal["higher", "lower", ""] = ""
-    """Which is better; empty where neither is."""
+    """Which direction is better; empty if neither is."""
     range: str = ""
-    """Of its values, with the unit."""
+    """Range of its values, with the unit."""
     source: str = ""
-    """Who defined it, or what it is read from."""
+    """Its publication, or what it is read from."""
     argument: str = ""
-    """Setting that `NAME:ARGUMENT` sets, where there is one."""
+    """The setting that `NAME:ARGUMENT` sets, if any."""
     key: str = ""
-    """What CompressAI's result files call it, where they do."""
+    """Its name in CompressAI's result files, if any."""
 
 
 @dataclass(frozen=True)

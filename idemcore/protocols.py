@@ -235,7 +235,7 @@ class LatentGenerator(Generator):
 class RestorerGenerator(Generator):
     """An image-to-image network: it turns a damaged image into one that looks undamaged.
 
-    It is no denoiser: nothing relates its result to the mean of the images that x may come from. Solvers that need
+    It is not a denoiser: nothing relates its result to the mean of the images that x may come from. Solvers that need
     `denoise` are refused. Every diffusion generator is a restorer by the adapter `diffusion-as-restorer`.
     """
 

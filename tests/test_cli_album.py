@@ -145,7 +145,7 @@ def test_a_file_and_a_folder_cannot_be_compared(idem, photos, restored):
     for arguments in ((restored, photos / "a.jpg"), (restored / "a.png", photos)):
         result = idem("verify", *arguments)
         assert result.exit_code == 2
-        assert "is no folder, but the other is" in result.stderr
+        assert "is not a folder, but the other is" in result.stderr
 
 
 def page_data(folder: Path) -> dict:

@@ -119,7 +119,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "owner", "owner/name/more", "../x", "owner/na me", "owner/name@"])
 def test_other_forms_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="is no repository"):
+    with pytest.raises(UsageError, match="is not a repository"):
         pull_repository(name)
 
 

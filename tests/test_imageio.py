@@ -173,7 +173,7 @@ RAW = {
     "16-bit colour.ppm": (b"P6 # a comment\n4 3\n65535\n" + bytes(72), "16-bit samples"),
     "12-bit grey.pgm": (b"P5 4 3 4095\n" + bytes(24), "16-bit samples"),
     "float.pfm": (b"Pf\n4 3\n-1.0\n" + bytes(48), "32-bit float samples"),
-    "text.png": (b"hello, this is no image", "is not an image: it starts with b'hello"),
+    "text.png": (b"hello, this is not an image", "is not an image: it starts with b'hello"),
     "empty.png": (b"", "is empty"),
     "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC format"),
     "new.avif": (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1", "AVIF format"),

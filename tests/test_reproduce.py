@@ -155,7 +155,7 @@ def test_the_list_names_each_experiment_with_its_models(idem) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("title: A\nclaim: [x]\n", "is no experiment"),
+        ("title: A\nclaim: [x]\n", "is not an experiment"),
         ("title: A\nbundled: {dogs: {axes: {}}}\n", "no kind of images"),
         ("title: A\nbundled: {faces: {axis: {}}}\n", "unknown key 'axis'"),
     ],

@@ -23,8 +23,17 @@ FORMATS = ("table", "md", "csv", "latex")
 @click.argument("places", nargs=-1, required=True, type=INPUT, metavar="ANCHOR [TEST]")
 @click.option("--metrics", "names", metavar="A,B,...", help="Metrics to compare.  [default: all that both have]")
 @click.option("--anchor", "anchors", multiple=True, metavar="KEY=VALUES", help="In a store: only these runs, or plain.")
-@click.option("--test", "tests", multiple=True, metavar="KEY=VALUES", help="In a store: the runs to compare with the anchor.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format, for stores.")
+@click.option(
+    "--test", "tests", multiple=True, metavar="KEY=VALUES", help="In a store: the runs to compare with the anchor."
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Output format, for stores.",
+)
 @json_option
 def compare(
     places: tuple[str, ...],
@@ -45,8 +54,8 @@ def compare(
     that TEST needs more for the same value. BD-metric: what it has more at the same rate. Where both files hold the
     same images at the same settings of one codec, paired differences as well.
 
-    For stores, paired differences image by image with 95 % intervals, which are far narrower than those of two means. In one
-    store, every configuration is compared with its plain decode, unless --anchor names another.
+    For stores, paired differences image by image with 95 % intervals, which are far narrower than those of two means.
+    In one store, every configuration is compared with its plain decode, unless --anchor names another.
     """
     from .compare_stores import compare_stores, is_store
 
@@ -57,7 +66,7 @@ def compare(
         compare_stores(places, anchors, tests, wanted, kind, as_json)
         return
     if len(places) < 2 or anchors or tests or kind != "table":
-        raise UsageError(f"{places[0]} is no store, but a curve.", "Type: idem compare ANCHOR TEST [--metrics A,B]")
+        raise UsageError(f"{places[0]} is not a store, but a curve.", "Type: idem compare ANCHOR TEST [--metrics A,B]")
     _compare_curves(places[0], places[1], wanted, as_json)
 
 

@@ -93,8 +93,8 @@ def decode(
     shares them out among the machines of a cluster that see the same folders.
 
     A JPEG that is cut or damaged is an error, unless you add --salvage: then the picture keeps what is there and is
-    certified on that, the prior fills in the rest, and the certificate counts both. --write-jpeg also copies what follows
-    the picture in a JPEG, such as the video of a motion photo.
+    certified on that, the prior fills in the rest, and the certificate counts both. --write-jpeg also copies what
+    follows the picture in a JPEG, such as the video of a motion photo.
 
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """

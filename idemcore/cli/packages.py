@@ -98,7 +98,7 @@ def _mentions(name: str, entry: Mapping[str, Any], words: Sequence[str]) -> bool
 
 
 def _requirement(name: str) -> str:
-    """What pip is asked for. Raises UsageError for what is no name of a package."""
+    """What pip is asked for. Raises UsageError for what is not a name of a package."""
     from ..plugins.entry_points import canonical
     from ..plugins.registry import known_plugins
 

@@ -68,8 +68,8 @@ def report(
     compressai  a JSON file a curve, in a folder, which CompressAI's plot reads;
                 --reference takes such files
 
-    --metrics fd,kd computes metrics of sets of images, such as Fréchet distances, from the pictures in the store, and keeps
-    them there; see `idem metrics list`.
+    --metrics fd,kd computes metrics of sets of images, such as Fréchet distances, from the pictures in the store, and
+    keeps them there; see `idem metrics list`.
 
     For a restored album, html shows the pictures and what their certificates say; --before adds the JPEGs, to compare.
     """
@@ -122,7 +122,7 @@ def _summary(
 
     if is_album(folder):
         if names:
-            raise UsageError(f"{folder} is no sweep, and has no originals to measure with.", "Leave --metrics out.")
+            raise UsageError(f"{folder} is not a sweep, and has no originals to measure with.", "Leave --metrics out.")
         return summarise(read_album(folder, Path(before) if before else None)), {}
     if before:
         raise UsageError("--before is for a restored album; a sweep knows its files.", "Leave it out.")
@@ -157,7 +157,7 @@ def _live(folder: Path) -> Live | None:
 
 
 def _wait_for_rows(folder: Path) -> None:
-    """A sweep that has just begun has none. Raises UsageError for a folder that is no store."""
+    """A sweep that has just begun has none. Raises UsageError for a folder that is not a store."""
     from ..sweeps.store import Store
 
     store = Store.open(folder)

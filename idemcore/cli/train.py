@@ -46,8 +46,8 @@ LINE, TIME_LEFT = 80, 11
 def train(recipe: str, data: str, out: str, minutes: float | None, resume: bool, options: RunOptions) -> None:
     """Train with RECIPE (see `idem recipes list`) on the images of DATA, a folder or a zip file.
 
-    The same command with the same --out resumes from the last checkpoint. `log.csv` and `curves.png` in DIR show the progress; if the recipe holds out images for validation, DIR has the
-    weights that did best on them.
+    The same command with the same --out resumes from the last checkpoint. `log.csv` and `curves.png` in DIR show the
+    progress; if the recipe holds out images for validation, DIR has the weights that did best on them.
     """
     from ..plugins.catalogue import import_target, load_catalogue
     from ..plugins.selection import configure

@@ -44,13 +44,13 @@ def verify_folders(pictures: Path, bitstreams: Path, options: RunOptions) -> int
     """Compares every picture with its file, and sums up; returns the exit code.
 
     A certificate says by sha256 which file is meant; a picture without one is matched by its name. Raises UsageError if
-    one of the two is no folder, or holds nothing.
+    one of the two is not a folder, or holds nothing.
     """
     from ..plugins.catalogue import load_catalogue
 
     if not pictures.is_dir() or not is_several(bitstreams):
         other = bitstreams if pictures.is_dir() else pictures
-        raise UsageError(f"{other} is no folder, but the other is.", "Name two files, or two folders.")
+        raise UsageError(f"{other} is not a folder, but the other is.", "Name two files, or two folders.")
     from ..pipeline.codec import KeptCodecs
 
     catalogue, tally, kept = load_catalogue(), Tally(), KeptCodecs()

@@ -52,7 +52,7 @@ class Curve:
 
     @classmethod
     def read(cls, path: Path) -> Curve:
-        """Of a JSON file. Raises InputError if it is no curve, UsageError for a path that cannot be read."""
+        """Of a JSON file. Raises InputError if it is not a curve, UsageError for a path that cannot be read."""
         try:
             content = parse_json(read_file(path))
             return cls.of(content, path.stem)
@@ -100,7 +100,7 @@ class Curve:
 def _number(value: Any) -> Number:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return None if value is None or not math.isfinite(value) else value
-    raise TypeError(f"{value!r:.40} is no number")
+    raise TypeError(f"{value!r:.40} is not a number")
 
 
 def _pair(values: Sequence[float]) -> tuple[float, float]:

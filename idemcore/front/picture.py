@@ -49,7 +49,7 @@ class Picture:
         """Writes a PNG, with the certificate beside it as NAME.certificate.json: both or neither. Returns its path."""
         output = Path(path)
         if output.suffix.lower() != ".png":
-            raise UsageError(f"{output} is no name of a PNG.", f"Try {output.with_suffix('.png')}.")
+            raise UsageError(f"{output} is not a name of a PNG.", f"Try {output.with_suffix('.png')}.")
         self.decoded.write(output)
         return output
 

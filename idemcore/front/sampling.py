@@ -40,7 +40,7 @@ class Samples:
         """Writes the grid as a PNG. Returns its path."""
         output = Path(path)
         if output.suffix.lower() != ".png":
-            raise UsageError(f"{output} is no name of a PNG.", f"Try {output.with_suffix('.png')}.")
+            raise UsageError(f"{output} is not a name of a PNG.", f"Try {output.with_suffix('.png')}.")
         write_png(self.grid(columns), output)
         return output
 

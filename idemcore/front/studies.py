@@ -175,7 +175,7 @@ def _registered(thing: Any, kind: str) -> str:
 
 def _engine(catalogue: Catalogue, engine: str | Engine) -> Engine:
     if not isinstance(engine, str) and kind_of(engine) != "engine":
-        raise UsageError(f"{engine!r} is no engine.", "Give a name, or a protocols.Engine.")
+        raise UsageError(f"{engine!r} is not an engine.", "Give a name, or a protocols.Engine.")
     made: Engine = part_of(catalogue, "engine", engine).build()
     return made
 

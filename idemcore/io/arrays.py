@@ -42,7 +42,7 @@ def as_images(given: Any, what: str = "the image") -> Tensor:
     if isinstance(given, Sequence) and given and not isinstance(given, bytes):
         return _joined([as_images(one, f"{what} {number}") for number, one in enumerate(given)], what)
     hint = "Give a path, a tensor [B,3,H,W], a NumPy array [H,W,3] or a Pillow image."
-    raise UsageError(f"{what} is of type {type(given).__name__}, which is no image.", hint)
+    raise UsageError(f"{what} is of type {type(given).__name__}, which is not an image.", hint)
 
 
 def as_image(given: Any, what: str = "the image") -> Tensor:

@@ -54,7 +54,7 @@ class Frame:
         return f"centre {self.crop}x{self.crop}" if self.crop else "whole images"
 
     def read(self, source: Source) -> Tensor:
-        """Uint8 [1,3,H,W]. Raises InputError for a file that is no image, or is smaller than the crop."""
+        """Uint8 [1,3,H,W]. Raises InputError for a file that is not an image, or is smaller than the crop."""
         image = decode_bytes(source.content(), str(source))
         height, width = image.shape[-2:]
         if self.crop and min(height, width) < self.crop:

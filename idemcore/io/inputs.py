@@ -51,7 +51,7 @@ class Ledger:
 
 
 def _identity(path: Path) -> Identity | None:
-    """None for what is not there, is no regular file, or cannot be looked at."""
+    """None for what is not there, is not a regular file, or cannot be looked at."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def ledger() -> Iterator[Ledger]:
 
 
 def declare_input(*paths: str | os.PathLike[str]) -> None:
-    """Raises UsageError if one of them is to be written. No-op outside of a `ledger`, and for what is no file."""
+    """Raises UsageError if one of them is to be written. No-op outside of a `ledger`, and for what is not a file."""
     if known := _ledger.get():
         for path in paths:
             known.read(Path(path))
@@ -102,7 +102,7 @@ def declare_output(*paths: str | os.PathLike[str]) -> None:
 
 
 def declare_folder(*folders: str | os.PathLike[str]) -> None:
-    """Folders that results go to: their content is no input of the same command."""
+    """Folders that results go to: their content is not an input of the same command."""
     if known := _ledger.get():
         known.folders |= {Path(folder).resolve(): None for folder in folders}
 

@@ -18,7 +18,7 @@ _SHORTEST_SIDE = 64
 
 
 def max_pixels() -> int:
-    """The limit in force. Raises UsageError for an IDEM_MAX_PIXELS that is no number from 1 on."""
+    """The limit in force. Raises UsageError for an IDEM_MAX_PIXELS that is not a number from 1 on."""
     told = os.environ.get("IDEM_MAX_PIXELS", "")
     if not told:
         return MAX_PIXELS

@@ -62,7 +62,7 @@ def kernel_gain_interval(
     """As `kernel_interval`, of kernel(a, before) - kernel(a, after): how much nearer `after` is to `a` than `before`.
 
     `groups` are those of the rows of the three sets, which are all drawn anew together: what they share, the originals
-    above all, is no part of the width.
+    above all, is not a part of the width.
     """
     aa = _cubic(a, a)
     first, second = ((aa, _cubic(b, b), _cubic(a, b)) for b in (before, after))

@@ -163,10 +163,12 @@ def as_shown(byte_image: Tensor, metadata: Metadata) -> tuple[Tensor, Metadata]:
 
 
 def check_rewritable(bitstream: Bitstream) -> None:
-    """Raises UsageError if the file is no JPEG or the like, but an .idem container."""
+    """Raises UsageError if the file is not a JPEG or the like, but an .idem container."""
     if bitstream.codec.encoder.model_id:
         where = bitstream.where or "the bitstream"
-        raise UsageError(f"--write-jpeg: {where} is no JPEG file.", "Leave it out; `idem encode` writes .idem files.")
+        raise UsageError(
+            f"--write-jpeg: {where} is not a JPEG file.", "Leave it out; `idem encode` writes .idem files."
+        )
 
 
 def free_name(source: Path, others: Iterable[str] = (), tag: str = "") -> Path:

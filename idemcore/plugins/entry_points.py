@@ -74,7 +74,7 @@ def _one_by_one(group: str) -> Iterator[EntryPoint]:
 
 
 def patience() -> float:
-    """Seconds. Raises UsageError for an `IDEM_PLUGIN_SECONDS` that is no number above 0."""
+    """Seconds. Raises UsageError for an `IDEM_PLUGIN_SECONDS` that is not a number above 0."""
     text = os.environ.get("IDEM_PLUGIN_SECONDS", "")
     try:
         seconds = float(text) if text else PATIENCE

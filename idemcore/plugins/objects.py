@@ -48,7 +48,7 @@ class Made:
     thing: Any
 
     def __call__(self, config: Any, *others: Any) -> Any:
-        """`config` is an instance of the Spec's. Raises UsageError for other settings of what is no dataclass."""
+        """`config` is an instance of the Spec's. Raises UsageError for other settings of what is not a dataclass."""
         wanted = dataclasses.asdict(config)
         changed = {key: value for key, value in wanted.items() if value != getattr(self.thing, key)}
         if not changed:
@@ -103,7 +103,7 @@ def kind_of(thing: Any) -> str:
     if isinstance(thing, types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         return "metric"
     kinds = ", ".join(f"a {base.__name__} ({kind})" for kind, base in KINDS.items())
-    raise UsageError(f"{_shown(thing)} is no part of idem.", f"Give a name, or {kinds}.")
+    raise UsageError(f"{_shown(thing)} is not a part of idem.", f"Give a name, or {kinds}.")
 
 
 def settings_class(thing: Any) -> type[Any]:

@@ -295,7 +295,7 @@ def check_combination(
     adapter = adapter_for(generator, solver)
     through = f" through the adapter '{adapter.name}'" if adapter else ""
     if "restorer" in generator.offers and "diffusion" in missing:
-        through += ": a restorer maps an image to an image, and is no denoiser of any noise level"
+        through += ": a restorer maps an image to an image, and is not a denoiser of any noise level"
     raise UnsupportedCombination(
         f"Solver '{solver.name}' cannot work with codec '{codec.name}' and generator '{generator.name}': "
         f"it needs {needs}, which neither of them offers{through}.",

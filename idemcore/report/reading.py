@@ -10,7 +10,7 @@ from ..sweeps.store import Store
 
 
 def read_store(folder: Path) -> list[SweepRow]:
-    """All rows. Raises UsageError for a folder that is no store, InputError for one without a row."""
+    """All rows. Raises UsageError for a folder that is not a store, InputError for one without a row."""
     rows = Store.open(folder).rows()
     if not rows:
         raise InputError(f"{folder} holds no run yet.", "Type `idem sweep` with it again: it resumes where it stopped.")

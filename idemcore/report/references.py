@@ -50,7 +50,7 @@ def read_reference(path: Path) -> Reference:
         protocol = dict(content.get("protocol") or {})
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         hint = "It needs results: {bpp: [...], psnr-rgb: [...], ...} with lists of one length."
-        raise InputError(f"{path} is no result file in CompressAI's format: {error}.", hint) from error
+        raise InputError(f"{path} is not a result file in CompressAI's format: {error}.", hint) from error
     images, named = str(protocol.get("images", "")), str(protocol.get("pixels_sha256", ""))
     source = str(content.get("source") or "")
     return Reference(str(name), str(description), results, images, pixels=named, source=source)

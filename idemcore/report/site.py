@@ -104,7 +104,7 @@ def write_site(
     """Writes the report and returns its index.html, which is written last; pictures of the first `limit` images only.
 
     `before` is another folder that holds pictures. `live` makes a page that loads itself again. `missing` is why a
-    metric could not be measured, by name. Raises UsageError for a folder that is no report.
+    metric could not be measured, by name. Raises UsageError for a folder that is not a report.
     """
     check_output(folder)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)

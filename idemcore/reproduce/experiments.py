@@ -88,7 +88,7 @@ def shipped_experiments() -> list[str]:
 def load_experiments(name: str) -> list[Experiment]:
     """Those of `registry/experiments/NAME`, or of a folder of such files, in order.
 
-    Raises UsageError for a name that is neither, and for a file that is no experiment.
+    Raises UsageError for a name that is neither, and for a file that is not an experiment.
     """
     known = shipped_experiments()
     folder = registry_folder() / "experiments" / name if name in known else Path(name)
@@ -102,12 +102,16 @@ def load_experiments(name: str) -> list[Experiment]:
 def read_experiment(path: Path, content: Any) -> Experiment:
     """Raises UsageError naming file and key."""
     if not isinstance(content, dict) or set(content) - set(KEYS) or "title" not in content:
-        raise UsageError(f"{path} is no experiment.", f"It is a mapping with title and any of {', '.join(KEYS[1:])}.")
+        raise UsageError(
+            f"{path} is not an experiment.", f"It is a mapping with title and any of {', '.join(KEYS[1:])}."
+        )
     variants = []
     for models in MODELS:
         for domain, sweep in (content.get(models) or {}).items():
             if domain not in DOMAINS:
-                raise UsageError(f"{path}, {models}: '{domain}' is no kind of images.", f"Use {' or '.join(DOMAINS)}.")
+                raise UsageError(
+                    f"{path}, {models}: '{domain}' is not a kind of images.", f"Use {' or '.join(DOMAINS)}."
+                )
             variants.append(_variant(path, models, domain, sweep))
     about, claims = str(content.get("about", "")), tuple(content.get("claims", []))
     return Experiment(path.stem, str(content["title"]), " ".join(about.split()), claims, tuple(variants))

@@ -18,15 +18,15 @@ class PartFacts(JsonObject):
     plugin: str
     """The distribution that provides it."""
     version: str
-    """Of that distribution."""
+    """Version of that distribution."""
     settings: Mapping[str, Any]
-    """All of its config, defaults too."""
+    """All of its settings, including defaults."""
     weights_sha256: str | None
     """First 16 hex digits of the sha256 of its weights; null without weights."""
     source_sha256: str | None
-    """First 16 hex digits of the sha256 of its Python files where they are installed editable; else null."""
+    """First 16 hex digits of the sha256 of its Python files if they are installed editable, else null."""
     warm_start: float | None
-    """Where a diffusion starts from a plain decode, in multiples of its rms error; null of other parts."""
+    """Noise with which a diffusion starts from a plain decode, in multiples of its rms error; null for other parts."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,29 @@ class CodecFacts(JsonObject):
     plugin: str
     """The distribution that provides it."""
     version: str
-    """Of that distribution."""
+    """Version of that distribution."""
     source_sha256: str | None
-    """First 16 hex digits of the sha256 of its Python files where they are installed editable; else null."""
+    """First 16 hex digits of the sha256 of its Python files if they are installed editable, else null."""
     settings: Mapping[str, Any]
-    """All of its config as it read the bitstream; another program may have written it with others."""
+    """All settings with which it read the bitstream; another program may have written the file with others."""
     model_id: str | None
-    """Hex, as in the header of an `.idem` file; null for files of the codec's own."""
+    """Hex, as in the header of an `.idem` file; null for the codec's own file format."""
     stream: Mapping[str, str | int | float]
-    """What the bitstream says of itself, such as its quality: not settings, which another program may not have had."""
+    """What the bitstream says about itself, such as its quality. They are not settings."""
 
 
 @dataclass(frozen=True)
 class ComputedFacts(JsonObject):
-    """What computed."""
+    """The device and software that computed the picture."""
 
     device: str
     """Its kind: cpu, cuda, mps or xpu."""
     precision: str
-    """Of networks: fp32 or bf16."""
+    """Precision of the networks: fp32 or bf16."""
     idemcore: str
     """Version of the core."""
     source_sha256: str | None
-    """First 16 hex digits of the sha256 of what of the core draws, where it is installed editable; else null."""
+    """First 16 hex digits of the sha256 of the core's files that draw images if it is installed editable, else null."""
     torch: str
     """Version of PyTorch."""
 
@@ -70,15 +70,15 @@ class PictureFacts(JsonObject):
     """The PNG that the certificate is about."""
 
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
-    """Pixels."""
+    """Height in pixels."""
     rgb_sha256: str
-    """Of its samples row by row, RGB interleaved: the same whichever program wrote the PNG."""
+    """Checksum of its samples row by row, RGB interleaved: the same for any program that writes the PNG."""
     png_sha256: str
-    """Of the file."""
+    """Checksum of the file."""
     upright: bool
-    """Its pixels are turned as the bitstream's EXIF says; else they lie as the bitstream has them."""
+    """Whether its pixels are turned as the bitstream's EXIF says; if not, they are as the bitstream stores them."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class BitstreamFacts(JsonObject):
     """The bitstream's file."""
 
     bytes: int
-    """The whole file's, header too."""
+    """Size of the whole file, header included."""
     sha256: str
-    """Of the whole file."""
+    """Checksum of the whole file."""
 
 
 @dataclass(frozen=True)
@@ -100,36 +100,36 @@ class Certificate(JsonDocument):
     differing_symbols: int
     """Quantised symbols in which its re-encoding differs; 0 if exact."""
     reason: str | None
-    """Why it is not exact, where the codec knows."""
+    """Why it is not exact, if the codec knows."""
     psnr_moved: float | None
     """dB between the solver's image and the certified one; null if certifying changed nothing."""
     seed: int | None
-    """Of the noise; null of a plain decode, as are the next three."""
+    """Seed of the noise. It and the next three are null for a plain decode."""
     sample: int | None
-    """Number of the draw: each is of other noise."""
+    """Number of the draw; each draw has its own noise."""
     tradeoff: float | None
     """Between least error (0) and most realism (1)."""
     tile: int | None
     """Pixels a side that the network saw at once; null if idem chose."""
     special: tuple[str, ...]
-    """Ways of reading the bitstream that were asked for: `salvage` takes what is left of a damaged file."""
+    """Requested ways of reading the bitstream: `salvage` takes what is left of a damaged file."""
     codec_settings: Mapping[str, Any]
-    """Settings of the codec that were asked for when the bitstream was read."""
+    """Settings of the codec that the user gave when the bitstream was read."""
     computed: ComputedFacts
-    """On what, and with what."""
+    """The device, precision and versions that computed it."""
     notes: tuple[str, ...]
-    """What a user should know of the bitstream and the picture, a sentence each."""
+    """What a user should know about the bitstream and the picture, in one sentence each."""
     image: PictureFacts
     """The picture that this is about."""
     bitstream: BitstreamFacts
-    """What it was decoded from."""
+    """The file that it was decoded from."""
     codec: CodecFacts
-    """What reads that."""
+    """The codec that reads the bitstream."""
     generator: PartFacts | None
-    """The prior; null where the solver needs none, and of a plain decode."""
+    """The prior; null if the solver needs none, and for a plain decode."""
     solver: PartFacts | None
-    """What drew from it; null of a plain decode."""
+    """The solver that drew the picture; null for a plain decode."""
     adapter: PartFacts | None
-    """What lets a solver of one family run on a generator of another; null if none is needed."""
+    """The adapter that lets the solver run on a generator of another family; null if none is needed."""
     restorer: PartFacts | None
     """The generator whose restoration the solver starts at; null if it starts elsewhere."""

@@ -14,13 +14,13 @@ class ImageFacts(JsonObject):
     """The original of a run."""
 
     name: str
-    """Of its file, with folders below the one that was named."""
+    """File name, with the folders below the one that was given."""
     sha256: str
-    """Of its pixels."""
+    """Checksum of its pixels."""
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
-    """Pixels."""
+    """Height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class ConfigurationFacts:
     tradeoff: float
     """Between least error (0) and most realism (1)."""
     versions: Mapping[str, str]
-    """By distribution: idemcore, torch and the plugins."""
+    """Versions of idemcore, torch and the plugins, by distribution."""
     sources: Mapping[str, str]
     """By distribution that is installed editable: first hex digits of the sha256 of its Python files."""
     weights: Mapping[str, str]
-    """By kind of part: first hex digits of the sha256 of its weights."""
+    """First hex digits of the sha256 of the weights, by kind of part."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,23 @@ class SweepRow(JsonDocument):
     tradeoff: float = 1.0
     """Between least error (0) and most realism (1)."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """By distribution: idemcore, torch and the plugins."""
+    """Versions of idemcore, torch and the plugins, by distribution."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """By distribution that is installed editable: first hex digits of the sha256 of its Python files."""
     weights: Mapping[str, str] = field(default_factory=dict)
-    """By kind of part: first hex digits of the sha256 of its weights."""
+    """First hex digits of the sha256 of the weights, by kind of part."""
     seed: int | None = None
-    """Of the noise."""
+    """Seed of the noise."""
     files: RunFiles = RunFiles()
     """Its pictures; nulls if the run failed."""
     command: str | None = None
     """The `idem run` that repeats the run on its own, in the folder of the store."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    """By name, of the reconstruction; null where undefined."""
+    """Metrics of the reconstruction, by name; null if undefined."""
     decoded_metrics: Mapping[str, float] = field(default_factory=dict)
-    """By name, of the plain decode; those that are defined."""
+    """Metrics of the plain decode that are defined, by name."""
     missing_metrics: Mapping[str, str] = field(default_factory=dict)
-    """By name: why a metric could not be measured."""
+    """Why a metric could not be measured, by its name."""
     exact: bool | None = None
     """The reconstruction re-encodes to its bitstream."""
     differing_symbols: int | None = None
@@ -116,7 +116,7 @@ class SweepRow(JsonDocument):
     positions: Mapping[str, Any] | None = None
     """Histograms of where the symbols lie in their intervals; null where the codec cannot say."""
     bytes: int | None = None
-    """Of the bitstream's file."""
+    """Size of the bitstream's file."""
     nfe: int | None = None
     """Network passes forwards, of the whole batch."""
     backwards: int | None = None
@@ -126,7 +126,7 @@ class SweepRow(JsonDocument):
     batch: int | None = None
     """Images that were solved together."""
     device: str | None = None
-    """Where they were solved."""
+    """Device that solved them."""
 
     @property
     def decode_seconds(self) -> float | None:
@@ -144,9 +144,9 @@ class EvalRow(JsonObject):
     image: str
     """Its name."""
     seed: int
-    """Of the noise."""
+    """Seed of the noise."""
     metrics: Mapping[str, float | None]
-    """By name; null where undefined."""
+    """Metrics by name; null if undefined."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,11 @@ class ImagesFacts(JsonObject):
     dataset: str
     """Name of the folder or zip file."""
     count: int
-    """How many."""
+    """Number of images."""
     crop: str
-    """Which part of each, in words."""
+    """The part of each image that was used, in words."""
     files_sha256: str
-    """Of all their files, in order."""
+    """Checksum over all files, in order."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,9 @@ class CurveMeta(JsonDocument):
     """How a curve was measured: `meta` of its file. What the writer does not know is null or empty."""
 
     images: ImagesFacts | None = None
-    """Of which images."""
+    """The images that were used."""
     points: tuple[Mapping[str, Any], ...] = ()
-    """One a point: the codec's `name`, and every setting."""
+    """For each point, the codec's `name` and every setting."""
     generator: Mapping[str, Any] | None = None
     """`name`, and every setting; null where the solver needs none."""
     solver: Mapping[str, Any] | None = None
@@ -178,15 +178,15 @@ class CurveMeta(JsonDocument):
     adapter: Mapping[str, Any] | None = None
     """`name`, and every setting; null if none is needed."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """By distribution: idemcore, torch and the plugins."""
+    """Versions of idemcore, torch and the plugins, by distribution."""
     weights: tuple[Mapping[str, str], ...] = ()
-    """One a point: by kind of part, first hex digits of the sha256 of its weights."""
+    """For each point, first hex digits of the sha256 of the weights, by kind of part."""
     seeds: tuple[int, ...] = ()
-    """Of the noise, each a draw of every image."""
+    """Seeds of the noise; each draws every image once."""
     device: str = ""
-    """Where it was computed."""
+    """Device that computed it."""
     dtype: str = ""
-    """Of networks."""
+    """Precision of the networks."""
 
 
 @dataclass(frozen=True)
@@ -198,25 +198,25 @@ class BenchRow(JsonObject):
     adapter: str | None
     """Its name; null if none is needed."""
     settings: Mapping[str, Mapping[str, Any]]
-    """By kind of part: every setting."""
+    """Every setting, by kind of part."""
     error: str | None
-    """Why it could not be measured; null if it was. What follows is null then."""
+    """Why it could not be measured, or null. If it could not, all following fields are null."""
     passes: int | None
-    """Of the network, forwards."""
+    """Forward passes of the network."""
     backwards: int | None
-    """Of the network."""
+    """Backward passes of the network."""
     codec_calls: int | None
-    """Passes through the codec, of the decoder too where the solver measures in the image domain."""
+    """Passes through the codec, including its decoder if the solver measures in the image domain."""
     codec_gradients: int | None
-    """Backwards through these."""
+    """Backward passes through the codec."""
     projections: int | None
-    """On the cell; those of a learned codec take several passes through its encoder, which only the seconds show."""
+    """Projections on the cell; for a learned codec each takes several passes of its encoder."""
     seconds: float | None
     """Wall time, the median of all repetitions."""
     peak_bytes: int | None
-    """Most memory in use, above that before the solve: of the GPU where there is one, else of the process."""
+    """Peak memory minus memory before the solve: of the GPU if there is one, else of the process."""
     ratios: Mapping[str, float | None]
-    """Of each of these to that of the reference; null where there is nothing to compare with."""
+    """Each of these relative to the reference; null if there is nothing to compare with."""
 
 
 @dataclass(frozen=True)

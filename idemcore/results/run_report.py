@@ -39,7 +39,7 @@ class SampleReport(JsonObject):
     psnr_moved: float | None
     """dB between the solver's image and the certified one; null if certifying changed nothing."""
     psnr: Decibels
-    """Of this draw."""
+    """Decibels of this draw."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,23 @@ class RunReport(JsonDocument):
     """`report.json` of `idem run`, and what its `--json` prints, with `folder` beside."""
 
     image: str
-    """As it was typed."""
+    """The image as the user typed it."""
     codec: str
     """Its name."""
     quality: int | float | None
     """The codec's setting; null if it has none."""
     generator: str | None
-    """Null where the solver needs none."""
+    """Its name; null if the solver needs none."""
     solver: str
     """Its name."""
     seed: int
-    """Of the noise."""
+    """Seed of the noise."""
     tradeoff: float
     """Between least error (0) and most realism (1)."""
     size: tuple[int, int]
     """Width and height, pixels."""
     bytes: int
-    """Of the bitstream's file."""
+    """Size of the bitstream's file."""
     bpp: float
     """Bits of that file, per pixel."""
     nfe: int
@@ -73,12 +73,12 @@ class RunReport(JsonDocument):
     seconds: Mapping[str, float]
     """Wall time of `encode` and `decode`, and of `solve` and `certify` of all samples."""
     exact: bool
-    """All samples are."""
+    """Whether all samples are exact."""
     differing_symbols: int
-    """Of the worst sample."""
+    """Differing symbols of the worst sample."""
     psnr_moved: float | None
-    """Of the sample that certifying moved most."""
+    """dB of the sample that certifying moved most."""
     psnr: Decibels
-    """Of all samples."""
+    """Decibels over all samples."""
     reconstructions: tuple[SampleReport, ...]
-    """One a sample."""
+    """One report per sample."""

@@ -18,16 +18,16 @@ class SamplesReport(JsonDocument):
     plugin: str
     """The distribution that provides it."""
     settings: Mapping[str, Any]
-    """All of its config, defaults too."""
+    """All of its settings, including defaults."""
     seed: int
-    """Of the noise."""
+    """Seed of the noise."""
     count: int
     """Images that were drawn."""
     size: tuple[int, int]
     """Width and height, pixels."""
     steps: int | None
-    """Denoiser passes of an image; null where no diffusion draws."""
+    """Denoiser passes per image; null if no diffusion draws."""
     eta: float | None
-    """Share of fresh noise; null where no diffusion draws."""
+    """Share of fresh noise; null if no diffusion draws."""
     seconds: float
     """Wall time of all images."""

@@ -29,7 +29,7 @@ def names_of(name: str) -> Names:
     """The spellings of what a user typed. Raises UsageError for what cannot be a distribution and a module."""
     if not _DISTRIBUTION.fullmatch(name):
         message = (
-            f"'{name}' is no name of a distribution: letters, digits and . _ - only, none of these three at an end."
+            f"'{name}' is not a name of a distribution: letters, digits and . _ - only, none of these three at an end."
         )
         raise UsageError(message, f"Try `idem plugins new {_suggestion(name)}`.")
     if len(name) > LONGEST:

@@ -153,7 +153,7 @@ def _refuse_wrong_values(
 ) -> None:
     """Raises the error of a value that works nowhere, however its combinations end: it is a slip, not a combination.
 
-    What parts cannot do together is no fault of a value.
+    What parts cannot do together is not a fault of a value.
     """
     outcomes = [(point, known[_but_seed(point)]) for point in points]
     wrong = [({value for _, value in _values(point)} - working, outcome) for point, outcome in outcomes

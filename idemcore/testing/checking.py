@@ -30,7 +30,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """It is no fault: neither `broken` nor `unexpected`."""
+        """It is not a fault: neither `broken` nor `unexpected`."""
         return self.outcome not in ("broken", "unexpected")
 
 

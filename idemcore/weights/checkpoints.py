@@ -97,7 +97,7 @@ def check_values(state: Mapping[str, Tensor], path: Path | str, hint: str = "") 
 
 def _unusable(value: Tensor) -> str:
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_nested:
-        return "is no dense tensor with values"
+        return "is not a dense tensor with values"
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         return "is larger than what the file holds of it"
     found = not_finite(value)

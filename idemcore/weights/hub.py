@@ -40,7 +40,7 @@ def pull_repository(name: str) -> Pulled:
     """
     parts = _NAME.fullmatch(name)
     if not parts:
-        raise UsageError(f"'{name}' is no repository.", "Type hf:OWNER/NAME, or hf:OWNER/NAME@REVISION.")
+        raise UsageError(f"'{name}' is not a repository.", "Type hf:OWNER/NAME, or hf:OWNER/NAME@REVISION.")
     repository, revision = parts["repository"], parts["revision"] or "main"
     try:
         import huggingface_hub as hub

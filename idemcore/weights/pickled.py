@@ -89,7 +89,9 @@ def load_pickled(path: Path, hint: str = "") -> Any:
             if "persistent_load of storage" in str(error):  # as PyTorch stored whole modules before version 1.6
                 raise _refusal(path, "the code of a whole module") from error
             if not name:
-                message = f"The weight file {path} cannot be read: it is damaged, ends too early or is no checkpoint."
+                message = (
+                    f"The weight file {path} cannot be read: it is damaged, ends too early or is not a checkpoint."
+                )
                 raise InputError(message, hint) from error
             stand_ins[name] = _stand_in(name)
 

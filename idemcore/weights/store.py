@@ -142,7 +142,7 @@ def import_file(file: ModelFile, path: Path) -> bool | None:
 
     A file of the right layout is taken whatever its bytes: it may have been saved anew. Raises UsageError if there is
     no file at `path` or the weights are bundled, MissingError if the plugin that reads them is not installed,
-    InputError if it is no checkpoint or its layout is not that of the card. Then nothing is stored.
+    InputError if it is not a checkpoint or its layout is not that of the card. Then nothing is stored.
     """
     if file.bundled:
         raise UsageError(f"The weights '{file.id}' come with {file.carrier}.", "Set `weights` to a path to use others.")

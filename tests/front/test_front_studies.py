@@ -146,7 +146,7 @@ def test_metrics_and_images_that_cannot_be_right_are_refused(image: Tensor, mine
     for call, words in [
         (lambda: idem.evaluate("jpeg", decoder, [image], "psnr"), r"Give a list: \['psnr'\]"),
         (lambda: idem.evaluate("jpeg", decoder, [image], ["psnrr"]), "Did you mean 'psnr'"),
-        (lambda: idem.evaluate("jpeg", decoder, [image], [3]), "3 is no part of idem"),
+        (lambda: idem.evaluate("jpeg", decoder, [image], [3]), "3 is not a part of idem"),
         (lambda: idem.evaluate("jpeg", decoder, [], ["psnr"]), "There are no images"),
         (lambda: idem.evaluate("jpeg", decoder, [255 * image], ["psnr"]), "image 0 has samples from"),
         (lambda: idem.evaluate("jpeg", decoder, "nowhere", ["psnr"]), "nowhere is not there"),

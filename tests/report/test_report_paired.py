@@ -120,6 +120,6 @@ def test_what_cannot_be_compared_is_said(store: Path, idem, words, told: str) ->
 
 
 def test_options_of_stores_are_refused_for_curves(idem) -> None:
-    assert "is no store" in idem("compare", "vtm", "bpg", "--format", "latex").stderr
+    assert "is not a store" in idem("compare", "vtm", "bpg", "--format", "latex").stderr
     assert "Type: idem compare" in idem("compare", "vtm").stderr
     assert "3 results" in idem("compare", "a", "b", "c").stderr

@@ -262,7 +262,7 @@ def test_text_named_as_a_jpeg_is_refused_in_a_sentence(page, tmp_path):
     page.set_input_files("#files", [str(path)])
     said = page.locator("#refused li")
     said.wait_for()
-    assert "letter.jpg is no picture; it begins with b'Dear rea'" in said.text_content()
+    assert "letter.jpg is not a picture; it begins with b'Dear rea'" in said.text_content()
     said.locator("button").click()
     assert page.locator("#refused li").count() == 0
     assert page.locator(".card").count() == 0

@@ -220,12 +220,16 @@ def png_header(width: int, height: int) -> bytes:
     [
         ("huge.png", png_header(20000, 10000), "too large"),
         ("vast.png", png_header(60000, 60000), "too large"),
-        ("letter.jpg", b"Dear reader, this is no picture", "letter.jpg is no picture; it begins with b'Dear rea'"),
+        (
+            "letter.jpg",
+            b"Dear reader, this is not a picture",
+            "letter.jpg is not a picture; it begins with b'Dear rea'",
+        ),
         ("empty.jpg", b"", "empty.jpg is empty"),
-        ("page.jpg", b"<!doctype html><script>alert(1)</script>", "is no picture"),
+        ("page.jpg", b"<!doctype html><script>alert(1)</script>", "is not a picture"),
         ("cut.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF", "damaged"),
         ("cut.png", b"\x89PNG\r\n\x1a\n", "damaged"),
-        ("x.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is no picture"),
+        ("x.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not a picture"),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value[-5:] else "",
 )

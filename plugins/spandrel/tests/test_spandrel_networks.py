@@ -124,7 +124,7 @@ def test_cell_starts_at_a_restorer_by_its_file(file_of: FileOf) -> None:
     assert (result.exact, result.nfe) == (True, 3)
 
 
-# A network with random weights is no restorer of pictures, and no denoiser.
+# A network with random weights is not a restorer of pictures, and no denoiser.
 RANDOM = {"keeps-the-picture": "random weights", "small-noise": "random weights", "denoises": "random weights"}
 
 
@@ -159,7 +159,7 @@ def test_files_that_are_something_else_are_refused(file_of: FileOf, tmp_path: Pa
     for model, kind, message in cases:
         with pytest.raises(kind, match=message):
             load(model)
-    with pytest.raises(InputError, match="is given no noise level") as error:
+    with pytest.raises(InputError, match="takes no noise level") as error:
         LevelDenoiser(DenoiserConfig(str(file_of("nafnet"))), CPU)
     assert "--generator spandrel" in error.value.hint
     with pytest.raises(InputError, match="no architecture"):

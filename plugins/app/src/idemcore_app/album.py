@@ -80,7 +80,7 @@ class Photo:
     size: tuple[int, int] | None = None
     """(width, height) as it is shown, once known."""
     codec: str = "jpeg"
-    """That encodes a picture which is no bitstream."""
+    """That encodes a picture which is not a bitstream."""
     quality: int | None = None
     salvage: bool = False
     versions: list[Version] = field(default_factory=list)

@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 def look(path: Path, name: str) -> Looked:
-    """Raises Refused for what is no picture or too large."""
+    """Raises Refused for what is not a picture or too large."""
     with open(path, "rb") as file:
         begin = file.read(16)
     if not begin:
@@ -54,7 +54,9 @@ def look(path: Path, name: str) -> Looked:
     except Image.DecompressionBombError:
         raise Refused(f"{name} is too large: it has more pixels than idem reads.", RAISE) from None
     except UnidentifiedImageError:
-        kind = "is damaged: only its first bytes are a picture's" if begin.startswith(BEGINNINGS) else "is no picture"
+        kind = (
+            "is damaged: only its first bytes are a picture's" if begin.startswith(BEGINNINGS) else "is not a picture"
+        )
         hint = "Drop JPEG, PNG, WebP, TIFF or .idem files."
         raise Refused(f"{name} {kind}; it begins with {begin[:8]!r}.", hint) from None
     except Exception as error:  # Pillow raises whatever its parsing meets

@@ -366,7 +366,7 @@ def _whole(query: Any, key: str, low: int, high: int) -> int | None:
     if not value:
         return None
     if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
-        raise Problem(f"{key}: {value!r:.60} is no whole number from {low} to {high}.")
+        raise Problem(f"{key}: {value!r:.60} is not a whole number from {low} to {high}.")
     return int(value)
 
 

@@ -88,7 +88,7 @@ class AttentionBlock(nn.Module):
     """
 
     def __init__(self, width: int, heads: int, order: AttentionOrder = "legacy", groups: int = 32) -> None:
-        """Raises ValueError if `width` is no multiple of `heads`."""
+        """Raises ValueError if `width` is not a multiple of `heads`."""
         super().__init__()
         if width % heads:
             raise ValueError(f"its attention layers of {width} channels cannot be divided into {heads} heads")

@@ -51,7 +51,7 @@ class Kind:
     """What differs between pipelines."""
 
     encoded: tuple[str, ...]
-    """Arguments that `encode_prompt` gives, in its order; "" for one that is no argument."""
+    """Arguments that `encode_prompt` gives, in its order; "" for one that is not an argument."""
     levels: Callable[[Any], Levels]
     unguided: bool = True
     """`encode_prompt` can leave out what guidance needs."""

@@ -28,7 +28,7 @@ class LevelDenoiser(DiffusionGenerator):
         network = load(config.model)
         if not takes_level(network):
             raise InputError(
-                f"{config.model} ({network.architecture.name}) is given no noise level, so it is no denoiser for any.",
+                f"{config.model} ({network.architecture.name}) takes no noise level, so it is not a denoiser.",
                 f"Use it as a restorer: --generator spandrel --set generator.model={config.model}.",
             )
         self.network = LevelNetwork(network.to(runtime.device), runtime)

@@ -199,5 +199,5 @@ def _tensors(module: _Record, name: str) -> Iterator[tuple[str, Tensor]]:
         if value is not None:
             _check_name(key)
             if not isinstance(value, Tensor):
-                raise TypeError(f"{name}{key} is no tensor")
+                raise TypeError(f"{name}{key} is not a tensor")
             yield f"{name}{key}", value

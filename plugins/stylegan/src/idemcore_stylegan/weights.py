@@ -55,7 +55,7 @@ class Layout:
     shapes: dict[str, tuple[int, ...]]
     """Theirs -> theirs."""
     filters: dict[str, float]
-    """Their names of the low-pass filter, which is no parameter -> the gain that it has there."""
+    """Their names of the low-pass filter, which is not a parameter -> the gain that it has there."""
 
 
 def nvidia(config: StyleGanConfig) -> Layout:
