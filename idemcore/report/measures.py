@@ -48,7 +48,7 @@ _KNOWN = (
     Measure("bpp", "File rate", "bpp", "lower", "rate", 3),
     Measure("payload_bpp", "Payload rate", "bpp", "lower", "rate", 3),
     Measure("psnr", "PSNR", "dB", "higher", "distortion", 2),
-    Measure("psnr-b", "PSNR-B", "dB", "higher", "distortion", 2),
+    Measure("psnr_b", "PSNR-B", "dB", "higher", "distortion", 2),
     Measure("ssim", "SSIM", "", "higher", "distortion", 4),
     Measure("ms_ssim", "MS-SSIM", "", "higher", "distortion", 4),
     Measure("fid", "FID", "", "lower", "perception", 1),

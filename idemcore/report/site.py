@@ -143,7 +143,7 @@ def _page(
         configurations=tables.configurations(summary),
         published=section(summary),
         failures=tables.failures(summary.failed),
-        provenance=tables.provenance(rows, used, missing),
+        provenance=tables.provenance(rows, used, missing, summary.undefined),
         data=_script_json(data),
     )
 

@@ -105,9 +105,12 @@ def _settings(part: Mapping[str, Any]) -> str:
 
 
 def provenance(
-    rows: Iterable[SweepRow], references: Sequence[tuple[int, Reference]], missing: Mapping[str, str]
+    rows: Iterable[SweepRow],
+    references: Sequence[tuple[int, Reference]],
+    missing: Mapping[str, str],
+    undefined: Mapping[str, str],
 ) -> str:
-    """Versions, hashes of weights, the source of published curves, and metrics that could not be measured."""
+    """Versions, hashes of weights, the source of published curves, and metrics without a value."""
     versions, weights = (_collected(list(rows), key) for key in ("versions", "weights"))
     items = [
         f"<dt>{escape(name)}</dt><dd>{escape(', '.join(values))}</dd>" for name, values in (versions | weights).items()
@@ -117,6 +120,8 @@ def provenance(
         for r, said in ((r, ("published curve", r.description, r.source)) for _, r in references)
     ]
     items += [f"<dt>{escape(name)}</dt><dd>not measured: {escape(why)}</dd>" for name, why in missing.items()]
+    empty = {name: why for name, why in undefined.items() if name not in missing}
+    items += [f"<dt>{escape(name)}</dt><dd>no value: {escape(why)}</dd>" for name, why in empty.items()]
     return f"<dl>{''.join(items)}</dl>" if items else "<p>The store tells no versions.</p>"
 
 

@@ -85,7 +85,7 @@ def test_formats_hold_the_same_differences(store: Path, idem) -> None:
     assert "−2.00" in idem(*words).stdout
 
 
-def test_a_metric_that_is_undefined_says_so_in_every_format(store: Path, idem) -> None:
+def test_a_metric_that_is_undefined_says_so_in_every_format(store: Path, idem, tmp_path: Path) -> None:
     for row in Store(store).rows():
         if row.status == "ok":
             missing = {"pyiqa:musiq": "Its weights are not here."}
@@ -102,6 +102,10 @@ def test_a_metric_that_is_undefined_says_so_in_every_format(store: Path, idem) -
     for text in (markdown(summary), latex(summary)):
         assert "MS-SSIM has no value: it is undefined on these images" in text
     assert "ms-ssim,ms-ssim_low" in csv_text(summary)
+    assert idem("report", store, "-o", tmp_path / "page").exit_code == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "<dt>ms-ssim</dt><dd>no value: it is undefined on these images</dd>" in page
+    assert "<dt>pyiqa:musiq</dt><dd>not measured: Its weights are not here.</dd>" in page
 
 
 @pytest.mark.parametrize(

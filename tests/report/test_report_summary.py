@@ -117,3 +117,10 @@ def test_a_metric_with_an_argument_is_of_its_family():
 def test_numbers_are_shown_with_their_decimals_and_a_true_minus():
     assert measure_of("psnr").text(-3.14159) == "−3.14"
     assert measure_of("bpp").text(None) == "–"
+
+
+def test_a_metric_with_a_dash_has_its_own_name():
+    assert measure_of("psnr-b").label == "PSNR-B"
+    assert measure_of("psnr-b").unit == "dB"
+    assert measure_of("ms-ssim-rgb").label == "MS-SSIM"
+    assert (measure_of("pyiqa:niqe").direction, measure_of("pyiqa:clipiqa+").label) == ("lower", "CLIP-IQA+")
