@@ -76,6 +76,16 @@ def test_a_sweep_runs_objects_once_and_goes_on(image: Tensor, tmp_path: Path, mi
     assert {row["id"] for row in rows} < {row["id"] for row in again}
 
 
+def test_a_sweep_stops_once_intervals_are_narrow(image: Tensor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("idemcore.sweeps.rounds.FIRST", 2)
+    images = [image, image.flip(1), image.flip(2)]
+    axes = {"codec": "toy", "solver": "mse"}
+    assert len(idem.sweep(axes, images, tmp_path / "a", ["psnr"], until={"psnr": 100.0})) == 2
+    assert len(idem.sweep(axes, images, tmp_path / "b", ["psnr"])) == 3
+    with pytest.raises(UsageError, match="does not measure 'bpp'"):
+        idem.sweep(axes, images, tmp_path / "c", ["psnr"], until={"bpp": 1.0})
+
+
 def test_several_workers_refuse_objects_in_one_sentence_and_take_names(
     image: Tensor, tmp_path: Path, mine: SimpleNamespace
 ) -> None:
