@@ -21,6 +21,8 @@ TILE = 1024
 """Side of the pieces in which the page fetches what is larger, pixels."""
 STRIP = 256
 """Rows that are looked at together."""
+LEAST_BLOCK = 4
+"""Side of what the map of the spread averages over, pixels."""
 FULL_SPREAD = 24.0
 """Standard deviation, in levels of 255, that the map shows in its strongest colour."""
 _COLOURS = ((0, (20, 24, 60, 0)), (0.15, (60, 40, 140, 90)), (0.4, (190, 50, 120, 170)), (0.7, (250, 130, 60, 215)),
@@ -61,12 +63,12 @@ def tile(picture: Path, column: int, row: int) -> bytes | None:
 def spread(pictures: Sequence[Path], target: Path) -> tuple[float, float]:
     """Writes a map of the standard deviation over pictures of one size; returns its mean and 99.9th percentile.
 
-    In levels of 255: the root of the mean square over the three channels, with n - 1 in the denominator, averaged over
-    blocks where the map is smaller than the picture.
+    In levels of 255: the root of the variance (n - 1 in its denominator), averaged over the three channels and over
+    blocks of pixels: of few pictures, that of a single pixel is mostly chance.
     """
     stack = [np.asarray(Image.open(path).convert("RGB")) for path in pictures]
     height, width = stack[0].shape[:2]
-    block = math.ceil(max(height, width) / PREVIEW)
+    block = max(LEAST_BLOCK, math.ceil(max(height, width) / PREVIEW))
     rows = [_deviation([one[top : top + STRIP * block] for one in stack], block)
             for top in range(0, height, STRIP * block)]  # fmt: skip
     deviation = np.concatenate(rows)
@@ -77,12 +79,12 @@ def spread(pictures: Sequence[Path], target: Path) -> tuple[float, float]:
 
 def _deviation(stack: Sequence[npt.NDArray[np.uint8]], block: int) -> npt.NDArray[np.float32]:
     values = np.stack(stack).astype(np.float32)
-    deviation = np.sqrt(values.var(axis=0, ddof=1).mean(axis=-1))
-    rows, columns = (math.ceil(side / block) for side in deviation.shape)
-    padding = [(0, count * block - side) for count, side in zip((rows, columns), deviation.shape, strict=True)]
-    padded = np.pad(deviation, padding, mode="edge")
-    means: npt.NDArray[np.float32] = padded.reshape(rows, block, columns, block).mean(axis=(1, 3))
-    return means
+    variance = values.var(axis=0, ddof=1).mean(axis=-1)
+    rows, columns = (math.ceil(side / block) for side in variance.shape)
+    padding = [(0, count * block - side) for count, side in zip((rows, columns), variance.shape, strict=True)]
+    padded = np.pad(variance, padding, mode="edge")
+    found: npt.NDArray[np.float32] = np.sqrt(padded.reshape(rows, block, columns, block).mean(axis=(1, 3)))
+    return found
 
 
 def _coloured(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -378,7 +378,7 @@ function showDial() {
   const said = chosen.dial === 100 ? "most natural" : chosen.dial === 0 ? "nearest" : `${chosen.dial} % natural`;
   $("dial").value = chosen.dial;
   $("dial").setAttribute("aria-valuetext", said);
-  $("dial-text").textContent = said;
+  $("dial-text").textContent = `${chosen.dial} %`;
 }
 
 function showDivider() {
