@@ -156,7 +156,7 @@ def test_the_list_names_each_experiment_with_its_models(idem) -> None:
     ("text", "told"),
     [
         ("title: A\nclaim: [x]\n", "is not an experiment"),
-        ("title: A\nbundled: {dogs: {axes: {}}}\n", "no kind of images"),
+        ("title: A\nbundled: {dogs: {axes: {}}}\n", "not a kind of images"),
         ("title: A\nbundled: {faces: {axis: {}}}\n", "unknown key 'axis'"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_restorer_is_refused_where_a_denoiser_or_a_latent_is_needed(solver: st
         select(load_catalogue(), "jpeg", "toy-restorer", solver)
     needed = "'latent'" if solver == "pulse" else "'diffusion'"
     assert needed in error.value.message
-    assert ("no denoiser of any noise level" in error.value.message) == (solver != "pulse")
+    assert ("not a denoiser of any noise level" in error.value.message) == (solver != "pulse")
     assert "once" in error.value.hint
     assert "latino" in error.value.hint
 

@@ -55,7 +55,7 @@ def test_a_file_is_decoded_saved_and_verified(photo: Path, tmp_path: Path, mine:
     wrong = idem.verify(255 - picture.image, jpeg)
     assert not wrong
     assert wrong.differing_symbols > 0
-    with pytest.raises(UsageError, match="no name of a PNG"):
+    with pytest.raises(UsageError, match="not a name of a PNG"):
         picture.save(tmp_path / "sharp.jpg")
 
 
