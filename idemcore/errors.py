@@ -93,3 +93,8 @@ def nearest(name: str, choices: list[str], cutoff: float = 0.4) -> str:
 
     found = difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
     return f"Did you mean '{found[0]}'?" if found else ""
+
+
+def article(noun: str) -> str:
+    """`an Encoder`, `a Cell`."""
+    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

@@ -84,7 +84,7 @@ class Encoder(ABC):
 class Constraint:
     """What a solver may ask of the set in which it searches, B at a time. Methods take and give images [B,3,H,W].
 
-    It is a codec's `Cell`, or what an adapter makes of one for a solver that moves latents.
+    A codec's `Cell`, or what an adapter makes of one for a solver that moves latents.
     """
 
     centre: Tensor
@@ -103,10 +103,9 @@ class Constraint:
 
     @property
     def estimate(self) -> Tensor:
-        """[B,3,H,W] in [0,1]: the image of least expected squared error that is known, where solvers may start.
+        """[B,3,H,W] in [0,1]: the known image of least expected squared error, where solvers may start.
 
-        g(y), unless the codec offers `estimate`: then an image of the cell with less error than g(y) on average. It may
-        take a network's pass, so it is made when it is first asked for, and kept.
+        g(y), unless the codec offers `estimate`: then an image of the cell, made when it is first asked for, and kept.
         """
         return self.centre
 
@@ -120,10 +119,7 @@ class Constraint:
         raise Unsupported("this codec has no measure; use a solver that needs only `project`")
 
     def position(self, x: Tensor) -> Tensor:
-        """[B,K]: where f, before it rounds, puts each symbol of x; 0 is y's own symbol, -1/2..1/2 its interval.
-
-        In quantiser steps; differentiable (y-domain).
-        """
+        """[B,K]: where f puts x before it rounds, in quantiser steps from y's symbols, whose interval is -1/2..1/2."""
         raise Unsupported("this codec has no position; use a solver with constraint=image")
 
     def excess(self, x: Tensor) -> Tensor:
@@ -151,10 +147,7 @@ class Cell(Constraint, ABC):
         return ""
 
     def snap(self, x: Tensor) -> Tensor:
-        """A byte image near x meant to lie in the cell: what `certify` calls. Best effort; `contains` decides.
-
-        Codecs without a search of their own leave it out: then projections of growing margin are rounded.
-        """
+        """A byte image near x meant to lie in the cell, as far as can be; else projections of x are rounded."""
         raise Unsupported("this codec has no search of its own")
 
 
@@ -171,8 +164,7 @@ class Generator(ABC):
     halo: int = 32
     """Pixels around a part of an image that the network looks at, if it takes any size: tiles overlap by twice that."""
     window: int = 1152
-    """Side of the tiles, in pixels, that the network is shown of images with more than window x window pixels, unless
-    the user asks for another (see `pipeline.tiles`)."""
+    """Side, in pixels, of the tiles of images of more than window x window pixels, unless the user asks for another."""
 
 
 class DiffusionGenerator(Generator):
@@ -184,8 +176,7 @@ class DiffusionGenerator(Generator):
     sigma_max: float
 
     warm_start: float = 1.5
-    """Where to start from a plain decode with noise, given steps enough, in multiples of its rms error. A prior that
-    knows whole images, not textures only, can repair more of them from further up."""
+    """Where to start from a plain decode, in multiples of its rms error: further up for a prior of whole images."""
 
     sigmas: Tensor | None = None
     """Float64 [T] ascending noise levels of a discrete DDPM, t = 0..T-1: sqrt((1 - abar_t) / abar_t) / 2; else None."""
@@ -195,10 +186,7 @@ class DiffusionGenerator(Generator):
         """E[x0 | x0 + sigma n = x]; sigma is a number or [B]. Not clamped. Gradients flow if x requires them."""
 
     def denoise_and_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
-        """`denoise`, and the learned share v in [0,1] of log beta_t in the log-variance (1-v: of log beta~_t).
-
-        Nichol & Dhariwal 2021, eq. 15. None for networks without a learned variance.
-        """
+        """`denoise`, and the learned share v of log beta_t in the log-variance, or None (Nichol & Dhariwal 2021)."""
         return self.denoise(x, sigma), None
 
 
@@ -222,7 +210,7 @@ class LatentGenerator(Generator):
         """G(z), differentiable. Not clamped."""
 
     def advance(self, activations: tuple[Tensor, ...], layer: int, to: int) -> tuple[Tensor, ...]:
-        """From what `layer` takes to what layer `to` takes, 0 <= layer <= to < layers; `(z,)` is what layer 0 takes."""
+        """From what `layer` takes to what layer `to` takes, 0 <= layer <= to < layers; layer 0 takes `(z,)`."""
         if layer == to == 0:
             return activations
         raise Unsupported("this generator is one layer; search in its latents")
@@ -233,10 +221,9 @@ class LatentGenerator(Generator):
 
 
 class RestorerGenerator(Generator):
-    """An image-to-image network: it turns a damaged image into one that looks undamaged.
+    """An image-to-image network, which turns a damaged image into one that looks undamaged. It is not a denoiser.
 
-    It is not a denoiser: nothing relates its result to the mean of the images that x may come from. Solvers that need
-    `denoise` are refused. Every diffusion generator is a restorer by the adapter `diffusion-as-restorer`.
+    Every diffusion generator is a restorer by the adapter `diffusion-as-restorer`.
     """
 
     family = "restorer"
@@ -246,9 +233,8 @@ class RestorerGenerator(Generator):
     def restore(self, x: Tensor, sigma: Tensor | float, noise: Noise) -> Tensor:
         """A natural image [B,3,H,W] near x [B,3,H,W]. Not clamped. No gradient is asked for.
 
-        `sigma`, a number or [B], is the rms error expected of x, in [0,1] units: how much may be changed. A network
-        without such a dial ignores it. One that draws random numbers takes them from `noise`, so that each image's
-        result depends on its own seed alone.
+        `sigma`, a number or [B], is the rms error expected of x, in [0,1] units: how much may be changed, which a
+        network without such a dial ignores. Random numbers come from `noise` alone, a seed an image.
         """
 
 
@@ -298,9 +284,9 @@ class InversionSolver(ABC, Generic[GeneratorT]):
     def solve(
         self, cell: Constraint, generator: GeneratorT, noise: Noise, callback: Callback | None = None
     ) -> Solution:
-        """`noise` draws on the CPU from one seed an image, so results depend on neither batch, order nor device.
+        """`noise` draws on the CPU from one seed an image: results depend on neither batch, order nor device.
 
-        An exception raised by `callback` cancels the solve and passes through.
+        What `callback` raises cancels the solve and passes through.
         """
 
 
@@ -336,8 +322,7 @@ class ImageMetric(Metric):
 class SetMetric(Metric):
     """One value a set of images, in memory that does not grow with their number.
 
-    It is given the first draw of each image, or every draw, and then those of an image follow one another. `merge` of
-    the parts of a set gives what the whole set would, but for the order of floating-point sums.
+    It is given the first draw of each image, or every draw, those of an image in a row.
     """
 
     every_draw: ClassVar[bool] = False
@@ -365,12 +350,11 @@ class SetMetric(Metric):
 
     @abstractmethod
     def merge(self: SetT, other: SetT) -> None:
-        """Adds what another instance of the same settings learned of other images."""
+        """Adds what another of the same settings learned of other images: as if one had seen all, but for rounding."""
 
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
-
 Work = Callable[[JobT], ResultT]
 MakeWork = Callable[[], Work[JobT, ResultT]]
 """Called once in each worker: loads nothing before the first job, and keeps what it loaded for the next."""
@@ -393,9 +377,8 @@ class Engine(ABC):
     def map(self, make: MakeWork[JobT, ResultT], jobs: Iterable[JobT]) -> Results[JobT, ResultT]:
         """Each job with its result, as they are ready; jobs are asked for as workers are free for them.
 
-        `make`, jobs and results can be pickled. A worker that is killed is replaced, and costs its job's repetition
-        alone. What `make` or the work raises passes through and ends the map, as closing the iterator does: no worker
-        is left then.
+        `make`, jobs and results can be pickled. A worker that is killed is replaced, and its job repeated. What `make`
+        or the work raises passes through and ends the map, as closing the iterator does: no worker is left then.
         """
 
 
@@ -405,10 +388,7 @@ class Recipe(Protocol):
     def __call__(
         self, data: Path, out: Path, config: Any, device: torch.device, progress: Callable[[dict[str, float]], None]
     ) -> Path:
-        """Resumes what it finds in `out`. `config` has a field `minutes`.
-
-        `progress` is given the `loss`, the `minutes` of training so far, and whatever else is counted, now and then.
-        """
+        """Resumes what it finds in `out`; `config` has `minutes`. `progress` gets `loss`, `minutes` and the like."""
 
 
 MakeEncoder = Callable[[Any, "Runtime"], Encoder]

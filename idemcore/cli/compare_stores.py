@@ -12,7 +12,7 @@ from .output import echo, print_json, print_table, say
 if TYPE_CHECKING:
     from ..report.measures import Direction, Measure
     from ..report.paired import Pair
-    from ..report.summary import Configuration, Summary
+    from ..report.summary import ConfigurationSummary, Summary
     from ..results.rows import SweepRow
 
 PLAIN = "plain"
@@ -68,11 +68,11 @@ def _condition(words: Sequence[str]) -> Callable[[SweepRow], bool]:
     return condition([word for word in words if word != PLAIN])
 
 
-def _configurations(summary: Summary, plain: bool) -> list[Configuration]:
+def _configurations(summary: Summary, plain: bool) -> list[ConfigurationSummary]:
     return [one for one in summary.configurations if one.plain == plain]
 
 
-def _label(pairs: Sequence[tuple[Configuration, ...]], places: Sequence[str]) -> None:
+def _label(pairs: Sequence[tuple[ConfigurationSummary, ...]], places: Sequence[str]) -> None:
     from ..report.summary import name_together
 
     name_together([one for pair in pairs for one in pair])

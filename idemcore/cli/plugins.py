@@ -16,7 +16,7 @@ from .packages import install, search, uninstall
 
 if TYPE_CHECKING:
     from ..plugins.catalogue import Catalogue, Plugin
-    from ..testing import Result
+    from ..testing import LawResult
 
 
 @click.group(invoke_without_command=True)
@@ -137,7 +137,7 @@ class _Teller:
     def __init__(self, width: int) -> None:
         self.width, self.told = width, set[str]()
 
-    def __call__(self, result: Result) -> None:
+    def __call__(self, result: LawResult) -> None:
         parts = [result.law.sentence] if not result.ok or self._new(result.law.sentence) else []
         if not result.ok:
             parts.append(f"But: {result.message}")
@@ -151,7 +151,7 @@ class _Teller:
         return new
 
 
-def _result_facts(result: Result) -> dict[str, Any]:
+def _result_facts(result: LawResult) -> dict[str, Any]:
     return {
         "kind": result.subject.kind,
         "name": result.subject.spec.name,

@@ -19,7 +19,7 @@ from typing import Any
 
 import pluggy
 
-from ..errors import IdemError, MissingError, UsageError, nearest
+from ..errors import IdemError, MissingError, UsageError, article, nearest
 from ..hookspecs import (
     ENTRY_POINT_GROUP,
     PROJECT,
@@ -122,9 +122,7 @@ class Catalogue:
             found = [(owner, spec) for owner, spec in found if canonical(owner) in known] or found
         if len(found) > 1:
             choices = " or ".join(f"`{owner}:{short}`" for owner, _ in found)
-            raise UsageError(
-                f"{len(found)} plugins provide {_article(kind)} named '{short}'.", f"Say which: {choices}."
-            )
+            raise UsageError(f"{len(found)} plugins provide {article(kind)} named '{short}'.", f"Say which: {choices}.")
         if not found:
             raise self._absent(kind, distribution, short)
         return found[0][1]
@@ -159,7 +157,7 @@ class Catalogue:
         own = [spec.name if ":" not in name else f"{owner}:{spec.name}" for owner, spec in self.specs(kind)]
         elsewhere = [n for entry in known_plugins().values() for n in entry.get(kind, [])]
         guess = nearest(name, own) or nearest(name, elsewhere)
-        available = f"Available: {', '.join(own)}." if own else f"No installed plugin provides {_article(kind)}."
+        available = f"Available: {', '.join(own)}." if own else f"No installed plugin provides {article(kind)}."
         unusable = [p.name for p in self.plugins if p.state in ("broken", "incompatible")]
         why = f"Not loaded: {', '.join(unusable)} (see `idem plugins list`)." if unusable else ""
         return UsageError(f"There is no {kind} named '{name}'.", " ".join(filter(None, (guess, available, why))))
@@ -304,7 +302,9 @@ def _call(function: Any, hook: str, spec_class: type[Spec], distribution: str) -
         raise Fault(f"{hook} of {distribution} returned {type(result).__name__}, not a list of {spec_class.__name__}")
     for spec in specs:
         if not isinstance(spec, spec_class):
-            raise Fault(f"{hook} of {distribution} returned a {type(spec).__name__} among its {spec_class.__name__}s")
+            raise Fault(
+                f"{hook} of {distribution} returned {article(type(spec).__name__)} among its {spec_class.__name__}s"
+            )
     return specs
 
 
@@ -332,7 +332,3 @@ def _provides(plugin: Plugin, kind: str, name: str) -> bool:
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, IdemError) else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError, article, nearest
 from ..hookspecs import (
     API_VERSION,
     CAPABILITIES,
@@ -102,7 +102,7 @@ def kind_of(thing: Any) -> str:
             raise UsageError(f"{thing.__name__} is a class.", f"Pass an instance of it: {thing.__name__}(...).")
     if isinstance(thing, types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         return "metric"
-    kinds = ", ".join(f"a {base.__name__} ({kind})" for kind, base in KINDS.items())
+    kinds = ", ".join(f"{article(base.__name__)} ({kind})" for kind, base in KINDS.items())
     raise UsageError(f"{_shown(thing)} is not a part of idem.", f"Give a name, or {kinds}.")
 
 

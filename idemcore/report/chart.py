@@ -10,7 +10,7 @@ from html import escape
 from ..protocols import Score
 from .measures import Measure
 from .references import Reference
-from .summary import RATE, Configuration, Curve, Summary
+from .summary import RATE, ConfigurationSummary, RateCurve, Summary
 
 WIDTH, HEIGHT = 480.0, 340.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 14.0, 34.0, 46.0
@@ -101,7 +101,7 @@ def _chart(
     )
 
 
-def _extent(points: list[Configuration], measure: Measure, bounds: bool) -> list[float]:
+def _extent(points: list[ConfigurationSummary], measure: Measure, bounds: bool) -> list[float]:
     estimates = [point.estimates[measure.name] for point in points]
     values = [e.value for e in estimates]
     return values + [v for e in estimates for v in (e.low, e.high) if bounds and v is not None]
@@ -146,7 +146,7 @@ def _reference(index: int, name: str, points: list[tuple[float, float]], across:
     )
 
 
-def _links(points: list[Configuration], x: Measure, y: Measure, across: Scale, along: Scale) -> str:
+def _links(points: list[ConfigurationSummary], x: Measure, y: Measure, across: Scale, along: Scale) -> str:
     plain = {str(point.codec): point for point in points if point.plain}
     parts = []
     for point in points:
@@ -158,7 +158,13 @@ def _links(points: list[Configuration], x: Measure, y: Measure, across: Scale, a
 
 
 def _curve(
-    curve: Curve, points: list[Configuration], x: Measure, y: Measure, across: Scale, along: Scale, band: bool
+    curve: RateCurve,
+    points: list[ConfigurationSummary],
+    x: Measure,
+    y: Measure,
+    across: Scale,
+    along: Scale,
+    band: bool,
 ) -> str:
     marks = [(point, point.estimates[x.name], point.estimates[y.name]) for point in points]
     parts = []

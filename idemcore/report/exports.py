@@ -12,7 +12,7 @@ from typing import Any
 from ..protocols import Score
 from .measures import Measure, canonical
 from .published import PrintedRow, columns, comparable, entries
-from .summary import RATE, Configuration, Curve, Summary
+from .summary import RATE, ConfigurationSummary, RateCurve, Summary
 
 _COMPRESSAI = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
 
@@ -122,7 +122,7 @@ def compressai(summary: Summary) -> dict[str, dict[str, Any]]:
     return found
 
 
-def image_count(configuration: Configuration) -> int:
+def image_count(configuration: ConfigurationSummary) -> int:
     return len({row.image.sha256 for row in configuration.rows})
 
 
@@ -136,12 +136,12 @@ def spread(measure: Measure, score: Score, digits: int) -> str:
     return f"± {measure.text(above, digits)}"
 
 
-def _numbers(measure: Measure, configuration: Configuration, digits: int) -> str:
+def _numbers(measure: Measure, configuration: ConfigurationSummary, digits: int) -> str:
     score = configuration.estimates.get(measure.name)
     return f"{measure.text(score.value, digits)} {spread(measure, score, digits)}".strip() if score else "–"
 
 
-def _along(curve: Curve, measure: Measure) -> list[float]:
+def _along(curve: RateCurve, measure: Measure) -> list[float]:
     found = [point.estimates.get(measure.name) for point in curve.points]
     values = [estimate.value for estimate in found if estimate]
     return values if len(values) == len(found) else []
@@ -157,6 +157,6 @@ def entry(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _file_name(curve: Curve) -> str:
+def _file_name(curve: RateCurve) -> str:
     plain = re.sub(r"[^A-Za-z0-9.=-]+", "-", curve.label).strip("-.")
     return f"{curve.index:02}-{plain[:80]}.json"

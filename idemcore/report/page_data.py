@@ -9,7 +9,7 @@ from typing import Any
 from ..results.base import JsonObject, as_json
 from ..results.rows import SweepRow
 from .measures import Measure
-from .summary import Configuration, Summary, values_of
+from .summary import ConfigurationSummary, Summary, values_of
 
 CopyPicture = Callable[[object], str | None]
 """From a file of the store to its copy in the report; None if the store has none such."""
@@ -114,7 +114,7 @@ def page_data(summary: Summary, copy: CopyPicture, limit: int | None) -> PageDat
 
 
 def _run(
-    summary: Summary, configuration: Configuration, row: SweepRow, image: int, file: str | None, facts: int
+    summary: Summary, configuration: ConfigurationSummary, row: SweepRow, image: int, file: str | None, facts: int
 ) -> PageRun:
     found = values_of(row, configuration.plain)
     values = tuple(found.get(measure.name) for measure in summary.measures)
@@ -131,6 +131,6 @@ def _measure(summary: Summary, measure: Measure) -> PageMeasure:
     return PageMeasure(measure.name, measure.label, measure.unit, measure.direction, summary.digits(measure))
 
 
-def _configuration(configuration: Configuration) -> PageConfiguration:
+def _configuration(configuration: ConfigurationSummary) -> PageConfiguration:
     parts = {"codec": configuration.codec, **(configuration.decoder or {})}
     return PageConfiguration(configuration.label, configuration.plain, parts)

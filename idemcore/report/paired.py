@@ -11,7 +11,7 @@ from ..metrics.intervals import mean_score
 from ..protocols import Score
 from ..results.base import JsonObject, as_json
 from .measures import Measure, measure_of
-from .summary import Configuration, Summary, name_together, values_of
+from .summary import ConfigurationSummary, Summary, name_together, values_of
 
 UNDEFINED = "undefined on these images"
 NO_INTERVAL = "a distance of whole sets, which has no difference image by image"
@@ -50,8 +50,8 @@ class Difference(JsonObject):
 class Pair:
     """Two configurations side by side."""
 
-    anchor: Configuration
-    test: Configuration
+    anchor: ConfigurationSummary
+    test: ConfigurationSummary
     differences: tuple[Difference, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -59,12 +59,14 @@ class Pair:
         return {"anchor": self.anchor.label, "test": self.test.label, "metrics": as_json(self.differences)}
 
 
-def pair_up(anchors: Sequence[Configuration], tests: Sequence[Configuration]) -> list[tuple[Configuration, ...]]:
+def pair_up(
+    anchors: Sequence[ConfigurationSummary], tests: Sequence[ConfigurationSummary]
+) -> list[tuple[ConfigurationSummary, ...]]:
     """Each test with its anchor: the only one there is, else the only one with its codec, else its own configuration.
 
     Raises UsageError where that leaves no pair, or several anchors for one test.
     """
-    found, open_tests = list[tuple[Configuration, ...]](), list[Configuration]()
+    found, open_tests = list[tuple[ConfigurationSummary, ...]](), list[ConfigurationSummary]()
     for test in tests:
         same_codec = [anchor for anchor in anchors if anchor.codec == test.codec]
         same = [anchor for anchor in same_codec if anchor.decoder == test.decoder]
@@ -80,7 +82,7 @@ def pair_up(anchors: Sequence[Configuration], tests: Sequence[Configuration]) ->
     return found
 
 
-def compare(anchor: Configuration, test: Configuration, measures: Sequence[Measure]) -> Pair:
+def compare(anchor: ConfigurationSummary, test: ConfigurationSummary, measures: Sequence[Measure]) -> Pair:
     """Differences of each measure, over the images that both have."""
     return Pair(anchor, test, tuple(_difference(anchor, test, measure.name) for measure in measures))
 
@@ -91,7 +93,7 @@ def measures_of(sides: Sequence[Summary], names: Sequence[str]) -> list[Measure]
     return [known.get(name) or measure_of(name) for name in names] if names else list(known.values())
 
 
-def by_image(configuration: Configuration, metric: str) -> dict[str, float]:
+def by_image(configuration: ConfigurationSummary, metric: str) -> dict[str, float]:
     """By sha256 of the original, the mean over its draws."""
     found: dict[str, list[float]] = {}
     for row in configuration.rows:
@@ -100,7 +102,7 @@ def by_image(configuration: Configuration, metric: str) -> dict[str, float]:
     return {image: math.fsum(values) / len(values) for image, values in found.items()}
 
 
-def _difference(anchor: Configuration, test: Configuration, metric: str) -> Difference:
+def _difference(anchor: ConfigurationSummary, test: ConfigurationSummary, metric: str) -> Difference:
     before, after = by_image(anchor, metric), by_image(test, metric)
     shared = sorted(before.keys() & after.keys())
     if shared:
@@ -119,7 +121,7 @@ def _of_sets(metric: str, anchor: Mapping[str, Score], test: Mapping[str, Score]
     return Difference(metric, first, second, second - first, None, None, 0, NO_INTERVAL)
 
 
-def _why(metric: str, sides: Sequence[Configuration], values: Sequence[Mapping[str, float]]) -> str:
+def _why(metric: str, sides: Sequence[ConfigurationSummary], values: Sequence[Mapping[str, float]]) -> str:
     """Why two sides share no image with a value."""
     if all(values):
         return "no image is in both"
@@ -131,7 +133,7 @@ def _why(metric: str, sides: Sequence[Configuration], values: Sequence[Mapping[s
     return UNDEFINED if asked else f"not measured for {lacking.label}"
 
 
-def _listed(anchors: Sequence[Configuration], tests: Sequence[Configuration]) -> str:
+def _listed(anchors: Sequence[ConfigurationSummary], tests: Sequence[ConfigurationSummary]) -> str:
     sides = []
     for name, side in (("anchor", anchors), ("test", tests)):
         labels = [one.label for one in side[:SHOWN]] + (["..."] if len(side) > SHOWN else [])

@@ -13,7 +13,7 @@ from ..io.files import atomic_write, parse_json, read_file
 from ..protocols import Score
 from ..results.rows import SweepRow
 from ..weights.digest import digest
-from .summary import Configuration
+from .summary import ConfigurationSummary
 
 if TYPE_CHECKING:
     from ..metrics.building import ChosenMetric
@@ -49,7 +49,7 @@ class Scores:
         }
 
     def compute(
-        self, configurations: Sequence[Configuration], metrics: Sequence[SetMetric], told: Callable[[str], None]
+        self, configurations: Sequence[ConfigurationSummary], metrics: Sequence[SetMetric], told: Callable[[str], None]
     ) -> None:
         """Adds what is not known yet, one configuration after the other; tells the label of each.
 

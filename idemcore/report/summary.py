@@ -22,7 +22,7 @@ PARTS = ("generator", "solver", "adapter", "restorer", "precision")
 
 
 @dataclass
-class Configuration:
+class ConfigurationSummary:
     """What all rows of one point of a curve share; `decoder` is None for the plain decode."""
 
     index: int
@@ -41,12 +41,12 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Curve:
+class RateCurve:
     """Configurations that differ in the codec's rate only, by ascending rate."""
 
     index: int
     label: str
-    points: list[Configuration]
+    points: list[ConfigurationSummary]
 
     @property
     def plain(self) -> bool:
@@ -57,11 +57,11 @@ class Curve:
 class Summary:
     """All that a report tells about a store."""
 
-    configurations: list[Configuration]
+    configurations: list[ConfigurationSummary]
     """By curve, then by ascending rate."""
     measures: list[Measure]
     """Metrics that were asked for, or have a value, in the order of `GROUPS`, then as the rows have them."""
-    curves: list[Curve]
+    curves: list[RateCurve]
     failed: list[SweepRow]
     undefined: Mapping[str, str] = field(default_factory=dict)
     """Metrics that were asked for and have no value anywhere, and why."""
@@ -145,24 +145,24 @@ def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _configurations(rows: list[SweepRow]) -> list[Configuration]:
+def _configurations(rows: list[SweepRow]) -> list[ConfigurationSummary]:
     """One for each combination in the rows, and one for the plain decode of each configuration of a codec.
 
     Of runs that differ in versions alone, the last counts: a store may have been filled by several.
     """
     latest = {_canonical([_identity(row), row.image.sha256, row.seed]): row for row in rows}
-    found: dict[str, Configuration] = {}
+    found: dict[str, ConfigurationSummary] = {}
     decoded: set[str] = set()
     for row in latest.values():
         decoder = {key: value for key in PARTS if (value := getattr(row, key))}
         if row.tradeoff != 1:
             decoder["tradeoff"] = row.tradeoff
         key, plain = _canonical(_identity(row)), _canonical([row.codec, _codec_weights(row)])
-        found.setdefault(key, Configuration(len(found), row.codec, decoder)).rows.append(row)
+        found.setdefault(key, ConfigurationSummary(len(found), row.codec, decoder)).rows.append(row)
         one = plain + row.image.sha256
         if row.decoded_metrics and one not in decoded:
             decoded.add(one)
-            found.setdefault(plain, Configuration(len(found), row.codec, None)).rows.append(row)
+            found.setdefault(plain, ConfigurationSummary(len(found), row.codec, None)).rows.append(row)
     return list(found.values())
 
 
@@ -179,7 +179,7 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _estimates(configuration: Configuration) -> dict[str, Score]:
+def _estimates(configuration: ConfigurationSummary) -> dict[str, Score]:
     """Means over images of all metrics that have a finite value."""
     found: dict[str, tuple[list[str], list[float]]] = defaultdict(lambda: ([], []))
     for row in configuration.rows:
@@ -189,23 +189,23 @@ def _estimates(configuration: Configuration) -> dict[str, Score]:
     return {name: mean_over_images(*images_and_values) for name, images_and_values in found.items()}
 
 
-def _curves(configurations: list[Configuration]) -> list[Curve]:
+def _curves(configurations: list[ConfigurationSummary]) -> list[RateCurve]:
     """Numbers among a codec's settings move along a curve; any other difference makes another curve."""
-    groups: dict[str, list[Configuration]] = defaultdict(list)
+    groups: dict[str, list[ConfigurationSummary]] = defaultdict(list)
     for configuration in configurations:
         fixed = {k: v for k, v in configuration.codec.items() if not _number(v)}
         groups[_canonical([fixed, configuration.decoder])].append(configuration)
     ordered = sorted(groups.values(), key=lambda points: (points[0].codec["name"], not points[0].plain))
     for points in ordered:
         points.sort(key=lambda c: (c.estimates[RATE].value if RATE in c.estimates else math.inf, c.label))
-    return [Curve(index, points[0].curve_label, points) for index, points in enumerate(ordered)]
+    return [RateCurve(index, points[0].curve_label, points) for index, points in enumerate(ordered)]
 
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def name_together(configurations: Sequence[Configuration]) -> None:
+def name_together(configurations: Sequence[ConfigurationSummary]) -> None:
     """Labels them with the settings that differ between configurations, and no others."""
     codecs = _varying([c.codec for c in configurations])
     kinds = ("generator", "solver", "adapter")

@@ -11,7 +11,7 @@ from .chart import COLOURS, DASHES, marker
 from .exports import image_count, spread
 from .measures import Measure
 from .references import Reference
-from .summary import Configuration, Curve, Summary
+from .summary import ConfigurationSummary, RateCurve, Summary
 
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 MEANING = {"higher": "higher is better", "lower": "lower is better", "": ""}
@@ -27,7 +27,7 @@ def legend(summary: Summary, references: Sequence[tuple[int, Reference]]) -> str
     return "".join(items)
 
 
-def swatch(curve: Curve) -> str:
+def swatch(curve: RateCurve) -> str:
     """A piece of the curve with its marker."""
     kind = "curve plain" if curve.plain else "curve"
     return (
@@ -68,7 +68,7 @@ def _heading(label: str, unit: str = "", measure: Measure | None = None, number:
     return f'<th scope="col"{" class=n" if number else ""}>{shown}</th>'
 
 
-def _estimate(measure: Measure, configuration: Configuration, digits: int) -> str:
+def _estimate(measure: Measure, configuration: ConfigurationSummary, digits: int) -> str:
     estimate = configuration.estimates.get(measure.name)
     if estimate is None:
         return '<td class="n none">–</td>'

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..protocols import Score
-from ..report.summary import Configuration, Summary, values_of
+from ..report.summary import ConfigurationSummary, Summary, values_of
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 DISTANCES = {"kid": "fid", "kd": "fd"}
@@ -182,7 +182,7 @@ CLAIMS = {
 """By name."""
 
 
-def pairs(summary: Summary, shades: set[float] | None) -> Iterator[tuple[Configuration, Configuration]]:
+def pairs(summary: Summary, shades: set[float] | None) -> Iterator[tuple[ConfigurationSummary, ConfigurationSummary]]:
     """Each configuration that draws from a prior, with one of these trade-offs (None: any), and its plain decode."""
     plain = {_codec(c): c for c in summary.configurations if c.plain}
     for c in summary.configurations:
@@ -191,7 +191,7 @@ def pairs(summary: Summary, shades: set[float] | None) -> Iterator[tuple[Configu
             yield plain[_codec(c)], c
 
 
-def error_ratio(plain: Configuration, drawn: Configuration) -> Score | None:
+def error_ratio(plain: ConfigurationSummary, drawn: ConfigurationSummary) -> Score | None:
     """Squared error to the original of the drawn images, relative to that of their plain decodes.
 
     The interval is a bootstrap over images, which both are drawn from together. None if either is not known.
@@ -206,7 +206,7 @@ def error_ratio(plain: Configuration, drawn: Configuration) -> Score | None:
     return bootstrap(partial(_ratio, a, b), len(images))
 
 
-def squared_errors(configuration: Configuration) -> dict[str, float]:
+def squared_errors(configuration: ConfigurationSummary) -> dict[str, float]:
     """By image, the mean over its draws, in squared 8-bit levels."""
     found: dict[str, list[float]] = {}
     for row in configuration.rows:
@@ -238,7 +238,7 @@ def _ratio(after: Values, before: Values, weights: Values) -> Values:
     return np.asarray((weights @ after) / (weights @ before))
 
 
-def _codec(configuration: Configuration) -> str:
+def _codec(configuration: ConfigurationSummary) -> str:
     weights = {row.weights.get("codec") for row in configuration.rows}
     return f"{configuration.codec}{sorted(map(str, weights))}"
 
@@ -272,11 +272,11 @@ def _near(ratio: Score, law: float) -> str:
     return FAILS if _high(ratio) < low or _low(ratio) > high else OPEN
 
 
-def _with_shade(configuration: Configuration, shade: float) -> str:
+def _with_shade(configuration: ConfigurationSummary, shade: float) -> str:
     return configuration.label if "tradeoff" in configuration.label else f"{configuration.label} + tradeoff {shade:g}"
 
 
-def _of(configuration: Configuration, metric: str) -> str:
+def _of(configuration: ConfigurationSummary, metric: str) -> str:
     score = configuration.estimates.get(metric)
     return f"{score.value:.3g}".replace("-", "−") if score else "–"
 

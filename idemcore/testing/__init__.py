@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from .checking import Outcome, Result, check, check_plugin
+from .checking import LawResult, Outcome, check, check_plugin
 from .law import Broken, Law, NotTried, laws
 from .parametrize import parametrize_with_checks
 from .subject import Subject, subjects_of
@@ -17,9 +17,9 @@ from .subject import Subject, subjects_of
 __all__ = [
     "Broken",
     "Law",
+    "LawResult",
     "NotTried",
     "Outcome",
-    "Result",
     "Subject",
     "check",
     "check_plugin",

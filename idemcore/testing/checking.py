@@ -17,7 +17,7 @@ Outcome = Literal["holds", "broken", "not tried", "expected", "unexpected"]
 
 
 @dataclass(frozen=True)
-class Result:
+class LawResult:
     """What came of one law."""
 
     subject: Subject
@@ -34,17 +34,17 @@ class Result:
         return self.outcome not in ("broken", "unexpected")
 
 
-def check(subject: Subject, only: Iterable[Law] | None = None) -> list[Result]:
+def check(subject: Subject, only: Iterable[Law] | None = None) -> list[LawResult]:
     """Tries all laws of the subject's kind, or `only` some, on it."""
     return list(checked(subject, only))
 
 
-def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Result]:
+def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[LawResult]:
     """Tries all laws on all that the installed plugin provides. Raises UsageError or MissingError if it is not ok."""
     return [result for subject in subjects_of(name, settings) for result in checked(subject)]
 
 
-def checked(subject: Subject, only: Iterable[Law] | None = None) -> Iterator[Result]:
+def checked(subject: Subject, only: Iterable[Law] | None = None) -> Iterator[LawResult]:
     """As `check`, one after the other."""
     from .trials import trial_of
 
@@ -53,7 +53,7 @@ def checked(subject: Subject, only: Iterable[Law] | None = None) -> Iterator[Res
         yield _tried(subject, trial, one)
 
 
-def _tried(subject: Subject, trial: Any, one: Law) -> Result:
+def _tried(subject: Subject, trial: Any, one: Law) -> LawResult:
     begin = time.perf_counter()
     outcome, message = _outcome(subject, trial, one)
     if (reason := subject.expected_failures.get(one.name)) is not None:
@@ -61,7 +61,7 @@ def _tried(subject: Subject, trial: Any, one: Law) -> Result:
             outcome, message = "expected", f"{reason} ({message})"
         elif outcome == "holds":
             outcome, message = "unexpected", f"declared as an expected failure ({reason}), but holds: remove that"
-    return Result(subject, one, outcome, message, time.perf_counter() - begin)
+    return LawResult(subject, one, outcome, message, time.perf_counter() - begin)
 
 
 def _outcome(subject: Subject, trial: Any, one: Law) -> tuple[Outcome, str]:

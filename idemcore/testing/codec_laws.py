@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import BitstreamError, IdemError
+from ..errors import BitstreamError, IdemError, article
 from ..hookspecs import EncoderSpec
 from ..noise import Noise
 from ..pipeline.codec import Codec, open_bitstream
@@ -215,7 +215,7 @@ def inputs_untouched(trial: CodecTrial) -> None:
 
 def _spec(trial: CodecTrial) -> EncoderSpec:
     spec = trial.subject.spec
-    require(isinstance(spec, EncoderSpec), f"the spec is a {type(spec).__name__}")
+    require(isinstance(spec, EncoderSpec), f"the spec is {article(type(spec).__name__)}")
     return spec  # type: ignore[return-value]
 
 

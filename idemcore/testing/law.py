@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.specs import FAMILIES
-from ..errors import UsageError
+from ..errors import UsageError, article
 from ..hookspecs import CAPABILITIES
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def image(found: Any, shape: tuple[int, ...], what: str, bounded: bool = True) -
     """Raises Broken unless `found` is a finite float32 image of the shape [B,3,H,W], in [0,1] if `bounded`."""
     import torch
 
-    require(isinstance(found, torch.Tensor), f"{what} is a {type(found).__name__}, not a tensor")
+    require(isinstance(found, torch.Tensor), f"{what} is {article(type(found).__name__)}, not a tensor")
     wanted = f"float32 {list(shape)}"
     require(tuple(found.shape) == shape and found.dtype == torch.float32, f"{what} is {show(found)}, not {wanted}")
     require(found.isfinite().all(), f"{what} has values that are not finite")

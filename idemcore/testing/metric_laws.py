@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ..errors import article
 from ..hookspecs import MetricSpec
 from ..protocols import Score, SetMetric, State
 from .cases import DRAWS, alone, bare, case, values
@@ -31,7 +32,7 @@ def values_of_images(trial: MetricTrial) -> None:
     if isinstance(trial.metric, SetMetric):
         values(trial.metric, one)
         score = trial.metric.result()
-        require(isinstance(score, Score), f"result gave a {type(score).__name__}, not a Score")
+        require(isinstance(score, Score), f"result gave {article(type(score).__name__)}, not a Score")
         require(score.count <= len(one), f"the score counts {score.count} images of {len(one)}")
     else:
         found = trial.metric.measure(one)
@@ -119,7 +120,7 @@ def inputs_untouched(trial: MetricTrial) -> None:
 
 def _spec(trial: MetricTrial) -> MetricSpec:
     spec = trial.subject.spec
-    require(isinstance(spec, MetricSpec), f"the spec is a {type(spec).__name__}")
+    require(isinstance(spec, MetricSpec), f"the spec is {article(type(spec).__name__)}")
     return cast(MetricSpec, spec)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .checking import Result, check
+from .checking import LawResult, check
 from .law import Law
 from .subject import Subject, subjects_of
 
@@ -16,7 +16,7 @@ class Check:
     def __init__(self, subject: Subject, law: Law) -> None:
         self.subject, self.law = subject, law
 
-    def __call__(self) -> Result:
+    def __call__(self) -> LawResult:
         """Fails the test if the law is broken, skips it if it cannot be tried, or xfails it as is expected."""
         import pytest
 

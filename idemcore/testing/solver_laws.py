@@ -7,7 +7,7 @@ import math
 import torch
 
 from ..adapters.specs import FAMILIES
-from ..errors import Unsupported
+from ..errors import Unsupported, article
 from ..hookspecs import SolverSpec
 from ..noise import Noise
 from ..plugins.catalogue import load_catalogue
@@ -26,7 +26,7 @@ def solution(trial: SolverTrial) -> None:
     """A solution is float32 images in [0,1], one a cell, without a graph, and counts of passes."""
     for world in worlds(trial):
         found = solve(trial.solver, world)
-        require(isinstance(found, Solution), f"solve gave a {type(found).__name__}, not a Solution")
+        require(isinstance(found, Solution), f"solve gave {article(type(found).__name__)}, not a Solution")
         image(found.image, tuple(world.cell().centre.shape), "the solution")
         require(not found.image.requires_grad, "the solution holds on to a graph; detach it")
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import IdemError, IdemWarning, InputError, MissingError
+from ..errors import IdemError, IdemWarning, InputError, MissingError, article
 from ..io.files import replacing
 from .pickled import load_pickled
 from .unwrapping import unwrap
@@ -83,7 +83,9 @@ def unwrapped(content: Any, path: Path, hint: str = "") -> dict[str, Tensor]:
         warnings.warn(f"{path}: {found.note}", IdemWarning, stacklevel=2)
     for name, value in found.state.items():
         if not isinstance(value, Tensor):
-            raise InputError(f"{path} holds no state dict: its entry {name!r} is a {type(value).__name__}.", hint)
+            raise InputError(
+                f"{path} holds no state dict: its entry {name!r} is {article(type(value).__name__)}.", hint
+            )
     check_values(found.state, path, hint)
     return {name: value.detach() for name, value in found.state.items()}
 

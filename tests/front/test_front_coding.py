@@ -161,7 +161,7 @@ def test_settings_and_parts_that_cannot_be_right_are_refused(image: Tensor, mine
         (lambda: idem.decode(bitstream, solver="cel"), "Did you mean 'cell'"),
         (lambda: idem.decode(bitstream, solver=mine.MySolver), r"Pass an instance of it: MySolver\(...\)"),
         (lambda: idem.decode(bitstream, solver=mine.Grey()), "is a generator, not a solver"),
-        (lambda: idem.decode(bitstream, solver=3), "3 is not a part of idem"),
+        (lambda: idem.decode(bitstream, solver=3), "3 is not a part of idem. Give a name, or an Encoder"),
         (lambda: idem.decode(bitstream, tradeoff=2), "tradeoff is 2"),
         (lambda: idem.decode(image), r"decode\(encode\(image\)\)"),
         (lambda: idem.decode("nowhere.jpg"), "nowhere.jpg"),

@@ -97,7 +97,7 @@ def test_missing_scans_leave_the_bits_open_that_they_had(encoder, scans: int) ->
     assert 0 <= check_sound(cut, parse(data)) < sum(plane.size for plane in read_coefficients(parse(data)).planes)
     with pytest.warns(UserWarning, match="coefficients are missing.*taken as 0"):
         strict = encoder().cell([cut])
-    assert strict.box.whole
+    assert strict.box.complete
     assert "coefficients_missing" in encoder().describe(cut)
     with pytest.raises(BitstreamError, match="scans are missing.*--salvage"):
         encoder().cell([cut[:-2]])
@@ -158,7 +158,7 @@ def test_a_whole_file_is_the_same_with_salvage(encoder) -> None:
         data = zoo.ALL[name]()
         one, other = JpegCell([data]), JpegCell([data], salvage=True)
         assert torch.equal(one.box.symbols, other.box.symbols)
-        assert other.box.whole
+        assert other.box.complete
         assert one.own_bytes.equal(other.own_bytes)
 
 

@@ -78,17 +78,17 @@ class Box:
     def position(self, image: Tensor) -> Tensor:
         """[B,M,N,K,64] in quantiser steps: -1/2..1/2 inside the cell; 0 for blocks that do not exist."""
         found = self.coefficients(image) / self.steps
-        nearest = self.symbols if self.whole else found.detach().clamp(self.low, self.high)
+        nearest = self.symbols if self.complete else found.detach().clamp(self.low, self.high)
         return (found - nearest) * self.layout.valid[..., None]
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Every symbol is known."""
         return self.low is self.symbols
 
     def part(self, layout: Layout, images: slice, rows: slice) -> Box:
         """The box of some images of the batch and some MCU rows, which `layout` is of."""
-        bounds = () if self.whole else (self.low[images, rows], self.high[images, rows])
+        bounds = () if self.complete else (self.low[images, rows], self.high[images, rows])
         return Box(layout, self.symbols[images, rows], self.tables[images], *bounds)
 
     def image(self, b: int) -> Box:

@@ -56,26 +56,28 @@ class JpegCell(Cell):
             )
         layout = Layout(first.height, first.width, first.sampling, self.device)
         symbols, tables = (self._stack([getattr(r, name) for r in self.readings]) for name in ("symbols", "tables"))
-        whole = all(r.whole for r in self.readings)
-        limits = [] if whole else [self._stack([getattr(r, name) for r in self.readings]) for name in ("low", "high")]
+        complete = all(r.complete for r in self.readings)
+        limits = (
+            [] if complete else [self._stack([getattr(r, name) for r in self.readings]) for name in ("low", "high")]
+        )
         self.box = Box(layout, symbols, tables, *limits)
         self.bands = bands(self.box)
         self.centre = torch.cat([r.decoded() for r in self.readings]).to(self.device)
-        self.distortion = expected_rms(self.box) if whole else salvaged_rms(self.box, self.centre)
+        self.distortion = expected_rms(self.box) if complete else salvaged_rms(self.box, self.centre)
         self.own_bytes = torch.tensor([r.own for r in self.readings])
         """Bool [B]: files of this encoder, for which equal coefficients are equal bytes."""
 
     @cached_property
     def estimate(self) -> Tensor:
         """See `Cell.estimate`; a network makes it when it is first asked for."""
-        if self.estimator is None or not self.box.whole:
+        if self.estimator is None or not self.box.complete:
             return self.centre
         return self.project(self.estimator.image(self.box, self.centre))
 
     @cached_property
     def estimate_error(self) -> Tensor:
         """See `Cell.estimate_error`."""
-        if self.estimator is None or not self.box.whole:
+        if self.estimator is None or not self.box.complete:
             return self.distortion
         return self.distortion * self.estimator.error_share(self.box)
 
@@ -113,7 +115,7 @@ class JpegCell(Cell):
         exact = quantise(coefficients(to_bytes(x.detach()), box.layout), box.tables)
         position = box.coefficients(x) / box.steps
         passed = position + (exact - position).detach()
-        if not box.whole:
+        if not box.complete:
             free = (box.low < box.high) & (exact >= box.low) & (exact <= box.high)
             passed = torch.where(free, box.symbols.float(), passed)
         return self._render(passed * box.steps)

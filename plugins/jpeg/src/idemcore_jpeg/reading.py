@@ -56,7 +56,7 @@ class Reading:
         return cls(data, stream, known, layout, *(pack(list(planes), layout) for planes in (guess, low, high)))
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Every coefficient is constrained to one value."""
         return self.low is self.high
 
@@ -78,7 +78,7 @@ class Reading:
             count = self._counts()
             facts |= {f"coefficients_{key}": value for key, value in count.items() if "blocks" not in key}
             facts |= {key: value for key, value in count.items() if "blocks" in key}
-            facts["missing_are"] = "taken as 0" if self.whole else "unconstrained"
+            facts["missing_are"] = "taken as 0" if self.complete else "unconstrained"
         return facts
 
     @cached_property
@@ -100,12 +100,12 @@ class Reading:
         if count["there_in_part"]:
             what += f", and the lower bits of {count['there_in_part']:,} more"
         blocks = f" ({count['blocks_missing']:,} of {count['blocks']:,} blocks)" if count["blocks_missing"] else ""
-        end = "taken as 0; `--salvage` fills them in instead" if self.whole else "filled in, not restored"
+        end = "taken as 0; `--salvage` fills them in instead" if self.complete else "filled in, not restored"
         return [*self.known.notes, f"{what}{blocks}: they are {end}"]
 
     def decoded(self) -> Tensor:
         """Float32 [1,3,H,W]: libjpeg's decode of the file or, where that is not whole, of one with the guesses."""
-        if self.whole and self.known.as_libjpeg:
+        if self.complete and self.known.as_libjpeg:
             return decode_image(self.stream.readable)
         return decode_image(write(self.stream, self.symbols.numpy(), self.layout))
 

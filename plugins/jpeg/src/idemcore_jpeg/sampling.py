@@ -39,7 +39,7 @@ class Sampling:
         return max(v for v, _ in self.factors), max(h for _, h in self.factors)
 
     @property
-    def whole(self) -> bool:
+    def has_whole_ratios(self) -> bool:
         """Each component has every pixel, or every second, third or fourth: libjpeg takes no other."""
         (tall, wide), pairs = self.mcu, self.factors
         return all(tall % v == 0 and wide % h == 0 for v, h in pairs)

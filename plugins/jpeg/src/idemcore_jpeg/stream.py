@@ -353,7 +353,7 @@ def _check_components(stream: Stream) -> None:
                          EIGHT_BIT_HINT)  # fmt: skip
     if count not in (1, 3):
         raise InputError(f"The JPEG has {count} components; idem takes grey, YCbCr and RGB.", EIGHT_BIT_HINT)
-    if not stream.sampling.whole:
+    if not stream.sampling.has_whole_ratios:
         name = stream.sampling.name
         raise InputError(f"The JPEG samples its components {name}: fractional sampling, which idem (like libjpeg) "
                          "does not read.", EIGHT_BIT_HINT)  # fmt: skip
