@@ -28,6 +28,11 @@ def test_image_named_jpg_is_called_what_it_is(kind: str) -> None:
     assert "idem encode x.jpg -o OUT.jpg" in error.value.hint
 
 
+def test_image_with_its_own_name_is_not_said_to_have_another() -> None:
+    with pytest.raises(BitstreamError, match="x.png is a PNG file: not a bitstream of any installed codec"):
+        open_bitstream(saved("PNG"), "x.png")
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [(b"<!DOCTYPE html><p>", "a web page"), (b"\xef\xbb\xbf \n<HTML>", "a web page"), (b"%PDF-1.7", "PDF"),

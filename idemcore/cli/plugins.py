@@ -90,7 +90,7 @@ def new(name: str, kind: str, out: str | None, as_json: bool) -> None:
     for path in files:
         echo(path)
     say(f"Next: `pip install -e '{folder}[test]'`, then `idem plugins check {names.distribution}`.")
-    say(f"What is what: {folder / 'README.md'}")
+    say(f"{folder / 'README.md'} explains the files.")
 
 
 def _refuse_taken(catalogue: Catalogue, kind: str, name: str) -> None:

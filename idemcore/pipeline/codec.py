@@ -229,11 +229,11 @@ def _foreign(data: bytes, where: str) -> BitstreamError:
     if is_web_page(data):
         return BitstreamError(f"{where} is a web page (HTML), not a picture.", "Fetch the picture itself.")
     if kind in READ_AS_IMAGES:
-        why = f"{where} is a {kind} file, whatever its name says" if Path(where).suffix else f"{where} is a {kind} file"
-        hint = f"To make a bitstream of it: `idem encode {name} -o OUT.jpg`."
-        return BitstreamError(f"{why}, and no bitstream of any installed codec.", hint)
+        named_jpeg = ", whatever its name says" if Path(where).suffix.lower() in (".jpg", ".jpeg", ".idem") else ""
+        hint = f"To make a bitstream from it: `idem encode {name} -o OUT.jpg`."
+        return BitstreamError(f"{where} is a {kind} file{named_jpeg}: not a bitstream of any installed codec.", hint)
     if kind:
         hint = "`idem codecs list` shows what can be decoded."
-        return BitstreamError(f"{where} is a file in {kind} format, no bitstream of any installed codec.", hint)
+        return BitstreamError(f"{where} is a file in {kind} format, not a bitstream of any installed codec.", hint)
     hint = "`idem encode IMAGE` makes one; `idem codecs list` shows what can be read."
     return BitstreamError(f"{where} is not a bitstream of any installed codec: it starts with {data[:8]!r}.", hint)
