@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -112,6 +113,13 @@ def test_a_learned_codec_goes_with_it(run: Run, photo: Path) -> None:
     for words in (("encode", photo.name, "-o", "a.idem", "--codec", "elic"), ("decode", "a.idem", "--require-exact")):
         done = run("idem", *words)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_notebook_runs(run: Run, tmp_path: Path) -> None:
+    for path in (ROOT / "examples" / "own_parts.ipynb", ROOT / "examples" / "photo.png", ROOT / "docs" / "notebook.py"):
+        shutil.copy(path, tmp_path)
+    done = run("python", "notebook.py", "own_parts.ipynb")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_plugin_is_installed_and_removed_by_idem(run: Run, dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
