@@ -230,7 +230,7 @@ def test_doctor_prints_what_a_bug_report_needs_and_no_name(idem, tmp_path, monke
     monkeypatch.delenv("IDEM_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("IDEM_MAX_PIXELS", "1e6")
-    monkeypatch.setattr("idemcore.cli.doctor._exact", lambda runtime: "byte-exact")
+    monkeypatch.setattr("idemcore.cli.doctor._exact", lambda catalogue, runtime: "byte-exact")
     result = idem("doctor")
     assert result.exit_code == 0, result.stdout
     for word in ("python", "torch", "idemcore-jpeg", "~/.cache/idem/models", "IDEM_MAX_PIXELS", "1e6", "precision"):
@@ -239,7 +239,7 @@ def test_doctor_prints_what_a_bug_report_needs_and_no_name(idem, tmp_path, monke
 
 
 def test_doctor_reads_weights_and_builds_nothing_else_but_the_self_test(idem, monkeypatch):
-    monkeypatch.setattr("idemcore.cli.doctor._exact", lambda runtime: "byte-exact")
+    monkeypatch.setattr("idemcore.cli.doctor._exact", lambda catalogue, runtime: "byte-exact")
     monkeypatch.setattr("idemcore.pipeline.codec.Codec.build", lambda *_, **__: pytest.fail("built"))
     monkeypatch.setattr("idemcore.pipeline.decoder.Decoder.build", lambda *_, **__: pytest.fail("built"))
     assert idem("doctor").exit_code == 0
