@@ -14,7 +14,7 @@ from idemcore.cli.options import ImagesOptions, RunOptions, take_options
 from idemcore.errors import UsageError
 
 OPTIONED = ("run", "decode", "encode", "verify", "eval", "bench", "sweep", "reproduce", "sample", "train", "inspect")
-SHARED = ("codec", "generator", "device", "precision", "as_json", "salvage", "background", "crop", "limit")
+SHARED = ("codec", "generator", "device", "precision", "as_json", "salvage", "background", "crop", "limit", "engine")
 
 
 def command(name: str) -> click.Command:
@@ -27,7 +27,7 @@ def command(name: str) -> click.Command:
 def test_a_command_takes_one_object_of_options(name):
     parameters = inspect.signature(inspect.unwrap(command(name).callback)).parameters
     assert "options" in parameters
-    assert len(parameters) <= 8, list(parameters)
+    assert len(parameters) <= 7, list(parameters)
 
 
 def test_a_shared_flag_has_one_declaration():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,7 @@ from .file_work import FileJob
 from .options import (
     INPUT,
     RunOptions,
+    engine_option,
     exact_option,
     json_option,
     prior_options,
@@ -35,6 +37,28 @@ if TYPE_CHECKING:
 
     from ..pipeline.codec import Bitstream
     from ..pipeline.decode_file import Decoded, Decoding
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is made of each file, and where it goes."""
+
+    output: str | None = None
+    jpeg: str | None = None
+    samples: int = 1
+    as_stored: bool = False
+    mse: bool = False
+    jobs: int = 1
+
+    @property
+    def place(self) -> Path | None:
+        """The PNG, or the folder of several."""
+        return Path(self.output) if self.output else None
+
+    @property
+    def rewritten(self) -> Path | None:
+        """The JPEG, or the folder of several."""
+        return Path(self.jpeg) if self.jpeg else None
 
 
 @click.command()
@@ -68,20 +92,11 @@ if TYPE_CHECKING:
 @runtime_options
 @tile_option
 @click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="Files of a folder decoded at once.")
-@click.option("--engine", default="local", show_default=True, metavar="NAME", help="What decodes a folder's files.")
+@engine_option
 @json_option
 @exact_option
-@take_options()
-def decode(
-    files: tuple[str, ...],
-    output: str | None,
-    jpeg: str | None,
-    samples: int,
-    as_stored: bool,
-    mse: bool,
-    jobs: int,
-    options: RunOptions,
-) -> int:
+@take_options(made=Results)
+def decode(files: tuple[str, ...], made: Results, options: RunOptions) -> int:
     """Decode each FILE, a .jpg or .idem, to a PNG, and write its certificate beside it: x.certificate.json for x.png.
 
     Without -o, the PNG goes beside FILE, and nothing is overwritten.
@@ -98,50 +113,73 @@ def decode(
 
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """
+    _check_mse(made, options)
+    places = expanded(files)
+    _check_places(places, made.output, made.jpeg)
+    decoding, workers = _prepared(made, options)
+    if len(places) > 1 or is_several(places[0]):
+        return _decode_several(places, decoding, workers, made, options)
+    return _decode_one(places[0], decoding, made, options)
+
+
+def _check_mse(made: Results, options: RunOptions) -> None:
+    """Raises UsageError for flags that a plain decode has no use for."""
+    if not made.mse:
+        return
+    if options.tradeoff != 1:
+        raise UsageError(
+            "--mse and --tradeoff exclude each other.", "--solver mean gives the exact image of least error."
+        )
+    if options.trace or options.save_steps:
+        raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
+    if made.samples > 1:
+        raise UsageError("--mse has one picture, whatever the seed.", "Leave --samples out.")
+
+
+def _prepared(made: Results, options: RunOptions) -> tuple[Decoding, dict[str, Any]]:
+    """How files are decoded, and the settings of the engine."""
     from ..plugins.catalogue import load_catalogue
     from ..plugins.selection import select_decoder
 
-    if mse and options.tradeoff != 1:
-        raise UsageError(
-            "--mse and --tradeoff exclude each other.",
-            "--solver mean gives the exact image of least error.",
-        )
-    if mse and (options.trace or options.save_steps):
-        raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
-    if mse and samples > 1:
-        raise UsageError("--mse has one picture, whatever the seed.", "Leave --samples out.")
-    places = expanded(files)
-    _check_places(places, output, jpeg)
     catalogue = load_catalogue()
-    settings = options.settings((*SCOPES, "engine"), {"engine": {"workers": jobs}} if jobs > 1 else None)
+    settings = options.settings((*SCOPES, "engine"), {"engine": {"workers": made.jobs}} if made.jobs > 1 else None)
     workers = settings.pop("engine", {})
     parts = select_decoder(catalogue, options.generator, options.solver, settings)
 
-    from ..pipeline.decode_file import Decoding, check_rewritable, tags
+    from ..pipeline.decode_file import Decoding
 
-    runtime = options.runtime()
-    decoding = Decoding(
-        parts, catalogue, runtime, settings, mse, options.seed, options.tradeoff, not as_stored, options.special
-    )
-    place, rewritten = (Path(name) if name else None for name in (output, jpeg))
-    recording = options.trace, options.save_steps
-    if len(places) > 1 or is_several(places[0]):
-        from .file_work import FileWork
-        from .folder import decode_several
-        from .sweep import make_engine
+    upright, runtime = not made.as_stored, options.runtime()
+    how = made.mse, options.seed, options.tradeoff, upright, options.special
+    return Decoding(parts, catalogue, runtime, settings, *how), workers
 
-        alone = options.engine == "local" and workers.get("workers", 1) == 1
-        engine = None if alone else make_engine(catalogue, options.engine, workers)
-        work = FileWork(decoding, recording, options.require_exact)
-        several = find_jobs(places, place, rewritten, codec_suffixes(catalogue), tags(samples))
-        title = f"{places[0] if len(places) == 1 else f'{len(places)} places'} -> {place or 'beside the files'}"
-        return decode_several(work, several, title, options.as_json, engine)
-    bitstream = decoding.open(places[0])
-    if rewritten:
+
+def _decode_several(
+    places: Sequence[Path], decoding: Decoding, workers: dict[str, Any], made: Results, options: RunOptions
+) -> int:
+    from ..pipeline.decode_file import tags
+    from .file_work import FileWork
+    from .folder import decode_several
+    from .sweep import make_engine
+
+    alone = options.engine == "local" and workers.get("workers", 1) == 1
+    engine = None if alone else make_engine(decoding.catalogue, options.engine, workers)
+    work = FileWork(decoding, (options.trace, options.save_steps), options.require_exact)
+    jobs = find_jobs(places, made.place, made.rewritten, codec_suffixes(decoding.catalogue), tags(made.samples))
+    title = f"{places[0] if len(places) == 1 else f'{len(places)} places'} -> {made.place or 'beside the files'}"
+    return decode_several(work, jobs, title, options.as_json, engine)
+
+
+def _decode_one(file: Path, decoding: Decoding, made: Results, options: RunOptions) -> int:
+    """Each of its samples."""
+    from ..pipeline.decode_file import check_rewritable, tags
+
+    bitstream = decoding.open(file)
+    if made.jpeg:
         check_rewritable(bitstream)
-    for number, tag in enumerate(tags(samples)):
-        job = FileJob(Source(places[0], places[0].name), place, rewritten if number == 0 else None, number, tag)
-        _decode_file(decoding, job, bitstream, Recorder(*recording), options.as_json, options.require_exact)
+    for number, tag in enumerate(tags(made.samples)):
+        job = FileJob(Source(file, file.name), made.place, made.rewritten if number == 0 else None, number, tag)
+        recorder = Recorder(options.trace, options.save_steps)
+        _decode_file(decoding, job, bitstream, recorder, options.as_json, options.require_exact)
     return EXIT_OK
 
 

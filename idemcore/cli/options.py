@@ -137,11 +137,16 @@ images_options = together(
 )
 
 
+engine_option = click.option(
+    "--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`."
+)
+
+
 def engine_options(batch: int) -> Callable[[F], F]:
     """How the runs of a store are carried out, with `batch` images together by default."""
     return together(
         batch_option("Images solved together.", batch),
-        click.option("--engine", default="local", show_default=True, metavar="NAME", help="See `idem engines list`."),
+        engine_option,
         set_option("e.g. solver.steps=8, engine.workers=2."),
         click.option("--retry-failed", is_flag=True, help="Repeat failed runs."),
     )
