@@ -109,7 +109,7 @@ def test_written_jpeg_of_our_own_file_is_that_file(idem, photo, tmp_path):
 def test_write_jpeg_of_no_jpeg_is_refused_before_anything_is_done(idem, photo, tmp_path):
     idem("encode", photo, "-o", tmp_path / "y.idem", "--codec", "toy")
     arguments = ("decode", tmp_path / "y.idem", "-o", tmp_path / "x.png", *TOY, "--write-jpeg")
-    assert "no JPEG" in idem(*arguments, tmp_path / "again.jpg").stderr
+    assert "not a JPEG" in idem(*arguments, tmp_path / "again.jpg").stderr
     assert idem(*arguments, tmp_path / "again.png").exit_code == 2
     assert not (tmp_path / "x.png").exists()
 
