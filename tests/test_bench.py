@@ -99,9 +99,9 @@ def test_peak_memory_is_that_above_the_level_before():
     assert 95 < first.above() / megabytes < 120
     del large
     second = PeakMemory(CPU)
-    large = torch.ones(20 * megabytes // 4)
+    large = torch.ones(48 * megabytes // 4)  # beyond what glibc takes from memory that it kept
     del large
-    assert 15 < second.above() / megabytes < 40
+    assert 43 < second.above() / megabytes < 68
 
 
 def test_solvers_are_compared_with_dps(idem, photo, measured):

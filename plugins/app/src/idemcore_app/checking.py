@@ -50,7 +50,12 @@ def look(path: Path, name: str) -> Looked:
     try:
         with warnings.catch_warnings(), Image.open(path, formats=("JPEG", *PICTURES)) as image:
             warnings.simplefilter("ignore")
-            size, exif = image.size, image.getexif()
+            size = image.size
+            if fault := too_large(size[1], size[0]):
+                raise Refused(f"{name} is too large: {fault}.", RAISE)
+            exif = image.getexif()  # of a PNG, which may have it at its end, this decodes the picture
+    except Refused:
+        raise
     except Image.DecompressionBombError:
         raise Refused(f"{name} is too large: it has more pixels than idem reads.", RAISE) from None
     except UnidentifiedImageError:
@@ -61,8 +66,6 @@ def look(path: Path, name: str) -> Looked:
         raise Refused(f"{name} {kind}; it begins with {begin[:8]!r}.", hint) from None
     except Exception as error:  # Pillow raises whatever its parsing meets
         raise Refused(f"{name} is damaged: {error}.", "Fetch the file again.") from error
-    if fault := too_large(size[1], size[0]):
-        raise Refused(f"{name} is too large: {fault}.", RAISE)
     turned = _orientation(exif) in TURNED
     return Looked("jpeg" if begin.startswith(JPEG) else "picture", size[::-1] if turned else size)
 

@@ -50,7 +50,7 @@ class DCIC(InversionSolver[DiffusionGenerator]):
     def _constrained(self, cell: Constraint, x0: Tensor, t: Timestep) -> Tensor:
         """x0'."""
         weight = t.sigma**2 / (t.sigma**2 + cell.distortion.square())
-        x0 = x0 + self.config.k_d * weight[:, None, None, None] * (signed(cell.target) - x0)
+        x0 = x0 + self.config.k_d * weight[:, None, None, None] * (signed(cell.centre) - x0)
         for _ in range(self.config.inner_steps):
             x0 = x0 + self.config.k_p * descent(cell, x0, "image")[0]
         return x0
