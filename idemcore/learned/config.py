@@ -35,11 +35,12 @@ class CodecTrainConfig:
 
     minutes: float = 60.0  # training time of all rates together, minutes; a resumed run goes on to this total
     lambdas: tuple[float, ...] = (0.0009, 0.0028, 0.0075, 0.02)  # of bpp + lambda * 255^2 * MSE; one a quality, from 1
-    first: int = 4  # the quality that is trained from scratch; the others start from their neighbour
-    first_share: float = 0.5  # of the time, for the first quality; the others share the rest
+    init: str = "bundled"  # weights that each quality starts from: `bundled`, a folder, or empty to start from scratch
+    first: int = 4  # the quality that is trained first; from scratch, the others start from their neighbour
+    first_share: float = 0.5  # of the time, for the first quality if from scratch; the others share the rest
     learning_rate: float = 6e-5  # Adam, after 200 steps of warm-up; linear to 0 over the last half of each phase
     entropy_rate: float = 10.0  # times as fast learn the networks that predict the latents
-    finetune_rate: float = 4e-5  # learning rate where a quality starts from another
+    finetune_rate: float = 4e-5  # learning rate where a quality starts from another quality
     batch: int = 4  # crops
     crops: int = 128  # crop side, pixels
     scales: tuple[float, ...] = (1.0, 0.6)  # each photograph is trained on at these sizes

@@ -1,8 +1,12 @@
-"""Training of a learned codec at several rates: one long phase for the first, then short ones that start from it."""
+"""Training of a learned codec at several rates.
+
+From scratch: one long phase for the first, then short ones that start from it. From weights: each rate goes on from its
+own, for equal times.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +22,7 @@ from .calibration import calibrate, error_ratio
 from .config import CodecTrainConfig
 from .klt import start_from_klt
 from .model import LatentModel, bounded, gaussian_likelihood, padded
-from .weights import codec_file
+from .weights import Library, codec_file
 
 KLT_CROPS = 256
 """Crops whose transform training starts from."""
@@ -39,13 +43,14 @@ class Phase:
 
 
 def phases(config: CodecTrainConfig) -> list[Phase]:
-    """The first quality, then outwards from it, each starting from its neighbour."""
+    """The first quality, then outwards from it, each starting from its neighbour unless it has weights of its own."""
     others = [*range(config.first + 1, len(config.lambdas) + 1), *range(config.first - 1, 0, -1)]
-    share = (1 - config.first_share) / max(1, len(others))
-    schedule = [Phase(config.first, None, 0.0, config.first_share if others else 1.0)]
+    first_share = 1 / len(config.lambdas) if config.init else config.first_share
+    share = (1 - first_share) / max(1, len(others))
+    schedule = [Phase(config.first, None, 0.0, first_share if others else 1.0)]
     for quality in others:
-        parent, begin = (quality - 1 if quality > config.first else quality + 1), schedule[-1].end
-        schedule.append(Phase(quality, parent, begin, begin + share))
+        neighbour, begin = (quality - 1 if quality > config.first else quality + 1), schedule[-1].end
+        schedule.append(Phase(quality, None if config.init else neighbour, begin, begin + share))
     return schedule
 
 
@@ -57,8 +62,9 @@ class CodecTraining(Training):
 
     def __init__(
         self, out: Path, config: CodecTrainConfig, device: torch.device, name: str, build: Callable[[], LatentModel],
-        crops: Crops,
+        crops: Crops, initial: Mapping[int, Mapping[str, Tensor]],
     ) -> None:  # fmt: skip
+        """`initial`: the weights that each quality starts from; none to start from scratch."""
         super().__init__(out, config.minutes, config.save_minutes)
         self.config, self.device, self.name, self.crops = config, device, name, crops
         with torch.random.fork_rng(devices=[]):
@@ -66,19 +72,22 @@ class CodecTraining(Training):
             model = build()
         self.rng = torch.Generator().manual_seed(config.seed)
         first = crops.batch(KLT_CROPS, config.crops, self.rng)
-        start_from_klt(model, first, config.lambdas[config.first - 1])
+        if not initial:
+            start_from_klt(model, first, config.lambdas[config.first - 1])
         self.calibration = first[:CALIBRATION_CROPS].to(device)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.schedule = phases(config)
         self.finished: dict[int, dict[str, Tensor]] = {}
         """Averaged weights by quality; that in training is not among them."""
+        self.initial = initial
         self.phase = self.schedule[0]
         self._begin_phase()
 
     def _begin_phase(self) -> None:
-        starts = [q for q in (self.phase.quality, self.phase.parent) if q in self.finished]
-        if starts:
-            self.model.load_state_dict(self.finished[starts[0]])
+        own, parent = self.phase.quality, self.phase.parent
+        start = self.finished.get(own) or self.finished.get(parent or 0) or self.initial.get(own)
+        if start:
+            self.model.load_state_dict(start)
         rate = self.config.learning_rate if self.phase.parent is None else self.config.finetune_rate
         self.optimizer = torch.optim.Adam(self._groups(rate), lr=rate)
         self.phase_step = 0
@@ -198,12 +207,25 @@ def straight_through(x: Tensor, means: Tensor) -> Tensor:
 
 
 def train_codec(
-    name: str, build: Callable[[], LatentModel], data: Path, out: Path, config: CodecTrainConfig,
+    library: Library, build: Callable[[], LatentModel], data: Path, out: Path, config: CodecTrainConfig,
     device: torch.device, progress: Progress,
 ) -> Path:  # fmt: skip
-    """Trains, or resumes, all qualities of the codec `name`; returns the folder of their weights.
+    """Trains, or resumes, all qualities of the codec of `library`; returns the folder of their weights.
 
-    Raises InputError if `data` holds no usable image, IdemError if the loss diverges.
+    Raises InputError if `data` holds no usable image, UsageError, MissingError or InputError if there are no weights
+    `config.init` that fit, IdemError if the loss diverges.
     """
+    crops = Crops(data, config.crops, config.scales)
+    initial = _initial(library, build, config)
     with process_settings(config.threads):
-        return CodecTraining(out, config, device, name, build, Crops(data, config.crops, config.scales)).run(progress)
+        return CodecTraining(out, config, device, library.name, build, crops, initial).run(progress)
+
+
+def _initial(
+    library: Library, build: Callable[[], LatentModel], config: CodecTrainConfig
+) -> dict[int, dict[str, Tensor]]:
+    """Weights by quality, checked to fit."""
+    if not config.init:
+        return {}
+    paths = {quality: library.locate(config.init, quality) for quality in range(1, len(config.lambdas) + 1)}
+    return {q: library.load(path, lambda state: build())[0].state_dict() for q, path in paths.items()}

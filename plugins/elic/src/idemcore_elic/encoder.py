@@ -34,5 +34,5 @@ def build(state: Mapping[str, Tensor]) -> Elic:
         return Elic(shape)
 
 
-train = partial(train_codec, "elic", Elic)
+train = partial(train_codec, LIBRARY, Elic)
 """Recipe of `idem train elic`, see `train_codec`."""

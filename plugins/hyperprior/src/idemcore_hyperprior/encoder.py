@@ -24,5 +24,5 @@ class HyperpriorEncoder(LearnedEncoder):
         super().__init__(model, model_id, runtime, config, error_ratio)
 
 
-train = partial(train_codec, "hyperprior", Hyperprior)
+train = partial(train_codec, LIBRARY, Hyperprior)
 """Recipe of `idem train hyperprior`, see `train_codec`."""
