@@ -167,6 +167,28 @@ def test_a_restored_album_is_shown_with_its_certificates(idem, photos, restored,
     assert '<section id="curves" hidden>' in (tmp_path / "page" / "index.html").read_text()
 
 
+def test_salvage_draws_no_whole_file_again_but_the_damaged_ones(idem, photos, restored):
+    (photos / "a.jpg").write_bytes((photos / "a.jpg").read_bytes()[:-40])
+    first = last(idem("decode", photos, "-o", restored, *TOY, "--salvage", "--json"))
+    assert (first["decoded"], first["done_before"]) == (1, 2)
+    again = last(idem("decode", photos, "-o", restored, *TOY, "--salvage", "--json"))
+    assert (again["decoded"], again["done_before"]) == (0, 3)
+    plain = last(idem("decode", photos, "-o", restored, *TOY, "--json"))
+    assert (plain["failed"], plain["done_before"]) == (1, 2)
+
+
+def test_jpegs_are_shown_from_a_relative_folder_and_those_without_picture_named(
+    idem, photos, restored, tmp_path, monkeypatch
+):
+    (photos / "later.jpg").write_bytes(b"no JPEG")
+    monkeypatch.chdir(photos.parent)
+    result = idem("report", restored, "-o", tmp_path / "page", "--before", photos.name)
+    assert result.exit_code == 0, result.stderr
+    runs = page_data(tmp_path / "page")["runs"]
+    assert sorted(Path(run["file"]).suffix for run in runs) == [".jpg"] * 3 + [".png"] * 3
+    assert "was decoded from later.jpg: not shown" in result.stderr
+
+
 def test_an_album_alone_has_its_pictures_and_no_metrics(idem, restored, tmp_path):
     assert idem("report", restored, "-o", tmp_path / "page").exit_code == 0
     assert len(page_data(tmp_path / "page")["runs"]) == 3
@@ -176,6 +198,17 @@ def test_an_album_alone_has_its_pictures_and_no_metrics(idem, restored, tmp_path
     result = idem("report", restored, "-o", tmp_path / "page")
     assert result.exit_code == 1
     assert "holds no picture with a certificate" in result.stderr
+
+
+def test_a_damaged_file_is_3_and_anything_else_1(idem, photos, restored):
+    (photos / "a.jpg").write_bytes((photos / "a.jpg").read_bytes()[:-40])
+    idem("decode", photos, "-o", restored, *TOY, "--salvage")
+    damaged = idem("verify", restored, photos)
+    assert damaged.exit_code == 3
+    assert "Add --salvage" in damaged.stderr
+    assert idem("verify", restored, photos, "--salvage").exit_code == 0
+    (restored / "b.png").unlink()
+    assert idem("verify", restored, photos).exit_code == 1
 
 
 def test_a_copy_of_a_file_has_the_picture_of_its_name(idem, photos, tmp_path):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import IdemError, InputError
+from ..errors import IdemError, IdemWarning, InputError
 from ..io.files import read_file
 from ..io.walking import JPEG_SUFFIXES, is_hidden
 from ..results.certificate import Certificate, PartFacts
@@ -16,6 +17,8 @@ from ..results.rows import ImageFacts, RunFiles, SweepRow
 
 SUFFIX = ".certificate.json"
 ROWS = "rows.jsonl"
+NAMED = 10
+"""Files that one note names at most."""
 
 
 def is_album(folder: Path) -> bool:
@@ -26,14 +29,18 @@ def is_album(folder: Path) -> bool:
 def read_album(folder: Path, before: Path | None = None) -> list[SweepRow]:
     """A row for each picture with a certificate. `before` has the files that were decoded: JPEGs are shown beside.
 
-    Raises InputError if no certificate belongs to a picture.
+    Warns of JPEGs in `before` that no picture was decoded from. Raises InputError if no certificate belongs to a picture.
     """
+    before = before.resolve() if before else None  # a report looks for relative paths in the album
     files = {hashlib.sha256(read_file(path)).hexdigest(): path for path in _jpegs(before)} if before else {}
     names = {path: path.relative_to(before).as_posix() for path in files.values()} if before else {}
     rows = [row for path in sorted(folder.rglob(f"*{SUFFIX}")) if (row := _row(folder, path, files, names))]
     if not rows:
         hint = f"Type `idem decode PHOTOS -o {folder}` first."
         raise InputError(f"{folder} holds no picture with a certificate that this idem reads.", hint)
+    if unused := [names[path] for sha256, path in files.items() if sha256 not in {row.image.sha256 for row in rows}]:
+        shown = ", ".join(unused[:NAMED]) + (f" and {len(unused) - NAMED} more" if len(unused) > NAMED else "")
+        warnings.warn(IdemWarning(f"no picture in {folder} was decoded from {shown}: not shown"), stacklevel=2)
     return rows
 
 

@@ -15,7 +15,7 @@ from idemcore.errors import BitstreamError
 from .knowledge import Knowledge
 from .stream import FETCH, PROGRESSIVE, ZIGZAG, Scan, Stream
 
-SALVAGE = "`idem decode --salvage` keeps what is there and fills in the rest; or fetch the file again."
+SALVAGE = "Add --salvage to keep what is there and fill in the rest, or fetch the file again."
 SLACK = 4096
 """Zero bytes after the data: more than the longest MCU, which has 10 blocks of 64 times 31 bits."""
 MOST_BLOCKS = 10
