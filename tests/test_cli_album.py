@@ -89,6 +89,17 @@ def test_samples_are_drawn_with_the_seeds_that_follow(idem, photos, tmp_path):
     plain = idem("decode", source, "--mse", "--samples", 2)
     assert plain.exit_code == 2
     assert "--mse has one picture" in plain.stderr
+    for command in ("decode", "run"):
+        mean = idem(command, source, "--solver", "mean", "--samples", 2)
+        assert mean.exit_code == 2
+        assert "Solver 'mean' has one picture" in mean.stderr
+
+
+def test_a_second_picture_beside_the_first_is_said_to_be_one(idem, photos):
+    source = photos / "a.jpg"
+    assert "is kept" not in idem("decode", source, *TOY).stderr
+    assert f"{photos / 'a.png'} is kept; the new picture is a-2.png" in idem("decode", source, *TOY).stderr
+    assert sorted(path.name for path in photos.glob("a*.png")) == ["a-2.png", "a.png"]
 
 
 def test_samples_of_an_album_are_resumed_one_by_one(idem, photos, tmp_path):

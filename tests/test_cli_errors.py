@@ -225,7 +225,7 @@ def test_interrupt_leaves_nothing_half_written(idem, photo, tmp_path, monkeypatc
     monkeypatch.setattr("idemcore.pipeline.run_image.write_json", interrupted)
     result = idem("run", photo, *TOY, "--out", tmp_path / "out")
     assert result.exit_code == 130
-    assert "interrupted" in result.stderr
+    assert result.stderr.strip() == "interrupted; nothing was left half-written."
     assert list((tmp_path / "out").iterdir()) == []
 
 

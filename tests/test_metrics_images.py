@@ -205,6 +205,22 @@ def test_intervals_are_students_at_every_size(count):
     assert (found.value - found.low, found.high - found.value) == pytest.approx((half, half), rel=5e-4)
 
 
+@pytest.mark.parametrize(("exact", "count"), [(0, 1), (0, 5), (3, 10), (12, 12)])
+def test_shares_have_intervals_of_wilson_that_stay_between_0_and_1(exact, count):
+    found = summarise([str(k) for k in range(count)], [1.0] * exact + [0.0] * (count - exact), "solver-exact")
+    known = stats.binomtest(exact, count).proportion_ci(method="wilson")
+    assert (found.value, found.low, found.high) == pytest.approx((exact / count, known.low, known.high), abs=1e-6)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_what_a_batch_shares_has_no_interval():
+    images, values = ["a", "b", "c"], [1.0, 1.0, 2.0]
+    assert summarise(images, values, "seconds").low is not None
+    shared = summarise(images, values, "seconds", batched=True)
+    assert (shared.value, shared.low, shared.high, shared.count) == (pytest.approx(4 / 3), None, None, 3)
+    assert summarise(images, values, "psnr", batched=True).low is not None
+
+
 def test_undefined_values_are_left_out_of_means():
     found = summarise(["a", "b", "c"], [1.0, math.nan, 3.0])
     assert (found.value, found.count) == (2, 2)

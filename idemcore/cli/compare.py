@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
+from ..report.measures import measure_of
 from .options import INPUT, json_option, listed
 from .output import echo, print_json, print_table, say
 
@@ -22,9 +24,19 @@ FORMATS = ("table", "md", "csv", "latex")
 @click.command()
 @click.argument("places", nargs=-1, required=True, type=INPUT, metavar="ANCHOR [TEST]")
 @click.option("--metrics", "names", metavar="A,B,...", help="Metrics to compare.  [default: all that both have]")
-@click.option("--anchor", "anchors", multiple=True, metavar="KEY=VALUES", help="In a store: only these runs, or plain.")
 @click.option(
-    "--test", "tests", multiple=True, metavar="KEY=VALUES", help="In a store: the runs to compare with the anchor."
+    "--anchor",
+    "anchors",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="In a store: only these runs, or plain; repeatable.",
+)
+@click.option(
+    "--test",
+    "tests",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="In a store: the runs to compare with the anchor; repeatable.",
 )
 @click.option(
     "--format",
@@ -49,6 +61,7 @@ def compare(
     idem compare vtm results/elic.json
     idem compare runs/before runs/after
     idem compare runs/solvers --anchor solver=mse --test solver=cell --format latex
+    idem compare runs/codecs --anchor codec=jpeg --anchor solver=cell
 
     Curves are files in CompressAI's format, as of `idem eval`, or curves of the registry. BD-rate: per cent of bits
     that TEST needs more for the same value. BD-metric: what it has more at the same rate. Where both files hold the
@@ -77,7 +90,7 @@ def _compare_curves(anchor: str, test: str, names: list[str], as_json: bool) -> 
     first, second = find(anchor), find(test)
     shared = [key for key in first.results if key in second.results and key != "bpp"]
     falling = falling_keys(load_catalogue())
-    found = [_differences(first, second, name, name.partition(":")[0] in falling) for name in names or shared]
+    found = [_differences(first, second, name, falls(name, falling)) for name in names or shared]
     span = overlap(first, second)
     if as_json:
         print_json({"anchor": first.name, "test": second.name, "overlap": span, "metrics": found})
@@ -122,6 +135,12 @@ def falling_keys(catalogue: Catalogue) -> set[str]:
     """Names and keys in results of the metrics that get better downwards."""
     falling = [spec for _, spec in catalogue.specs("metric") if getattr(spec, "direction", "") == "lower"]
     return {name for spec in falling for name in (spec.name, getattr(spec, "key", ""))}
+
+
+def falls(name: str, falling: Collection[str]) -> bool:
+    """Does it get better downwards, by its own direction or, as `pyiqa:niqe`, by that of its argument?"""
+    known = measure_of(name).direction
+    return known == "lower" if known else name.partition(":")[0] in falling
 
 
 def _point(side: Curve, number: int) -> str:

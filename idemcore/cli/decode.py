@@ -18,6 +18,7 @@ from .file_work import FileJob
 from .options import (
     INPUT,
     RunOptions,
+    check_samples,
     engine_option,
     exact_option,
     json_option,
@@ -29,7 +30,7 @@ from .options import (
     tile_option,
     tradeoff_option,
 )
-from .output import check_suffix, moved, print_json, print_record, yes
+from .output import check_suffix, moved, print_json, print_record, say, yes
 from .recording import Recorder, recording_options
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _prepared(made: Results, options: RunOptions) -> tuple[Decoding, dict[str, A
     settings = options.settings((*SCOPES, "engine"), {"engine": {"workers": made.jobs}} if made.jobs > 1 else None)
     workers = settings.pop("engine", {})
     parts = select_decoder(catalogue, options.generator, options.solver, settings)
+    check_samples(parts, made.samples)
 
     from ..pipeline.decode_file import Decoding
 
@@ -208,14 +210,17 @@ def _decode_file(
     decoding: Decoding, job: FileJob, bitstream: Bitstream, recorder: Recorder, as_json: bool, require_exact: bool
 ) -> None:
     """Writes one picture of a file that was named alone."""
-    from ..pipeline.decode_file import free_name
+    from ..pipeline.decode_file import free_name, names_beside
 
     file, output = job.source.path, job.output and job.output.with_stem(f"{job.output.stem}{job.tag}")
     if not decoding.plain:
         decoding.parts.check(bitstream.codec.part.spec, decoding.catalogue)
     with recorder(file.name, decoding.decoder.name if decoding.decoder else "") as callback:
         decoded = decoding.decode(bitstream, callback, job.number)
-    output = output or free_name(file, recorder.files, job.tag)
+    if not output:
+        output, first = free_name(file, recorder.files, job.tag), next(names_beside(file, job.tag))
+        if output != first:
+            say(f"note: {first} is kept; the new picture is {output.name}. -o FILE.png names and replaces one.")
     decoded.write(output, job.jpeg, recorder.files)
     _show(decoded, output, job.jpeg, list(recorder.files), as_json)
     if require_exact and not decoded.result.exact:

@@ -178,7 +178,7 @@ def _curve(
     from ..results.rows import EvalRow
 
     first = plan[0]
-    decoder = Decoder.build(first.selection, runtime)
+    decoder, seeds = Decoder.build(first.selection, runtime), first.selection.different(seeds)
     name = f"{first.selection.codec.spec.name}, {decoder.name}"
     evaluations: list[Evaluation] = []
     for number, configuration in enumerate(plan, 1):
@@ -236,11 +236,13 @@ def _entry(made: Curve, metric: str, number: int) -> str:
 
 
 def number_and_half(value: float | None, interval: tuple[float, float] | None) -> str:
-    """A value with half of its interval's width, to three digits."""
+    """A value with half of its interval's width, or with the interval if the value is not in its middle."""
     if value is None:
         return "-"
-    half = (interval[1] - interval[0]) / 2 if interval else 0.0
-    return f"{value:.4g}" + (f" ±{half:.2g}" if half else "")
+    low, high = interval or (value, value)
+    if abs(low + high - 2 * value) > 1e-6 * (high - low):
+        return f"{value:.4g} ({low:.2g} to {high:.2g})"
+    return f"{value:.4g}" + (f" ±{(high - low) / 2:.2g}" if high > low else "")
 
 
 def _slug(name: str) -> str:

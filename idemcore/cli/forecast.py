@@ -33,13 +33,13 @@ def show_forecast(
 
 
 def _print(told: Forecast, to_measure: int, at_most: bool) -> None:
-    head = ("configurations", "runs", "passes", "passes a second", "hours", "measured on")
+    head = ("configurations", "runs", "passes", "passes a second", "time", "measured on")
     print_table(head, [_line(pace) for pace in told.paces])
     most = "at most " if at_most else ""
     record = {"runs": f"{most}{told.runs}, {told.earlier} of them in the store already",
-              "hours": f"{most}{_hours(told.seconds)} by one worker"}  # fmt: skip
+              "time": f"{most}{in_words(told.seconds)} by one worker"}  # fmt: skip
     if told.workers > 1:
-        record["workers"] = f"{told.workers}: {_hours(told.seconds / told.workers)} hours, each as fast as one alone"
+        record["workers"] = f"{told.workers}: {in_words(told.seconds / told.workers)}, each as fast as one alone"
     if to_measure:
         record["metrics"] = f"{to_measure} runs of the store lack some, which are measured from their pictures"
     print_record({**record, "disk": f"{most}{told.bytes / 1e6:,.1f} MB"})
@@ -51,9 +51,11 @@ def _print(told: Forecast, to_measure: int, at_most: bool) -> None:
 def _line(pace: Pace) -> tuple[object, ...]:
     passes = "-" if pace.passes is None else f"{pace.passes:g}"
     speed = "-" if not pace.passes_second else f"{pace.passes_second:.3g}"
-    hours = "-" if pace.seconds is None else _hours(pace.seconds)
-    return pace.name, pace.runs, passes, speed, hours, pace.source
+    time = "-" if pace.seconds is None else in_words(pace.seconds)
+    return pace.name, pace.runs, passes, speed, time, pace.source
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2g}" if seconds >= 36 else f"{seconds / 3600:.1g}"
+def in_words(seconds: float) -> str:
+    """In the unit that suits it."""
+    unit, name = (3600, "hours") if seconds >= 5400 else (60, "minutes") if seconds >= 90 else (1, "seconds")
+    return f"{seconds / unit:,.0f} {name}" if seconds >= 10 * unit else f"{seconds / unit:.2g} {name}"

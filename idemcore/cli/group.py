@@ -164,7 +164,7 @@ def tell(error: BaseException, subject: str = "") -> int:
         paragraph if len(paragraph) <= LONGEST else f"{paragraph[: LONGEST // 2]} [...] {paragraph[-LONGEST // 2 :]}"
     )
     with suppress(OSError):  # stderr may be closed, or a pipe that nobody reads
-        say(f"error: {shown}")
+        say(shown if code == EXIT_INTERRUPTED else f"error: {shown}")
     return code
 
 

@@ -17,6 +17,7 @@ from ..plugins.settings import SCOPES, Values, load_config_file, parse_overrides
 if TYPE_CHECKING:
     from ..io.image_sets import Frame
     from ..io.images import Colour
+    from ..plugins.selection import DecoderParts
     from ..runtime import Runtime
 
     Text = click.ParamType[str]
@@ -262,6 +263,14 @@ def take_options(**groups: type[Any]) -> Callable[[Callable[..., Any]], Callable
         return gathered
 
     return decorate
+
+
+def check_samples(parts: DecoderParts, samples: int) -> None:
+    """Raises UsageError where all of them would be the same picture."""
+    if samples > 1 and not parts.uses_prior:
+        raise UsageError(
+            f"Solver '{parts.solver.spec.name}' has one picture, whatever the seed.", "Leave --samples out."
+        )
 
 
 def listed(text: str, option: str) -> list[str]:

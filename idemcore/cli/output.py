@@ -130,7 +130,7 @@ def decibels(value: float | None) -> str:
 
 def moved(value: float | None) -> str:
     """How far certifying moved an image."""
-    return "nothing" if value is None else decibels(value)
+    return "nothing" if value is None else f"{decibels(value)} (higher is less)"
 
 
 def yes(value: bool) -> str:

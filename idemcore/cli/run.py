@@ -17,6 +17,7 @@ from .options import (
     INPUT,
     RunOptions,
     background_option,
+    check_samples,
     codec_options,
     exact_option,
     json_option,
@@ -65,6 +66,8 @@ def run(images: tuple[str, ...], samples: int, out: str, options: RunOptions) ->
         declare_replaced(folder)
     chosen = options.codec, options.generator, options.solver
     selection = select(load_catalogue(), *chosen, options.settings())
+
+    check_samples(selection, samples)
 
     from ..pipeline.codec import Codec
     from ..pipeline.decode_file import tags

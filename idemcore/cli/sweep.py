@@ -226,12 +226,24 @@ def _tell(planned: Plan) -> None:
         say(f"note: {twin}")
 
 
+_ALWAYS = ("runs", "new", "failed")
+_COUNTS = {
+    "earlier": "in the store already",
+    "measured": "metrics added to",
+    "spared": "not needed (--until)",
+    "refused": "combinations left out",
+    "unreadable": "unreadable images",
+}
+"""What people read in place of a key of the JSON."""
+
+
 def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None:
     for name, reason in counts.missing.items():
         say(f"{name} is missing: {reason}")
     facts = {
         "store": str(target.root),
         "runs": counts.planned,
+        "new": counts.planned - counts.earlier - counts.spared,
         "earlier": counts.earlier,
         "measured": counts.measured,
         "failed": counts.failed,
@@ -239,7 +251,10 @@ def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None
         "refused": len(planned.refused),
         "unreadable": len(planned.unreadable),
     }
-    (print_json if as_json else print_record)(facts)
+    if as_json:
+        print_json(facts)
+    else:
+        print_record({_COUNTS.get(key, key): value for key, value in facts.items() if value or key in _ALWAYS})
     if counts.failed:
         say(f"{counts.failed} runs failed: {target.path('rows.jsonl')} says why; --retry-failed runs them again")
 

@@ -116,7 +116,7 @@ def evaluate(
                 yield from (case for case, _ in good)
 
     sets = score_sets(metrics, cases())
-    return Evaluation(rows, {**score_rows(metrics, rows), **sets}, errors)
+    return Evaluation(rows, {**score_rows(metrics, rows, batch > 1), **sets}, errors)
 
 
 class _Draw(NamedTuple):
@@ -159,8 +159,9 @@ def score_sets(metrics: Iterable[Metric], cases: Iterable[Case]) -> dict[str, Sc
     return {metric.name: metric.result() for metric in sets}
 
 
-def score_rows(metrics: Iterable[Metric], rows: Sequence[MeasuredDraw]) -> dict[str, Score]:
-    """Mean and interval over images of the image metrics among `metrics`."""
+def score_rows(metrics: Iterable[Metric], rows: Sequence[MeasuredDraw], batched: bool = False) -> dict[str, Score]:
+    """Mean and interval over images of the image metrics among `metrics`. `batched`: draws were made together."""
     images = [row.image for row in rows]
     names = [metric.name for metric in metrics if isinstance(metric, ImageMetric)]
-    return {name: summarise(images, [row.values.get(name, math.nan) for row in rows]) for name in names}
+    values = {name: [row.values.get(name, math.nan) for row in rows] for name in names}
+    return {name: summarise(images, values[name], name, batched) for name in names}

@@ -64,7 +64,7 @@ def evaluate(
     rows, scores = list[dict[str, Any]](), list[dict[str, Any]]()
     loaded = [(_codec(codec), _decoder(decoder)) for codec in _listed(codecs) for decoder in _listed(decoders)]
     for codec, decoder in loaded:
-        found = evaluated(codec, decoder, given, chosen, numbers, batch=batch)
+        found = evaluated(codec, decoder, given, chosen, decoder.parts.different(numbers), batch=batch)
         label = _label(codec, decoder)
         for image, error in found.errors.items():
             warnings.warn(f"{image} is left out: {error}", IdemWarning, stacklevel=2)

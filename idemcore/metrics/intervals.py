@@ -11,15 +11,42 @@ _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % quantiles of Student's t with 1 to 10 degrees of freedom."""
 
 
-def summarise(images: Sequence[str], values: Sequence[float]) -> Score:
-    """Mean over images, with the interval of Student's t. Draws of one image, which are not independent, are averaged
-    first; nan is left out."""
+_Z_975 = 1.959964
+"""The same of the normal distribution."""
+
+SHARES = frozenset({"exact", "solver_exact"})
+"""Metrics that say yes (1) or no (0) of an image."""
+OF_BATCHES = frozenset({"seconds", "peak_memory"})
+"""Metrics that are measured of a whole batch: its images share one value."""
+
+
+def summarise(images: Sequence[str], values: Sequence[float], metric: str = "", batched: bool = False) -> Score:
+    """Mean over images, with its interval: Student's t, or Wilson's where `metric` is a share.
+
+    Draws of one image, which are not independent, are averaged first; nan is left out. What batches of several images
+    share (`batched`) has no interval, for its values are not independent.
+    """
     groups: dict[str, list[float]] = {}
     for image, value in zip(images, values, strict=True):
         if not math.isnan(value):
             groups.setdefault(image, []).append(value)
     means = [sum(group) / len(group) for group in groups.values()]
-    return mean_score(means)
+    name = metric.replace("-", "_")
+    if name in SHARES and all(0 <= mean <= 1 for mean in means):
+        return share_score(means)
+    score = mean_score(means)
+    return Score(score.value, count=score.count) if batched and name in OF_BATCHES else score
+
+
+def share_score(values: Sequence[float]) -> Score:
+    """Mean of independent values in [0,1] with Wilson's 95 % interval (1927), which stays in [0,1]."""
+    count = len(values)
+    if not count:
+        return Score(math.nan)
+    share, z2 = math.fsum(values) / count, _Z_975**2
+    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z_975 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
+    return Score(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), count)
 
 
 def mean_score(values: Sequence[float]) -> Score:
@@ -39,7 +66,7 @@ def t_quantile(degrees: int) -> float:
     """97.5 % quantile of Student's t: a table to 10 degrees of freedom, then Cornish and Fisher's expansion."""
     if degrees <= len(_T_975):
         return _T_975[degrees - 1]
-    z = 1.959964
+    z = _Z_975
     first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / degrees + second / degrees**2 + third / degrees**3

@@ -64,6 +64,10 @@ class DecoderParts:
         """False where the solver needs nothing of the generator, whose weights are then not loaded."""
         return bool(self.adapter or self.solver.spec.needs & self.generator.spec.offers)
 
+    def different(self, seeds: Sequence[int]) -> Sequence[int]:
+        """Those of the seeds that can give different images: the first alone where nothing is drawn from a prior."""
+        return seeds if self.uses_prior else seeds[:1]
+
     @property
     def prior(self) -> Part[GeneratorSpec] | None:
         """The generator; None if the solver does without."""

@@ -29,7 +29,7 @@ def is_album(folder: Path) -> bool:
 def read_album(folder: Path, before: Path | None = None) -> list[SweepRow]:
     """A row for each picture with a certificate. `before` has the files that were decoded: JPEGs are shown beside.
 
-    Warns of JPEGs in `before` that no picture was decoded from. Raises InputError if no certificate belongs to a picture.
+    Warns of JPEGs in `before` that no picture was decoded from. Raises InputError if no certificate has a picture.
     """
     before = before.resolve() if before else None  # a report looks for relative paths in the album
     files = {hashlib.sha256(read_file(path)).hexdigest(): path for path in _jpegs(before)} if before else {}

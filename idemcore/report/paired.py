@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..metrics.intervals import mean_score
+from ..metrics.intervals import OF_BATCHES, SHARES, mean_score
 from ..protocols import Score
 from ..results.base import JsonObject, as_json
 from .measures import Measure, measure_of
-from .summary import ConfigurationSummary, Summary, name_together, values_of
+from .summary import ConfigurationSummary, Summary, is_batched, name_together, values_of
 
 UNDEFINED = "undefined on these images"
 NO_INTERVAL = "a distance of whole sets, which has no difference image by image"
@@ -107,10 +107,19 @@ def _difference(anchor: ConfigurationSummary, test: ConfigurationSummary, metric
     shared = sorted(before.keys() & after.keys())
     if shared:
         first, second = (math.fsum(side[image] for image in shared) / len(shared) for side in (before, after))
-        score = mean_score([after[image] - before[image] for image in shared])
-        note = "" if score.low is not None else "one image has no interval"
+        score, note = _mean(metric, [after[image] - before[image] for image in shared], (anchor, test))
         return Difference(metric, first, second, score.value, score.low, score.high, len(shared), note)
     return _of_sets(metric, anchor.estimates, test.estimates, _why(metric, (anchor, test), (before, after)))
+
+
+def _mean(metric: str, values: Sequence[float], sides: Sequence[ConfigurationSummary]) -> tuple[Score, str]:
+    """With its interval, and why there is none."""
+    score = mean_score(values)
+    if metric in OF_BATCHES and any(is_batched(side.rows) for side in sides):
+        return Score(score.value, count=score.count), "images of a batch share one value"
+    if metric in SHARES and score.low is not None and score.high is not None:
+        return Score(score.value, max(-1.0, score.low), min(1.0, score.high), score.count), ""
+    return score, "" if score.low is not None else "one image has no interval"
 
 
 def _of_sets(metric: str, anchor: Mapping[str, Score], test: Mapping[str, Score], why: str) -> Difference:

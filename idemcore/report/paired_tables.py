@@ -48,7 +48,7 @@ def csv_text(pairs: Sequence[Pair]) -> str:
 
 
 def latex(pairs: Sequence[Pair], measures: Sequence[Measure]) -> str:
-    """A line a pair, a column a metric: the mean difference with half its interval, for the package booktabs."""
+    """For booktabs, a line a pair, a column a metric: the mean difference ± half its interval; a star excludes 0."""
     head = tex_line(["Configuration", *(tex(heading(measure)) for measure in measures)])
     body = [tex_line([tex(pair.test.label), *(_cell(m, pair) for m in measures)]) for pair in pairs]
     top = [rf"% {tex(text)}" for text in (_caption(pairs), *notes(pairs))]
@@ -60,7 +60,7 @@ def _caption(pairs: Sequence[Pair]) -> str:
     anchors = list(dict.fromkeys(pair.anchor.label for pair in pairs))
     return (
         f"Mean difference to {', '.join(anchors)} over the same images, with 95 % intervals of Student's t; draws of "
-        "one image are averaged first."
+        "one image are averaged first. A star marks intervals that exclude 0."
     )
 
 
@@ -80,7 +80,7 @@ def _cell(measure: Measure, pair: Pair) -> str:
         return "undefined"
     digits = _digits(measure, found)
     half = f" ± {measure.text((found.high - found.low) / 2, digits)}" if None not in (found.low, found.high) else ""  # type: ignore[operator]
-    return tex(f"{_signed(measure, found.value, digits)}{half}")
+    return tex(f"{_signed(measure, found.value, digits)}{half}") + ("$^{*}$" if found.decided else "")
 
 
 def _digits(measure: Measure, found: Difference) -> int:

@@ -186,7 +186,13 @@ def _estimates(configuration: ConfigurationSummary) -> dict[str, Score]:
         for name, value in values_of(row, configuration.plain).items():
             found[name][0].append(row.image.sha256)
             found[name][1].append(value)
-    return {name: mean_over_images(*images_and_values) for name, images_and_values in found.items()}
+    batched = is_batched(configuration.rows)
+    return {name: mean_over_images(images, values, name, batched) for name, (images, values) in found.items()}
+
+
+def is_batched(rows: Iterable[SweepRow]) -> bool:
+    """Were some of them computed together, so that they share times?"""
+    return any((row.batch or 1) > 1 for row in rows)
 
 
 def _curves(configurations: list[ConfigurationSummary]) -> list[RateCurve]:

@@ -114,8 +114,18 @@ def parse_axes(items: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         check_key(key.rpartition(":")[2])
         if key in axes:
             raise UsageError(f"The key '{key}' is there twice.", f"Write all its values at once: {key}=A,B.")
+        check_one_key(item, values)
         axes[key] = spread(values, key)
     return axes
+
+
+def check_one_key(item: str, values: Sequence[Any]) -> None:
+    """Raises UsageError where one of the values of `item` is itself a key with a value, as in `codec=a,solver=b`."""
+    for value in values:
+        key, equals, _ = str(value).partition("=")
+        if equals and (key in PLAIN_KEYS or key.partition(".")[0] in SCOPES):
+            first = item.partition(f",{key}=")[0]
+            raise UsageError(f"'{item}' holds two keys.", f"Give each a word of its own: {first} and {value}.")
 
 
 def load_definition(path: Path) -> Definition:

@@ -64,7 +64,7 @@ def narrow(rows: Sequence[SweepRow], until: Mapping[str, float]) -> bool:
 
 def _half_width(rows: Sequence[SweepRow], name: str) -> float:
     known = [(row.image.sha256, value) for row in rows if (value := row.metrics.get(name)) is not None]
-    score = summarise([image for image, _ in known], [value for _, value in known])
+    score = summarise([image for image, _ in known], [value for _, value in known], name)
     return float("inf") if score.low is None or score.high is None else (score.high - score.low) / 2
 
 

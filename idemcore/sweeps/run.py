@@ -23,7 +23,7 @@ from ..plugins.catalogue import Catalogue
 from ..protocols import Engine, WorkerDied
 from ..results.rows import RunFiles, SweepRow
 from .combinations import resolve_all, trial
-from .grid import Definition
+from .grid import Definition, Point
 from .identity import Configuration
 from .images import Picture, Pixels, as_pixels, open_pictures
 from .store import Store
@@ -101,13 +101,22 @@ def plan(definition: Definition, catalogue: Catalogue, computed: Computed = CPU_
     metrics = tuple(one for one in choose_metrics(catalogue, definition.metrics) if one.spec.kind == "image")
     pictures, unreadable = open_pictures(definition.images, Frame(definition.crop, definition.size), definition.limit)
     runs: dict[str, Planned] = {}
-    for configuration, point in configured:
+    for configuration, seed in _drawn(configured):
         for picture in pictures:
-            run = _run(configuration, picture, int(point.get("seed", 0)))
+            run = _run(configuration, picture, seed)
             runs.setdefault(run.id, Planned(run, configuration, picture))
     images = list(dict.fromkeys(picture.sha256 for picture in pictures))
     in_order, until = sorted(runs.values(), key=_order), _checked(definition.until, [metric.name for metric in metrics])
     return Plan(in_order, metrics, refused, unreadable, _twins(pictures), images, until)
+
+
+def _drawn(configured: Sequence[tuple[Configuration, Point]]) -> Iterator[tuple[Configuration, int]]:
+    """Each configuration with its seeds; with the first alone where every seed would give the same image."""
+    seeds: dict[str, tuple[Configuration, list[int]]] = {}
+    for configuration, point in configured:
+        seeds.setdefault(configuration.key, (configuration, []))[1].append(int(point.get("seed", 0)))
+    for configuration, numbers in seeds.values():
+        yield from ((configuration, seed) for seed in configuration.selection.different(numbers))
 
 
 def _checked(until: Mapping[str, float], metrics: Sequence[str]) -> Mapping[str, float]:

@@ -14,7 +14,7 @@ from ..io.files import atomic_write, parse_json, read_file, replacing
 from ..results.base import JsonObject
 from ..results.rows import SweepRow
 from .export import flat
-from .grid import NAMES, check_key, parse_axes
+from .grid import NAMES, check_key, check_one_key, parse_axes
 from .store import IMAGES, META, ROWS, Store
 
 SCORES = "scores.json"
@@ -150,6 +150,7 @@ def condition(words: Sequence[str]) -> Callable[[SweepRow], bool]:
         if word not in plain:
             key, _, text = word.partition("=")
             axes[key] = text.split(",")
+            check_one_key(word, axes[key])
 
     def holds(row: SweepRow) -> bool:
         facts = row_facts(row)

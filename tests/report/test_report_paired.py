@@ -77,7 +77,7 @@ def test_formats_hold_the_same_differences(store: Path, idem) -> None:
     assert float(table[0]["difference"]) == pytest.approx(-2.0)
     text = idem(*words, "--format", "latex").stdout
     assert r"\toprule" in text
-    assert r"$-$2.00 $\pm$ 0.00" in text
+    assert r"$-$2.00 $\pm$ 0.00$^{*}$" in text
     assert text.count(r"\\") == 5
     shown = idem(*words, "--format", "md").stdout
     assert "| −2.00 |" in shown

@@ -44,6 +44,8 @@ def test_axes_are_yaml_values_and_ranges(item: str, values: tuple[object, ...]) 
         (["quality=4..1"], "no values"),
         (["quality=1", "quality=2"], "twice"),
         (["quality=[1"], "cannot be read"),
+        (["codec=jpeg,solver=cell"], "two keys. Give each a word of its own: codec=jpeg and solver=cell"),
+        (["quality=1,2,solver.steps=4"], "two keys. Give each a word of its own: quality=1,2 and solver.steps=4"),
     ],
 )
 def test_axes_that_cannot_be_right_are_refused(items: list[str], told: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from idemcore.cli.forecast import in_words
 from idemcore.errors import UsageError
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.sweeps.combinations import resolve_all, trial
@@ -31,7 +32,32 @@ def test_a_dry_run_is_read_by_people(idem, photos: Path, tmp_path: Path) -> None
     assert "passes a second" in result.stdout
     assert "at most 4, 0 of them in the store already" in result.stdout
     assert "2: " in result.stdout
+    assert "seconds by one worker" in result.stdout
     assert "nothing was run" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.31, "0.31 seconds"), (45, "45 seconds"), (300, "5 minutes"), (5000, "83 minutes"), (9000, "2.5 hours"),
+     (3.6e6, "1,000 hours")],
+)  # fmt: skip
+def test_times_are_in_a_unit_that_suits_them(seconds: float, text: str) -> None:
+    assert in_words(seconds) == text
+
+
+def test_what_draws_nothing_runs_once_whatever_the_seeds(sweep) -> None:
+    _, told, store = sweep("solver=cell,mse", "seed=1..3")
+    assert told["new"] == told["runs"] == len(store.rows()) == 4 * 3 + 4
+    assert {row.seed for row in store.rows() if row.solver["name"] == "mse"} == {1}
+    again = sweep("solver=cell,mse", "seed=1..4")[1]
+    assert (again["runs"], again["new"]) == (20, 4)
+
+
+def test_people_read_counts_without_zeros(idem, photos: Path, tmp_path: Path) -> None:
+    words = ("sweep", "codec=toy", "solver=mse", photos, "--metrics", "psnr", "--store", tmp_path / "store")
+    first, again = idem(*words).stdout, idem(*words).stdout
+    assert [line.split(":")[0].strip() for line in first.splitlines()] == ["store", "runs", "new", "failed"]
+    assert "in the store already: 4" in again
 
 
 def test_runs_that_are_not_needed_are_counted(sweep) -> None:

@@ -111,7 +111,10 @@ def test_filter_copies_the_runs_of_every_key(filled: Store, idem, tmp_path: Path
     }
 
 
-@pytest.mark.parametrize(("word", "told"), [("solvr=cell", "Did you mean"), ("solver=dps", "No run"), ("x", "KEY=")])
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("solvr=cell", "Did you mean"), ("solver=dps", "No run"), ("x", "KEY="), ("image=a,solver=cell", "two keys")],
+)
 def test_a_filter_that_cannot_be_right_makes_no_store(filled: Store, idem, tmp_path: Path, word: str, told) -> None:
     result = idem("store", "filter", filled.root, word, "-o", tmp_path / "part")
     assert (result.exit_code, told in result.stderr) == (2, True)
