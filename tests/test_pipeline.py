@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from idemcore.errors import BitstreamError, MissingError, UnsupportedCombination, UsageError
+from idemcore.errors import BitstreamError, IdemError, MissingError, UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.io.images import read_bytes, read_image, to_bytes, to_float
 from idemcore.pipeline import identity
@@ -65,6 +67,18 @@ def test_a_device_has_solved_before_the_clock_is_read_and_certifying_begins(bits
     decoder.reconstruct(bitstream, callback=lambda step: order.append("step"))
     assert order == ["wait", "step", "step", "step", "wait", "certify"]
     assert waited == [CPU.device] * 2
+
+
+def test_an_image_of_another_shape_is_laid_at_the_solver_and_not_at_the_stream(bitstream, decoder, monkeypatch):
+    solve = type(decoder.solver).solve
+
+    def grey(self, *given):
+        found = solve(self, *given)
+        return replace(found, image=found.image[:, :1])
+
+    monkeypatch.setattr(type(decoder.solver), "solve", grey)
+    with pytest.raises(IdemError, match=r"Solver 'cell' gave a tensor \[1, 1, 24, 40\] for images \[1, 3, 24, 40\]"):
+        decoder.reconstruct(bitstream)
 
 
 def test_callback_sees_each_step_and_can_cancel(bitstream, decoder):

@@ -362,6 +362,12 @@ def test_the_environment_knows_our_plugins_by_their_short_names(
     assert state("idemcore-demo").state == "disabled"
 
 
+def test_the_name_of_what_a_plugin_provides_says_where_to_read_of_it(idem: Callable[..., Result]) -> None:
+    result = idem("plugins", "info", "ddpm-photo")
+    assert result.exit_code == 2
+    assert "It is a generator of idemcore-ddpm: type `idem generators info ddpm-photo`." in result.stderr
+
+
 def test_every_plugin_that_is_installed_here_is_sound() -> None:
     assert {plugin.name: plugin.reason for plugin in load_catalogue().plugins if plugin.state != "ok"} == {}
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import IdemWarning, UnsupportedCombination
+from ..errors import IdemError, IdemWarning, UnsupportedCombination
 from ..hookspecs import GeneratorSpec
 from ..io.images import png_bytes, to_bytes, to_float
 from ..noise import Noise
@@ -209,8 +209,17 @@ class Decoder:
         tradeoff: float = 1.0,
         callback: Callback | None = None,
     ) -> Solution:
-        """Solves, blends as `tradeoff` says, and waits; `generator` is `fitted` to the size of the cell's images."""
+        """Solves, blends as `tradeoff` says, and waits; `generator` is `fitted` to the size of the cell's images.
+
+        Raises IdemError if the image that was found is not of the cell's size.
+        """
         solution = self.solver.solve(cell, generator, noise, callback)
+        if solution.image.shape != cell.centre.shape:
+            found, wanted = (list(image.shape) for image in (solution.image, cell.centre))
+            raise IdemError(
+                f"Solver '{self.parts.solver.spec.name}' gave a tensor {found} for images {wanted}.",
+                "`idem plugins check NAME` shows whether the solver, the generator or the codec's cell is wrong.",
+            )
         solution = replace(solution, image=blend(cell, solution.image, tradeoff))
         wait(self.device)
         return solution

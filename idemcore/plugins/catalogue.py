@@ -96,9 +96,17 @@ class Catalogue:
         found = {canonical(plugin.name): plugin for plugin in self.plugins}
         plugin = found.get(wanted) or found.get(f"idemcore-{wanted}")
         if plugin is None:
-            guess = nearest(name, [plugin.name for plugin in self.plugins])
+            guess = self._provider(name) or nearest(name, [plugin.name for plugin in self.plugins])
             raise UsageError(f"No plugin named '{name}' is installed.", guess or "See `idem plugins list`.")
         return plugin
+
+    def _provider(self, name: str) -> str:
+        """Where to read about a codec, solver and the like of that name; empty if there is none."""
+        for plugin in self.plugins:
+            for kind, spec in plugin.specs:
+                if spec.name == name and kind != "command":
+                    return f"It is a {kind} of {plugin.name}: type `idem {kind}s info {name}`."
+        return ""
 
     def specs(self, kind: str) -> list[tuple[str, Spec]]:
         """(distribution, Spec) of every plugin that is ok, sorted by the Spec's name."""
