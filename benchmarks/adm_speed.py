@@ -95,7 +95,7 @@ def partial_checkpoint(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def seconds(task: Callable[[], None], device: str) -> float:
-    """Of the clock on a GPU; on a CPU those of all threads together, which other work on the machine changes less."""
+    """Seconds of the clock on a GPU; on a CPU, of all threads together, which other work on it changes less."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     begin = clock()
     task()

@@ -70,7 +70,7 @@ def shown(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def passes(runtime: Runtime, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Of each network, by batch; a batch that does not fit in memory ends the network's rows."""
+    """Times passes of each network, by batch; a batch that does not fit in memory ends the network's rows."""
     for name, side, generator in networks(runtime, options.layouts):
         for batch in options.batches:
             x = torch.rand(batch, 3, side, side, device=runtime.device)
@@ -113,7 +113,7 @@ def per_second(work: Callable[[], Any], runtime: Runtime, seconds: float) -> flo
 
 
 def decodes(runtime: Runtime, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Of a mosaic of photographs, by size and quality."""
+    """Times decodes of a mosaic of photographs, by size and quality."""
     decoder, cpu = Decoder.load(runtime=runtime), Runtime.choose("cpu")
     for size in options.sizes:
         width, height = map(int, size.split("x"))
@@ -141,7 +141,7 @@ def noise_seconds(height: int, width: int, runtime: Runtime) -> float:
 
 
 def training(runtime: Runtime, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Of the photograph prior, as `train_gpu.py` does it."""
+    """Times the training of the photograph prior, as `train_gpu.py` does it."""
     config = build_config(TrainConfig, {**DEFAULTS, "minutes": options.train_minutes}, "train")
     show = Throughput(training_flop(config.channels, config.blocks), matmul_rate(runtime.device))
     with TemporaryDirectory() as folder:

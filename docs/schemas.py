@@ -25,7 +25,7 @@ it as it is. In Python, `from_json` of each class gives the object back, and ref
 
 
 def sections() -> Iterator[str]:
-    """Of each document, and of the objects within them, once."""
+    """A section for each document, and for each object within them, once."""
     for cls in dict.fromkeys(one for document in DOCUMENTS for one in (document, *_inner(document))):
         rows = "\n".join(_row(cls, name) for name in keys(cls))
         doc = f"{inspect.cleandoc(cls.__doc__ or '')} In Python: `{cls.__module__}.{cls.__name__}`."

@@ -117,7 +117,7 @@ class MetricSpec(Spec):
     kind: Literal["image", "set"] = "image"
     """Whether it gives one value per image, or one per set of images."""
     direction: Literal["higher", "lower", ""] = ""
-    """Which direction is better; empty if neither is."""
+    """The better direction; empty if neither is."""
     range: str = ""
     """Range of its values, with the unit."""
     source: str = ""

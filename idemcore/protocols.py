@@ -338,7 +338,7 @@ class SetMetric(Metric):
 
     @abstractmethod
     def result(self) -> Score:
-        """Of all images since `reset`; value nan where there are too few."""
+        """The score of all images since `reset`; nan where there are too few."""
 
     @abstractmethod
     def state(self) -> State:

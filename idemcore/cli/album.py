@@ -19,7 +19,7 @@ def is_several(place: Path) -> bool:
 
 
 def codec_suffixes(catalogue: Catalogue) -> set[str]:
-    """Of the files that installed codecs write."""
+    """Suffixes of the files that installed codecs write."""
     return {suffix for _, spec in catalogue.specs("codec") if (suffix := getattr(spec, "suffix", ""))}
 
 

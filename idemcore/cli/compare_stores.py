@@ -27,7 +27,7 @@ def is_store(place: str) -> bool:
 def compare_stores(
     places: Sequence[str], anchors: Sequence[str], tests: Sequence[str], names: Sequence[str], kind: str, as_json: bool
 ) -> None:
-    """Of one store or two. Raises UsageError where it is not clear what is compared with what."""
+    """Compares configurations of one store or of two. Raises UsageError where it is not clear which."""
     from ..plugins.catalogue import load_catalogue
     from ..report.measures import directions
     from ..report.paired import compare, measures_of, pair_up
@@ -48,7 +48,7 @@ def compare_stores(
 
 
 def _summary(better: Mapping[str, Direction], place: str, words: Sequence[str], but: Sequence[str] = ()) -> Summary:
-    """Of the runs of a store that are as `words` say, and not as `but` says. Raises UsageError if there is none."""
+    """Summarises the runs of a store that match `words` and do not match `but`. Raises UsageError if there is none."""
     from ..report.reading import read_store
     from ..report.scores import Scores
     from ..report.summary import summarise

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def show_forecast(
     target: Store, planned: Plan, engine: Engine, work: Callable[[], Worker], options: RunOptions
 ) -> None:
-    """Of what the store lacks; nothing is written."""
+    """Prints what the missing runs will take; writes nothing."""
     from ..sweeps.forecast import forecast
     from ..sweeps.run import remaining
 

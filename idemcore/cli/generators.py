@@ -35,7 +35,7 @@ measure_options = together(
 
 
 def generator_facts(spec: Spec, measure: bool, side: int, overrides: tuple[str, ...], device: str) -> dict[str, Any]:
-    """Of a generator. Raises UsageError for settings without --measure, and what building raises with it."""
+    """One generator's facts. Raises UsageError for settings without --measure, and what building raises with it."""
     assert isinstance(spec, GeneratorSpec)
     if overrides and not measure:
         raise UsageError("--set has no effect without --measure.", "Add --measure, or leave it out.")
@@ -58,7 +58,7 @@ def _weights(spec: GeneratorSpec) -> dict[str, str]:
 
 
 def _command(files: list[ModelFile]) -> str:
-    """Of the first file, which is the default."""
+    """The command that fetches the first file, the default one."""
     from ..weights.store import state
 
     if any(state(file) in ("here", "bundled") for file in files):

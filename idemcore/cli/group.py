@@ -194,7 +194,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def exit_code(codes: set[int]) -> int:
-    """Of several files, from the codes of those that failed."""
+    """The exit code for several files, from the codes of those that failed."""
     if not codes:
         return EXIT_OK
     return EXIT_INTEGRITY if codes == {EXIT_INTEGRITY} else EXIT_FAILED

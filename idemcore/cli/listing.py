@@ -80,7 +80,7 @@ def _facts(owner: str, spec: Spec) -> dict[str, Any]:
 
 
 def _adapters(spec: Spec) -> list[dict[str, Any]]:
-    """Those by which solvers of another family than a generator's own run on it."""
+    """The adapters by which solvers of another family run on a generator."""
     if not isinstance(spec, GeneratorSpec):
         return []
     return [{"family": family, "name": adapter.name, "summary": adapter.summary, "settings": _settings(adapter)}

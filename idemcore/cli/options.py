@@ -217,7 +217,7 @@ class RunOptions:
         return Runtime.choose(self.device, self.precision, self.tile)
 
     def colour(self) -> Colour | None:
-        """Of --background. Raises UsageError."""
+        """How images are read, by --background. Raises UsageError."""
         from ..io.images import parse_background
 
         return parse_background(self.background) if self.background else None
@@ -230,7 +230,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class ImagesOptions:
-    """Which part of which images is used."""
+    """The images, and the part of each that is used."""
 
     crop: int | None = None
     size: int | None = None

@@ -113,7 +113,7 @@ class Page:
 def _summary(
     catalogue: Catalogue, folder: Path, names: str | None, device: str, precision: str, before: str | None
 ) -> tuple[Summary, dict[str, str]]:
-    """Of all rows, and why metrics are missing."""
+    """The summary of all rows, and why metrics are missing."""
     from ..report.album import is_album, read_album
     from ..report.measures import directions
     from ..report.reading import read_store

@@ -26,7 +26,7 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Which experiments run, on which images."""
+    """The experiments to run, and the images."""
 
     bundled: bool
     images: tuple[str, ...]
@@ -168,7 +168,7 @@ def _show(results: Sequence[StudyResult], skipped: Mapping[str, str], out: Path,
 
 
 def _chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Experiment]:
-    """Those asked for. Raises UsageError for a name that is none."""
+    """The experiments that were asked for. Raises UsageError for an unknown name."""
     names = [f"{e.name}-{v.domain}" for e in experiments for v in e.variants] + [e.name for e in experiments]
     for name in only:
         if name not in names:

@@ -151,7 +151,7 @@ def _list_presets(as_json: bool) -> None:
 
 
 def _definition(asked: GridOptions, overrides: Sequence[str]) -> Definition:
-    """Of a file, a preset, or axes alone. Raises UsageError."""
+    """The definition in a file, in a preset, or in axes alone. Raises UsageError."""
     from ..sweeps.grid import Definition, Grid, load_definition, parse_axes
     from ..sweeps.presets import preset
 

@@ -46,7 +46,7 @@ class Baseline:
     """What its quality is."""
     write: Write
     version: Callable[[], str]
-    """Of the encoder; raises MissingError where it is not here."""
+    """Returns the encoder's version; raises MissingError where it is not here."""
 
     def bytes_of(self, pixels: Pixels, quality: int) -> bytes:
         """What the encoder writes. Raises UsageError for a quality off its scale."""

@@ -49,18 +49,18 @@ class BenchJob:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one solve, without encoding, certifying, or loading anything."""
+    """What one solve costs, without encoding, certifying, or loading anything."""
 
     passes: int
-    """Of the network, forwards."""
+    """Passes of the network forwards."""
     backwards: int
-    """Of the network."""
+    """Passes of the network backwards."""
     codec_calls: int
     """Of the cell's measure, position and excess: passes through the codec, of the decoder too if measure."""
     codec_gradients: int
     """Backwards through these."""
     projections: int
-    """On the cell. Those of a learned codec take several passes through its encoder, both ways, which only the seconds
+    """Calls of the cell's `project`. A learned codec's take several passes through its encoder, which only the seconds
     show."""
     seconds: float
     """Wall time, the median of all repetitions."""

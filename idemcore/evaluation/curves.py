@@ -52,7 +52,7 @@ class Curve:
 
     @classmethod
     def read(cls, path: Path) -> Curve:
-        """Of a JSON file. Raises InputError if it is not a curve, UsageError for a path that cannot be read."""
+        """Reads a JSON file. Raises InputError if it is not a curve, UsageError for a path that cannot be read."""
         try:
             content = parse_json(read_file(path))
             return cls.of(content, path.stem)
@@ -62,7 +62,7 @@ class Curve:
 
     @classmethod
     def of(cls, content: Mapping[str, Any], name: str = "") -> Curve:
-        """Of a file's content; raises ValueError, TypeError, KeyError or OverflowError if it is none."""
+        """The curve in a file's content; raises ValueError, TypeError, KeyError or OverflowError if it is none."""
         results = {key: [_number(v) for v in values] for key, values in content.get("results", content).items()}
         if RATE not in results or len({len(values) for values in results.values()}) > 1:
             raise ValueError("'results' must hold lists of one length, 'bpp' among them")

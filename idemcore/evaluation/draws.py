@@ -45,7 +45,7 @@ class Encoded:
 
 
 def encode(codec: Codec, name: str, byte_image: Tensor) -> Encoded:
-    """Of uint8 [1,3,H,W]."""
+    """Encodes uint8 [1,3,H,W]."""
     begin = time.perf_counter()
     bitstream = codec.bitstream_of(to_float(byte_image))
     return Encoded(name, byte_image, bitstream, time.perf_counter() - begin)

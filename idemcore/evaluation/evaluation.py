@@ -48,7 +48,7 @@ class Images:
         return sources(self.place)[: self.limit]
 
     def facts(self) -> ImagesFacts:
-        """Which images these are, for the `meta` block of results."""
+        """Names these images, for the `meta` block of results."""
         digest = hashlib.sha256()
         for source in self.sources:
             digest.update(hashlib.sha256(source.content()).digest())

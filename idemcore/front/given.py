@@ -40,7 +40,7 @@ class Given(Images):
 
 
 def images_of(given: Any, crop: int | None = None, size: int | None = None, limit: int | None = None) -> Images:
-    """Of a folder, a zip file, or a list of images or one. Raises UsageError for what is none."""
+    """The images in a folder, a zip file or a list, or a single one. Raises UsageError for anything else."""
     frame = Frame(crop, size)
     if isinstance(given, str | PathLike):
         return Images(Path(given), frame, limit)

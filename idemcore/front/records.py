@@ -16,7 +16,7 @@ class Records(list[dict[str, Any]]):
     def __init__(self, rows: Iterable[dict[str, Any]] = (), scores: Iterable[dict[str, Any]] = ()) -> None:
         super().__init__(rows)
         self.scores: list[dict[str, Any]] = list(scores)
-        """Of each configuration: means over images, with half of their 95 % interval, and metrics of whole sets."""
+        """One record a configuration: means over images, half of their 95 % interval, metrics of whole sets."""
 
     @property
     def columns(self) -> list[str]:

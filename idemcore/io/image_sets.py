@@ -35,7 +35,7 @@ def sources(place: Path) -> list[Source]:
 
 @dataclass(frozen=True)
 class Frame:
-    """Which part of an image is used; at most one of the two is given."""
+    """The part of an image that is used; at most one of the two is given."""
 
     crop: int | None = None
     """Side of the square cut from the middle, pixels."""

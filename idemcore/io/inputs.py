@@ -19,7 +19,7 @@ Identity = tuple[int, int]
 
 
 class Ledger:
-    """Of one command."""
+    """The inputs and outputs of one command."""
 
     def __init__(self) -> None:
         self.inputs: dict[Identity, Path] = {}

@@ -16,7 +16,7 @@ Segment = tuple[int, bytes]
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """Those of a file up to its first scan, or to where it is damaged."""
+    """The segments of a file up to its first scan, or up to where it is damaged."""
     position = 2
     while data[position : position + 1] == b"\xff" and position + 4 <= len(data):
         marker, (length,) = data[position + 1], struct.unpack_from(">H", data, position + 2)

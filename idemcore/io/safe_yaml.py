@@ -21,7 +21,7 @@ class TooMuch(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """Of a file. Raises UsageError if it cannot be read or is too long, UnicodeDecodeError if it is no text."""
+    """Reads a file. Raises UsageError if it cannot be read or is too long, UnicodeDecodeError if it is no text."""
     return read_file(path, MAX_SETTINGS_BYTES).decode()
 
 

@@ -138,7 +138,7 @@ def _counted(kinds: Counter[str]) -> str:
 
 
 def _unzipped(archive: ZipFile, entry: ZipInfo) -> bytes:
-    """Of an entry that does not claim, nor turns out, to be larger than any file that is read."""
+    """Unzips an entry, unless it claims or turns out to be larger than any file that idem reads."""
     limit = max_file_bytes()
     with archive.open(entry) as file:
         content = file.read(limit + 1) if entry.file_size <= limit else b""

@@ -36,7 +36,7 @@ HEAVIER = 1.1
 PATIENCE = 30
 """Passes without fewer symbols outside after which `snap` turns to the next margin."""
 OWN_SHARE = 0.6
-"""Of its passes, those that `snap` may spend on the image itself, before it starts from the decode g(y)."""
+"""Share of its passes that `snap` may spend on the image itself, before it starts from the decode g(y)."""
 SAFE = 1e-3
 """`snap` wants every symbol this far inside, in quantiser steps: more than float noise moves it."""
 
@@ -111,7 +111,7 @@ class LatentCell(Cell):
 
     @property
     def most_passes(self) -> int:
-        """Of certification: `config.certify_passes`, or up to four times as many where images are small and quick."""
+        """Most passes of certification: `config.certify_passes`, or up to four times that for small images."""
         larger = 512 / math.sqrt(self.size[0] * self.size[1])
         return round(self.encoder.config.certify_passes * min(max(larger, 1.0), 4.0))
 

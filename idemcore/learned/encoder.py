@@ -61,7 +61,7 @@ class LearnedEncoder(Encoder):
         return LatentCell(self, list(streams), _known(size))
 
     def describe(self, stream: bytes) -> dict[str, str | int | float]:
-        """Which of the codec's weights wrote the stream."""
+        """Names the weights that wrote the stream."""
         return {"weights": self.config.weights, "quality": self.config.quality}
 
     def analyse(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -101,7 +101,7 @@ class CodecTraining(Training):
         return [{"params": transforms, "rate": rate}, {"params": entropy, "rate": rate * self.config.entropy_rate}]
 
     def _turn(self) -> None:
-        """To the phase of this moment: through all that a slow step jumped over, or back if it has more minutes now."""
+        """Goes to the phase of now: through all that a slow step jumped over, or back if there are more minutes."""
         now = next((k for k, phase in enumerate(self.schedule) if self.progress < phase.end), len(self.schedule) - 1)
         while (here := self.schedule.index(self.phase)) != now:
             self.finished[self.phase.quality] = self.averaged()

@@ -76,7 +76,7 @@ def kernel_gain_interval(
 def _interval(
     statistic: Callable[..., Features], groups: Sequence[npt.NDArray[np.uint64]], times: int
 ) -> tuple[float, float] | None:
-    """Of a statistic of the weights [T,N] of the rows of each set, which are members of these groups."""
+    """The interval of a statistic of row weights [T,N] of each set; rows are members of these groups."""
     known = reduce(np.union1d, groups)
     if len(known) < 2:
         return None

@@ -82,7 +82,7 @@ class Extractor:
 
 @lru_cache(maxsize=4)
 def extractor(features: str, device: str) -> Extractor:
-    """Of `efficientnet-lite0`, `inception` or `timm/NAME`. Raises MissingError if package or weights are not here."""
+    """Builds `efficientnet-lite0`, `inception` or `timm/NAME`. Raises MissingError without its package or weights."""
     if features.startswith("timm/"):
         network = _timm(features.removeprefix("timm/"), device)
     else:

@@ -85,7 +85,7 @@ class _ByNetwork(ImageMetric):
         return torch.tensor([float(self.distance(a, b)) for a, b in zip(*images, strict=True)], dtype=torch.float64)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Of two images [1,3,H,W] in 0..255."""
+        """The distance of two images [1,3,H,W] in 0..255."""
         raise AssertionError("each metric has its own")
 
 

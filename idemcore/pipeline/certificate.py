@@ -56,13 +56,13 @@ def certificate(
 
 
 def picture_facts(byte_image: Tensor, png: bytes, upright: bool = True) -> PictureFacts:
-    """Of uint8 [1,3,H,W] and the PNG file that it was written to."""
+    """Describes uint8 [1,3,H,W] and the PNG file that holds it."""
     height, width = byte_image.shape[-2:]
     return PictureFacts(width, height, pixels_sha256(byte_image), hashlib.sha256(png).hexdigest(), upright)
 
 
 def pixels_sha256(byte_image: Tensor) -> str:
-    """Of the samples row by row, RGB interleaved: the same whichever program wrote the PNG."""
+    """The sha256 of the samples row by row, RGB interleaved: the same whichever program wrote the PNG."""
     return hashlib.sha256(byte_image[0].permute(1, 2, 0).contiguous().cpu().numpy().tobytes()).hexdigest()
 
 

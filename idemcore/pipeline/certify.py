@@ -67,7 +67,7 @@ def certify(cell: Cell, image: Tensor) -> Certified:
 
 
 class Attempts:
-    """Of the byte images that were offered, the best for each cell: one that is inside, or else the nearest miss."""
+    """The best byte image for each cell among those that were offered: one that is inside, or else the nearest miss."""
 
     def __init__(self, cell: Cell, image: Tensor) -> None:
         """The first is `image` [B,3,H,W] itself, rounded to 8 bits."""

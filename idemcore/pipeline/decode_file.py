@@ -99,7 +99,7 @@ class Decoding:
 
     @property
     def _details(self) -> dict[str, Any]:
-        """Of the first picture."""
+        """Details of the first picture."""
         given = as_json(dict(self.settings.get("codec") or {}))
         special = {"special": self.special, "codec_settings": given}
         if self.plain:

@@ -43,7 +43,7 @@ PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
 
 @dataclass(frozen=True)
 class Computed:
-    """On what kind of device and in which precision networks compute, after `auto` was decided."""
+    """The kind of device and the precision in which networks compute, after `auto` was decided."""
 
     device: str = "cpu"
     """cpu, cuda, mps or xpu."""
@@ -102,7 +102,7 @@ def part_facts(part: Part[Any]) -> PartFacts:
 
 
 def codec_facts(part: Part[Any], model_id: bytes) -> CodecFacts:
-    """Of a codec, before any bitstream."""
+    """The facts of a codec, before any bitstream."""
     return CodecFacts(
         name=part.spec.name,
         plugin=part.distribution,
@@ -154,7 +154,7 @@ def _sources(name: str) -> Iterator[tuple[str, Path]]:
 
 
 def _warm_start(part: Part[Any]) -> float | None:
-    """Of a diffusion's class; an object may multiply it by what its weights say."""
+    """The warm start of a diffusion's class; an object may multiply it by what its weights say."""
     if not isinstance(part.spec, GeneratorSpec) or "diffusion" not in part.spec.offers:
         return None
     try:

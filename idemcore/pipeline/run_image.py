@@ -73,7 +73,7 @@ class ImageRun:
             write_json(self.report.to_json(), partial / REPORT)
 
     def certificate(self, sample: Sample, png: bytes) -> Certificate:
-        """Of one of the samples, written as `png`."""
+        """The certificate of one sample, written as `png`."""
         picture, report = picture_facts(sample.result.image, png), self.report
         drawn = self.bitstream, sample.result, picture, self.decoder
         return certificate(*drawn, report.seed, sample.number, report.tradeoff)
@@ -125,7 +125,7 @@ def _report(
     image: str, bitstream: Bitstream, parts: DecoderParts, samples: list[SampleReport],
     seed: int, tradeoff: float, seconds: Mapping[str, float],
 ) -> RunReport:  # fmt: skip
-    """Of all samples: sums of what they cost, the worst of how exact they are, the mean of their PSNR."""
+    """Reports on all samples: the sum of their costs, the worst exactness, the mean PSNR."""
     height, width = bitstream.size
     cost = {stage: sum(sample.seconds[stage] for sample in samples) for stage in ("solve", "certify")}
     return RunReport(

@@ -116,7 +116,7 @@ def fitting_size(generator: Generator, name: str, wanted: tuple[int, int] | None
 
 
 def samples_report(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count: int, seconds: float) -> SamplesReport:
-    """Of what a sampler drew; `part` is its generator, before it was built."""
+    """Reports on what a sampler drew; `part` is its generator, before it was built."""
     diffusion = sampler.generator.family == "diffusion"
     return SamplesReport(
         generator=part.spec.name,

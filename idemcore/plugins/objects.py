@@ -162,7 +162,7 @@ def _shown(thing: Any) -> str:
 
 
 def _code_of(made: type[Any]) -> Iterator[bytes]:
-    """Of all classes that it is made of but Python's and the protocols."""
+    """The code of all its classes except Python's own and the protocols."""
     for base in made.__mro__:
         if base.__module__ not in ("builtins", "abc", "typing", "idemcore.protocols"):
             for key, value in sorted(vars(base).items(), key=lambda pair: pair[0]):

@@ -65,7 +65,7 @@ class DecoderParts:
         return bool(self.adapter or self.solver.spec.needs & self.generator.spec.offers)
 
     def different(self, seeds: Sequence[int]) -> Sequence[int]:
-        """Those of the seeds that can give different images: the first alone where nothing is drawn from a prior."""
+        """The seeds that can give different images: only the first where nothing is drawn from a prior."""
         return seeds if self.uses_prior else seeds[:1]
 
     @property

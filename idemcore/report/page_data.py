@@ -87,7 +87,7 @@ class PageData(JsonObject):
 
 
 def page_data(summary: Summary, copy: CopyPicture, limit: int | None) -> PageData:
-    """Of a summary, with the pictures of its first `limit` images."""
+    """The data of a summary, with the pictures of its first `limit` images."""
     numbers = {image.sha256: index for index, image in enumerate(summary.images)}
     shown = len(numbers) if limit is None else limit
     facts, runs, originals = list[PageFacts](), list[PageRun](), dict[int, str | None]()

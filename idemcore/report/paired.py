@@ -88,7 +88,7 @@ def compare(anchor: ConfigurationSummary, test: ConfigurationSummary, measures: 
 
 
 def measures_of(sides: Sequence[Summary], names: Sequence[str]) -> list[Measure]:
-    """Those named, whether or not they have a value anywhere; without names, all that some side has."""
+    """The named measures, even without a value anywhere; without names, all that some side has."""
     known = {measure.name: measure for side in sides for measure in side.measures}
     return [known.get(name) or measure_of(name) for name in names] if names else list(known.values())
 

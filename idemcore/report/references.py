@@ -57,7 +57,7 @@ def read_reference(path: Path) -> Reference:
 
 
 def published_curves(pixels: Iterable[str]) -> list[Reference]:
-    """Those of the registry that were measured on exactly the images of these sha256."""
+    """The curves of the registry that were measured on exactly the images of these sha256."""
     known = recognised(pixels)
     everything = (read_reference(path) for path in sorted((registry_folder() / "results").rglob("*.json")))
     return [reference for reference in everything if known and reference.images == known.name]
@@ -67,7 +67,7 @@ HINT = "Leave it out, or run the sweep on the images of its protocol."
 
 
 def given_curves(files: Iterable[Path], pixels: Sequence[str]) -> list[Reference]:
-    """Those of `files`. Raises UsageError for one that was measured on other images than those of these sha256."""
+    """The curves in `files`. Raises UsageError for one that was measured on other images than those of these sha256."""
     known, found = recognised(pixels), []
     for path in files:
         reference = read_reference(path)

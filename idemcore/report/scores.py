@@ -78,7 +78,7 @@ def picture(row: SweepRow, plain: bool) -> str | None:
 
 
 def set_metrics(chosen: Sequence[ChosenMetric], runtime: Runtime) -> tuple[list[SetMetric], dict[str, str]]:
-    """Those that can be built, and why the others cannot. Raises UsageError for a metric of single images."""
+    """The metrics that can be built, and why the others cannot. Raises UsageError for a metric of single images."""
     from ..metrics import SetMetric, build
 
     built, missing = build(chosen, runtime)

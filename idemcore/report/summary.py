@@ -67,7 +67,7 @@ class Summary:
     """Metrics that were asked for and have no value anywhere, and why."""
 
     def notes(self) -> list[str]:
-        """Which columns of a table are empty, and why."""
+        """Names the empty columns of a table, and says why."""
         return [f"{measure.label} has no value: {self.undefined[measure.name]}"
                 for measure in self.measures if measure.name in self.undefined]  # fmt: skip
 

@@ -77,7 +77,7 @@ class Finding:
 
 
 def findings(names: Sequence[str], summary: Summary) -> list[Finding]:
-    """Of these claims, those that the summary has evidence for. Raises KeyError for a name that is none."""
+    """Judges those of these claims for which the summary has evidence. Raises KeyError for an unknown name."""
     judged = ((CLAIMS[name], tuple(CLAIMS[name].judge(summary))) for name in names)
     return [Finding(claim, evidence) for claim, evidence in judged if evidence]
 
@@ -216,7 +216,7 @@ def squared_errors(configuration: ConfigurationSummary) -> dict[str, float]:
 
 
 def bootstrap(statistic: Callable[[Values], Values], count: int) -> Score:
-    """Of a statistic of weights [T,count] of images; the same each time. No interval of a single image."""
+    """The bootstrap interval of a statistic of image weights [T,count]; the same each time. One image has none."""
     value = float(statistic(np.ones((1, count)))[0])
     if count < 2:
         return Score(value, count=count)

@@ -45,7 +45,7 @@ class Experiment:
     title: str
     about: str
     claims: tuple[str, ...]
-    """Those of `claims.CLAIMS` that it is evidence for."""
+    """Names in `claims.CLAIMS` of the claims that it is evidence for."""
     variants: tuple[Variant, ...]
 
     def choose(self, domain: str, catalogue: Catalogue, bundled: bool) -> tuple[Variant | None, str]:
@@ -86,7 +86,7 @@ def shipped_experiments() -> list[str]:
 
 
 def load_experiments(name: str) -> list[Experiment]:
-    """Those of `registry/experiments/NAME`, or of a folder of such files, in order.
+    """The experiments of `registry/experiments/NAME`, or of a folder of such files, in order.
 
     Raises UsageError for a name that is neither, and for a file that is not an experiment.
     """

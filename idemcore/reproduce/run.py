@@ -124,7 +124,7 @@ def _measure_baseline(name: str, definition: Definition, path: Path, how: How) -
 
 
 def _images(definition: Definition) -> Images:
-    """Of the one place that a study has."""
+    """The images of the one place that a study has."""
     (place,) = definition.images
     return Images(Path(place), Frame(definition.crop, definition.size), definition.limit)
 

@@ -25,7 +25,7 @@ class JsonObject:
 
     @classmethod
     def from_json(cls: type[ObjectT], content: Any) -> ObjectT:
-        """Of what `to_json` gave; a key that is not there has its default. Raises TypeError or ValueError."""
+        """Reads what `to_json` gave; a key that is not there has its default. Raises TypeError or ValueError."""
         if not isinstance(content, Mapping):
             raise TypeError(f"expected an object, not {content!r:.80}")
         types = _types(cast(Any, cls))

@@ -151,7 +151,7 @@ class EvalRow(JsonObject):
 
 @dataclass(frozen=True)
 class ImagesFacts(JsonObject):
-    """Which images were used."""
+    """The images that were used."""
 
     dataset: str
     """Name of the folder or zip file."""

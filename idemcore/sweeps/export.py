@@ -46,7 +46,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _columns(table: list[dict[str, Any]]) -> list[str]:
-    """Of all rows; `generator` is none where other rows have `generator.name`: it is not there, not a value."""
+    """The columns of all rows; no `generator` where other rows have `generator.name`: it is not there, not a value."""
     keys = list(dict.fromkeys(key for row in table for key in row))
     groups = {key[:end] for key in keys for end, letter in enumerate(key) if letter == "."}
     return [key for key in keys if key not in groups]

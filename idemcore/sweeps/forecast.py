@@ -64,7 +64,7 @@ class Forecast(JsonObject):
 
 
 def forecast(store: Store, plan: Plan, left: Left, work: Callable[[], Worker], workers: int = 1) -> Forecast:
-    """Of the runs that are left. Builds a worker only for groups of which the store holds no run."""
+    """Forecasts the runs that are left. Builds a worker only for groups of which the store holds no run."""
     groups: dict[str, list[Planned]] = {}
     for planned in left.runs:
         groups.setdefault(_group(planned.configuration.facts), []).append(planned)
@@ -93,7 +93,7 @@ def _known(store: Store, wanted: Any) -> dict[str, list[SweepRow]]:
 
 
 def _pace_of_rows(store: Store, runs: Sequence[Planned], rows: Sequence[SweepRow]) -> Pace:
-    """Of rows whose images may have another size."""
+    """The pace of rows whose images may have another size."""
     pixels = sum(row.image.width * row.image.height for row in rows)
     seconds = sum(sum(row.seconds.values()) for row in rows)
     size = sum(_size(store, row.files.reconstruction) for row in rows)
@@ -103,7 +103,7 @@ def _pace_of_rows(store: Store, runs: Sequence[Planned], rows: Sequence[SweepRow
 
 
 def _pace_of_crop(worker: Worker | None, runs: Sequence[Planned]) -> Pace:
-    """Of one run on a crop of the first image, after a run on a smaller crop that loads the models."""
+    """The pace of one run on a crop of the first image, after a run on a smaller crop that loads the models."""
     assert worker is not None
     first = runs[0]
     _timed(worker, first, WARM_UP)

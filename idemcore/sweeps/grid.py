@@ -75,7 +75,7 @@ class Definition:
     """By metric, the half-width of its 95 % interval at which a configuration needs no more images."""
 
     def points(self) -> list[Point]:
-        """Of all grids."""
+        """The points of all grids."""
         return [point for grid in self.grids for point in grid.points()]
 
     def with_axes(self, axes: Mapping[str, tuple[Any, ...]], base: Point) -> Definition:
@@ -159,7 +159,7 @@ def load_yaml(path: Path) -> Any:
 
 
 def parse_definition(content: Any) -> Definition:
-    """Of the content of such a file. Raises UsageError naming the key."""
+    """The definition in the content of such a file. Raises UsageError naming the key."""
     if not isinstance(content, dict):
         raise UsageError("expected a mapping.", f"Its keys are {', '.join((*GRID_KEYS, *FILE_KEYS))}.")
     _check_keys(content, (*GRID_KEYS, *FILE_KEYS))
@@ -216,7 +216,7 @@ def _overlaid(grid: Grid, axes: Mapping[str, tuple[Any, ...]], base: Point) -> G
 
 
 def _axes_of(axes: Mapping[str, tuple[Any, ...]], grid: AbstractSet[str]) -> dict[str, tuple[Any, ...]]:
-    """Those of all grids, and over them those of the grid with one of these names."""
+    """The axes of all grids, overlaid by those of the grid with one of these names."""
     split = {key: key.rpartition(":") for key in axes}
     shared = {key: values for key, values in axes.items() if not split[key][0]}
     return shared | {split[key][2]: values for key, values in axes.items() if split[key][0] in grid}

@@ -74,7 +74,7 @@ class Configuration:
         return digest([self._digest, image_sha256, seed])
 
     def decoded_id(self, image_sha256: str) -> str:
-        """Of the plain decode, which is the same for every generator, solver and seed."""
+        """Names the plain decode, which is the same for every generator, solver and seed."""
         return digest([self._codec_digest, image_sha256])
 
     def command(self, image: str, seed: int) -> str:

@@ -71,5 +71,5 @@ def open_pictures(
 
 
 def as_pixels(image: Tensor) -> Pixels:
-    """Of uint8 [1,3,H,W]."""
+    """Wraps uint8 [1,3,H,W]."""
     return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())

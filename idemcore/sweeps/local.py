@@ -67,7 +67,7 @@ class LocalEngine(Engine):
                 process.stop()
 
     def _environment(self, number: int) -> dict[str, str]:
-        """Of process `number`. Threads are counted before PyTorch is loaded, which reads them once."""
+        """The environment of process `number`. Threads are counted before PyTorch is loaded, which reads them once."""
         threads = self.config.threads or max(1, usable_cores() // self.config.workers)
         settings = (
             {"OMP_NUM_THREADS": str(threads)} if self.config.threads or "OMP_NUM_THREADS" not in os.environ else {}
@@ -80,7 +80,7 @@ class LocalEngine(Engine):
 
 
 def usable_cores() -> int:
-    """Of this process, where the system says so (Linux); elsewhere of the machine."""
+    """The cores that this process may use, where the system says so (Linux); elsewhere those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -98,7 +98,7 @@ class _Process:
         self.send(make)
 
     def send(self, packed: bytes) -> None:
-        """To a process that was killed meanwhile, nothing: `receive` tells."""
+        """Sends a job; does nothing if the process was killed meanwhile, which `receive` reports."""
         with suppress(BrokenPipeError):
             self.connection.send_bytes(packed)
 

@@ -83,9 +83,9 @@ class Counts:
     earlier: int
     """Were in the store already, and were not repeated."""
     measured: int
-    """Of the earlier ones, those to whose rows metrics were added."""
+    """Earlier runs to whose rows metrics were added."""
     failed: int
-    """Of all planned runs, those whose row says so, earlier ones too."""
+    """Planned runs whose row says that they failed, earlier ones too."""
     missing: dict[str, str]
     """Metrics that the workers could not measure, and why."""
     spared: int = 0
@@ -213,7 +213,7 @@ def _jobs(store: Store, left: list[Planned], batch: int, unreadable: list[Finish
 
 
 def _measuring_jobs(store: Store, rows: list[tuple[Planned, SweepRow]], batch: int) -> Iterator[Job]:
-    """Of runs in the store whose pictures can be read."""
+    """Jobs for runs in the store whose pictures can be read."""
     for _, group in groupby(rows, key=lambda pair: _order(pair[0])):
         while some := list(islice(group, batch)):
             tasks = list[Task]()
@@ -250,7 +250,7 @@ def _record(store: Store, finished: Finished) -> None:
 
 
 def _store_image(store: Store, name: str, png: Callable[[], bytes]) -> None:
-    """Of an image that several runs share."""
+    """Stores an image that several runs share."""
     if not store.image(name).is_file():
         store.write_image(name, png())
 

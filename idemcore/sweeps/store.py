@@ -43,7 +43,7 @@ class Store:
         return store
 
     def path(self, name: str) -> Path:
-        """Of a file by its name in the store, e.g. `row.files.reconstruction`."""
+        """The path of a file by its name in the store, e.g. `row.files.reconstruction`."""
         return self.root / name
 
     def rows(self) -> list[SweepRow]:
@@ -71,7 +71,7 @@ class Store:
             raise IntegrityError(f"{where} is damaged: {error!r}.", "Delete that line: its run is repeated.") from error
 
     def ids(self, status: str = "") -> set[str]:
-        """Of the runs that are here; with `status`, of those alone: `ok` or `failed`."""
+        """The ids of the runs that are here; with `status`, only of those that are `ok` or `failed`."""
         found = {row.id: row.status for row in self.scan()}
         return {name for name, its in found.items() if status in ("", its)}
 

@@ -32,7 +32,7 @@ class Holding(JsonObject):
     runs: int
     """Rows, each run once."""
     failed: int
-    """Those among them that failed."""
+    """Runs among them that failed."""
     configurations: int
     """Combinations of parts and settings."""
     images: int
@@ -167,7 +167,7 @@ def row_facts(row: SweepRow) -> dict[str, Any]:
 
 
 def _latest(rows: Iterable[SweepRow]) -> list[SweepRow]:
-    """Of runs that differ in versions or weights alone, the last that went well, if one did."""
+    """Keeps, among runs that differ only in versions or weights, the last that went well, if one did."""
     found: dict[tuple[str, str, int | None], SweepRow] = {}
     for row in rows:
         key = (identity(row), row.image.sha256, row.seed)
@@ -189,7 +189,7 @@ def _note_sweeps(target: Store, content: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _copy_pictures(store: Store, target: Store, row: SweepRow) -> None:
-    """Those that the target lacks. Raises IntegrityError for one that is not where the row says."""
+    """Copies the pictures that the target lacks. Raises IntegrityError for one that is not where the row says."""
     for name in filter(None, row.files.to_json().values()):
         source, place = store.path(str(name)), target.path(str(name))
         if place.is_file():

@@ -175,7 +175,7 @@ class Worker:
         return [encode(codec, task.run.image.sha256, image) for task, image in pairs]
 
     def _measure(self, metrics: Sequence[Metric], case: Case) -> tuple[list[Measured], list[dict[str, float]]]:
-        """Of each reconstruction, and what is defined of each plain decode."""
+        """Measures each reconstruction, and of each plain decode what is defined."""
         of_each = [finite_or_none(values) for values in measure(metrics, case)]
         of_plain = [finite_or_none(values) for values in measure(metrics, case.plain())]
         return of_each, [{name: v for name, v in values.items() if v is not None} for values in of_plain]
@@ -260,7 +260,7 @@ def as_bytes(pixels: Sequence[Pixels]) -> Tensor:
 
 
 def failed_row(configuration: Configuration, run: Run, error: str) -> SweepRow:
-    """Of a run that gave nothing."""
+    """The row of a run that gave nothing."""
     return replace(_row(configuration, run), status="failed", error=" ".join(error.split()), files=RunFiles())
 
 

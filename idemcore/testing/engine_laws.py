@@ -103,7 +103,7 @@ def nothing_is_left(trial: EngineTrial) -> None:
 
 @law("engine")
 def killed_workers(trial: EngineTrial) -> None:
-    """A worker that is killed is replaced, and costs its job's repetition alone."""
+    """A worker that is killed is replaced: only its own job is repeated."""
     with tempfile.TemporaryDirectory() as folder:
         flag = Path(folder) / "killed"
         make: Callable[[], Any] = partial(make_killed, flag, os.getpid())

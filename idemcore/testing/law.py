@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KINDS = ("codec", "generator", "solver", "metric", "engine")
-"""Those that have laws. `encoder` is another word for `codec`."""
+"""Kinds of plugins that have laws. `encoder` is another word for `codec`."""
 
 VARIANTS = (*FAMILIES, "image-metric", "set-metric")
 """Of which a subject is one or another: laws of the others are not about it."""

@@ -75,7 +75,7 @@ class Subject:
 
     @property
     def laws(self) -> tuple[Law, ...]:
-        """Those that are about it."""
+        """The laws that are about it."""
         return laws_about(self.kind, self.capabilities)
 
     @cached_property
@@ -112,7 +112,7 @@ def _hurried(kind: str, spec: Spec) -> Mapping[str, Any]:
 
 
 def _build(kind: str, spec: Spec, config: Any) -> Any:
-    """On the CPU in float32: laws are about what is computed, not where."""
+    """Builds it on the CPU in float32: laws are about what is computed, not where."""
     import torch
 
     from ..runtime import Runtime

@@ -94,12 +94,12 @@ class CodecTrial(Trial):
 
     @cached_property
     def streams(self) -> list[bytes]:
-        """Of `image`."""
+        """The streams of `image`."""
         return self.encode(self.image)
 
     @cached_property
     def cell(self) -> Cell:
-        """Of `streams`."""
+        """The cell of `streams`."""
         import torch
 
         with torch.no_grad():

@@ -114,7 +114,7 @@ class MeanCell(BoxCell):
 
 @dataclass
 class Passes:
-    """Of a generator: forwards, and backwards through it."""
+    """Counts passes of a generator forwards and backwards."""
 
     forwards: int = 0
     backwards: int = 0

@@ -232,7 +232,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """On the CPU, contiguous, and none sharing its memory with another: what safetensors stores."""
+    """Copies to the CPU, contiguous, none sharing memory with another, as safetensors wants them."""
     seen: set[int] = set()
     for name, tensor in tensors.items():
         value = tensor.detach().cpu().contiguous()

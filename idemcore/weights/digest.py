@@ -27,7 +27,7 @@ def digest(value: Any) -> str:
 
 
 def weights_sha256(part: Part[Any]) -> str:
-    """Of the files that the part's setting `weights` or `model` means, in hex; "" for a part without weights.
+    """The sha256 of the files that the part's setting `weights` or `model` means, in hex; "" without weights.
 
     Raises MissingError for weights that are not here.
     """
@@ -39,7 +39,7 @@ def weights_sha256(part: Part[Any]) -> str:
 
 
 def _weight_files(spec: Spec, weights: str, quality: int | None) -> list[Path]:
-    """Those of a path, of a model card's name or id, or of what a plugin calls them, such as `bundled`."""
+    """The files of a path, of a model card's name or id, or of what a plugin calls them, such as `bundled`."""
     path = Path(weights)
     if path.is_file():
         return sorted({path, *path.parent.glob(f"{path.stem}.bin")})

@@ -65,7 +65,7 @@ def pull_repository(name: str) -> Pulled:
 
 
 def wanted(names: Sequence[str]) -> list[str]:
-    """Which of a repository's files come.
+    """Chooses the files of a repository to pull.
 
     Of a pipeline, not the copies of all its parts in single files at the top; of a part that is there in half precision
     too, only that: it is half the bytes, and what large models run in.

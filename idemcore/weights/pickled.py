@@ -44,7 +44,7 @@ class Refused(Exception):
 
 
 class _Kind(type):
-    """Of stand-ins: a call of one stands for a call of what it stands for."""
+    """The class of stand-ins: a call of one stands for a call of what it stands for."""
 
     def __call__(cls, *_: Any) -> Any:
         name = f"{cls.__module__}.{cls.__qualname__}"

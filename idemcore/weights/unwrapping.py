@@ -121,7 +121,7 @@ def _preferred(inner: Mapping[str, Unwrapped], entries: Mapping[str, Any]) -> Un
 
 
 def _only(inner: Mapping[str, Unwrapped]) -> Unwrapped:
-    """Of entries by unknown names, the one whose tensors are named as parameters are."""
+    """The one entry by an unknown name whose tensors are named as parameters are."""
     weights = {name: found for name, found in inner.items() if any("." in key for key in found.state)} or inner
     if len(weights) > 1:
         raise _Several(", ".join(list(weights)[:5]))

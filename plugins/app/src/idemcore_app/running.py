@@ -20,7 +20,7 @@ FIRST_GUESS = 16.0
 
 @dataclass
 class Progress:
-    """Of the version that is drawn now."""
+    """The progress of the version that is drawn now."""
 
     photo: Photo
     version: Version

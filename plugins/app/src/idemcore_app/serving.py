@@ -124,7 +124,7 @@ class Serving:
         raise AssertionError("the last port is tried or refused")
 
     def _greet(self, address: str, folder: Path, album: Album) -> None:
-        """On stderr, as all that is said to people."""
+        """Greets on stderr, where everything for people goes."""
         click.echo(address, err=True)
         click.echo(f"Photographs are kept in {folder}. Ctrl-C ends the app.", err=True)
         if self.host not in LOOPBACK:

@@ -98,7 +98,7 @@ class Work:
         return {"exact": picture.exact}
 
     def _bitstream(self, folder: Path, request: Mapping[str, Any]) -> Any:
-        """Of the photograph's file; a picture that is none is encoded, once, with the codec that was chosen."""
+        """The bitstream of the photograph's file; a picture that is none is encoded once, with the chosen codec."""
         name, encoded = request["name"], folder / "encoded"
         if request["picture"] and not encoded.exists():
             self.tell({"stage": "encoding"})

@@ -18,7 +18,7 @@ Entry = tuple[str, Path]
 
 
 def entries(album: Album) -> list[Entry]:
-    """Of each photograph that has a finished version the first such, with its certificate; no name twice."""
+    """The first finished version of each photograph, with its certificate; no name occurs twice."""
     found: list[Entry] = []
     taken: set[str] = set()
     for photo in album.photos.values():

@@ -88,12 +88,12 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> str:
 
 
 def adapt_ffhq(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Of `ddpm-ffhq`, as it is. Raises InputError naming the keys if `state` has another layout."""
+    """Takes weights of `ddpm-ffhq` as they are. Raises InputError naming the keys of another layout."""
     return _checked(state, FFHQ, "ddpm-ffhq")
 
 
 def adapt_imagenet(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Of `ddpm-imagenet`, as it is. Raises InputError naming the keys if `state` has another layout."""
+    """Takes weights of `ddpm-imagenet` as they are. Raises InputError naming the keys of another layout."""
     return _checked(state, IMAGENET, "ddpm-imagenet")
 
 

@@ -92,7 +92,7 @@ class LatentRestorer(RestorerGenerator):
         return found.float()
 
     def _estimate(self, latent: Tensor, moment: Moment) -> Tensor:
-        """Of a network without a prompt, whose pipeline starts at pure noise only."""
+        """The estimate of a network without a prompt, whose pipeline starts at pure noise only."""
         network, predicts = self.loaded.network, self.loaded.pipeline.scheduler.config.prediction_type
         (t,) = moment.named["timesteps"]
         output = network(latent.to(network.dtype), torch.full((1,), t, device=latent.device)).sample.float()
@@ -100,7 +100,7 @@ class LatentRestorer(RestorerGenerator):
 
 
 def units(network: Any) -> int:
-    """Of the sides of a latent that a network takes: as often as a UNet halves it, or patches of 2 or more."""
+    """The unit of the sides of a latent that a network takes: as often as a UNet halves it, or patches of 2 or more."""
     widths = getattr(network.config, "block_out_channels", None)
     if widths:
         return 2 ** (len(widths) - 1)

@@ -194,7 +194,7 @@ def _prompt(pipeline: Any, kind: Kind, config: LatentConfig) -> dict[str, Any]:
 
 
 def _settle(loaded: Loaded, config: LatentConfig, runtime: Runtime) -> None:
-    """On the device, frozen and silent."""
+    """Moves it to the device, frozen and silent."""
     pipeline = loaded.pipeline
     pipeline.set_progress_bar_config(disable=True)
     for module in (loaded.autoencoder, loaded.network):

@@ -83,7 +83,7 @@ def label_of(module: Any, config: DiffusersConfig) -> int | None:
 
 
 def multiple_of(module: Any) -> int:
-    """Of the sides that the network takes."""
+    """The sides that the network takes are multiples of this."""
     widths = getattr(module.config, "block_out_channels", None)
     return 2 ** (len(widths) - 1) if widths else int(module.config.patch_size)
 

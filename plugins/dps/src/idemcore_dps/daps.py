@@ -72,7 +72,7 @@ class DAPS(InversionSolver[DiffusionGenerator]):
         return z, before
 
     def _gradient(self, cell: Constraint, z: Tensor) -> Tensor:
-        """Of half the squared violation, [B,3,H,W]."""
+        """The gradient of half the squared violation, [B,3,H,W]."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(violation(cell, z, "image").square().sum() / 2, z)

@@ -40,7 +40,7 @@ class Walls:
     def inside(
         cls, low: Tensor, high: Tensor, steps: Tensor, valid: Tensor, margin: Tensor | float, overshoot: float = 0.0
     ) -> Walls:
-        """Those of the cell, moved inwards by `margin` and by an `overshoot` that is forgiven, in quantiser steps."""
+        """The cell's faces, moved inwards by `margin` and by an `overshoot` that is forgiven, in quantiser steps."""
         half = (0.5 - torch.as_tensor(margin, device=steps.device)).clamp(min=0.0)
         target = (half - overshoot).clamp(min=0.0)
         return cls((low - target) * steps, (high + target) * steps, (half - target + SLACK) * steps, valid)
@@ -125,7 +125,7 @@ class Box:
         return (left[1] > EMPTY) & (left[1] > RESTING * left[0])
 
     def _alternate(self, tiles: Tensor, walls: Walls, rounds: int, where: TileMap | None = None) -> Tensor:
-        """Of all tiles [3,B,M,N,P], or of listed ones of one map [3,T,P]: the list gets shorter as tiles arrive."""
+        """Moves all tiles [3,B,M,N,P], or listed ones of one map [3,T,P]: the list gets shorter as tiles arrive."""
         projected = live = self.colourless(tiles.clamp(0, 255))
         index = torch.arange(tiles.shape[1], device=tiles.device)
         for _ in range(rounds):

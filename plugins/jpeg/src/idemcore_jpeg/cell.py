@@ -94,7 +94,7 @@ class JpegCell(Cell):
         return torch.tensor(counts, device=self.device)
 
     def reason(self, byte_image: Tensor) -> str:
-        """Of the first image: whether it fails at the edges only, where coefficients come from beyond them."""
+        """Says of the first image whether it fails at the edges only, where coefficients come from beyond them."""
         reading, layout = self.readings[0], self.box.layout
         found = reading.encoded(byte_image[0], reading.encode_like(byte_image[0]))
         differing = reading.differ(found).flatten(2).any(-1)

@@ -73,7 +73,7 @@ def draw_tables(rng: np.random.Generator) -> Tables:
 
 
 def standard_tables() -> Tables:
-    """Those of libjpeg's quality 50 (ITU-T T.81, annex K)."""
+    """The tables of libjpeg's quality 50 (ITU-T T.81, annex K)."""
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=50)
     with Image.open(buffer) as picture:

@@ -42,7 +42,7 @@ class Gains:
         return [self._component(*found) for found in zip(planes[group.components], *parts, strict=True)]
 
     def _component(self, plane: Tensor, below: Tensor, above: Tensor, weight: Tensor) -> Tensor:
-        """Of a plane [T,P] and what belongs to its n blocks, [T,n,64]."""
+        """The gains of a plane [T,P] and what belongs to its n blocks, [T,n,64]."""
         if not self.inner:
             return self._at_edge(plane, below, above, weight)
         gains = self._sample_gains(below, above, weight).transpose(1, 2).flatten(2)

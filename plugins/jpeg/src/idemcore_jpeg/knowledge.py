@@ -24,7 +24,7 @@ Plane = npt.NDArray[np.int32]
 
 @dataclass
 class Knowledge:
-    """Of one file; components in order."""
+    """What one file tells; components in order."""
 
     buffers: list[array[int]]
     """Quantised coefficients as the scanner writes them: int16, 64 a block in natural order, row by row."""

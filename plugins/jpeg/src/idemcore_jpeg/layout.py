@@ -55,7 +55,7 @@ class Group:
 
 @dataclass(frozen=True)
 class SampleMap:
-    """Which pixels of a tile make the samples of a group's components, n blocks each."""
+    """Maps pixels of a tile to the samples of a group's components, n blocks each."""
 
     group: Group
     index: Tensor

@@ -133,7 +133,7 @@ def _coded(tokens: _Tokens, tables: dict[int, bytes]) -> bytes:
 
 
 def _tokens(blocks: Integers, owners: Integers, most: int) -> _Tokens:
-    """Of blocks [B,64] in zigzag order; `most` is the last table's number."""
+    """The tokens of blocks [B,64] in zigzag order; `most` is the last table's number."""
     tables = 2 * np.minimum(owners, most)
     difference = np.zeros(len(blocks), np.int64)
     for number in np.unique(owners):

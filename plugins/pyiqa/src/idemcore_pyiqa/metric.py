@@ -49,7 +49,7 @@ class PyiqaMetric(ImageMetric):
         return torch.tensor([self._score(image, original) for image, original in pairs], dtype=torch.float64)
 
     def _score(self, image: Tensor, original: Tensor) -> float:
-        """Of uint8 [1,3,H,W]."""
+        """The score of uint8 [1,3,H,W]."""
         given = (image, original) if self.wants_original else (image,)
         try:
             found = self.network(*(one.to(self.device, torch.float32) / 255 for one in given))

@@ -61,7 +61,7 @@ class RayEngine(Engine):
                 ray.kill(actor)
 
     def _gpus(self) -> float:
-        """Of a worker."""
+        """The GPUs of a worker."""
         return self.config.gpus if self.config.gpus >= 0 else float(_resources().get("GPU", 0) > 0)
 
     def _room(self, gpus: float) -> int:
@@ -89,7 +89,7 @@ class _Worker:
 
 
 def _resources() -> dict[str, float]:
-    """Of all machines that are up."""
+    """The resources of all machines that are up."""
     found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return found
 

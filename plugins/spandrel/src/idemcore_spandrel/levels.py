@@ -39,7 +39,7 @@ class LevelNetwork:
 
     @property
     def multiple(self) -> int:
-        """Of the sides that it takes."""
+        """The sides that it takes are multiples of this."""
         return self.network.size_requirements.multiple_of
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:

@@ -112,13 +112,13 @@ FFHQ_1024 = (nvidia, standard_widths(32768, 1024)), (rosinality, standard_widths
 
 
 def adapt_ffhq_256(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Of `stylegan2-ffhq-256`, in either layout. Raises InputError naming the keys if `state` has another."""
+    """Takes weights of `stylegan2-ffhq-256` in either layout. Raises InputError naming the keys of any other."""
     build, widths = FFHQ_256[_is_rosinality(state)]
     return adapt(state, build(StyleGanConfig(widths)), "what should be stylegan2-ffhq-256"), {}
 
 
 def adapt_ffhq_1024(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Of `stylegan2-ffhq-1024`, in either layout. Raises InputError naming the keys if `state` has another."""
+    """Takes weights of `stylegan2-ffhq-1024` in either layout. Raises InputError naming the keys of any other."""
     build, widths = FFHQ_1024[_is_rosinality(state)]
     return adapt(state, build(StyleGanConfig(widths)), "what should be stylegan2-ffhq-1024"), {}
 

@@ -71,7 +71,7 @@ class Truth:
         return self.source.posterior(self.cell.lower, self.cell.upper).sample(noise)
 
     def figures(self, image: Tensor, original: Tensor, noise: Noise) -> Figures:
-        """Of `image` [B,3,H,W], found for the bitstreams of `original`; `noise` draws what `sliced` compares with."""
+        """Figures of `image` [B,3,H,W], decoded from the bitstreams of `original`; `noise` is for `sliced`."""
         found = pixels(image)
         mean = self.average(found)
         bias = self._overall((mean - self.mean).square().sum(dim=1)) / self.distortion

@@ -53,7 +53,7 @@ class PoolEngine(Engine):
 
 
 def _pool() -> ProcessPoolExecutor:
-    """Of one process, started at its first job. Ctrl-C is for the parent, who ends it."""
+    """A pool of one process, started at its first job. Ctrl-C is for the parent, who ends it."""
     return ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
