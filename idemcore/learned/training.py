@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from ..io.files import atomic_write
 from ..training.crops import Crops
 from ..training.loop import Progress, Training, autocast, process_settings
@@ -227,5 +228,9 @@ def _initial(
     """Weights by quality, checked to fit."""
     if not config.init:
         return {}
-    paths = {quality: library.locate(config.init, quality) for quality in range(1, len(config.lambdas) + 1)}
-    return {q: library.load(path, lambda state: build())[0].state_dict() for q, path in paths.items()}
+    try:
+        paths = {quality: library.locate(config.init, quality) for quality in range(1, len(config.lambdas) + 1)}
+    except UsageError as error:
+        raise UsageError(f"train.init: {error.message}", "Start from scratch with --set train.init=") from error
+    with torch.random.fork_rng(devices=[]):
+        return {quality: library.load(path, lambda _: build())[0].state_dict() for quality, path in paths.items()}

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from idemcore.errors import IdemError, InputError, UsageError
+from idemcore.errors import IdemError, InputError, MissingError, UsageError
 from idemcore.learned.config import CodecTrainConfig
 from idemcore.learned.training import CodecTraining, Phase, phases, straight_through, train_codec
 from idemcore.learned.weights import Library
@@ -44,13 +44,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(steps: float, **settings: object) -> CodecTrainConfig:
     """Of a training of so many steps of one second, small ones."""
-    usual = {"minutes": steps / 60, "lambdas": (0.005, 0.02), "first": 2, "crops": 64, "batch": 2, "scales": (1.0,)}
+    usual = {
+        "minutes": steps / 60,
+        "lambdas": (0.005, 0.02),
+        "first": 2,
+        "crops": 64,
+        "batch": 2,
+        "scales": (1.0,),
+        "init": "",
+    }
     return CodecTrainConfig(**{**usual, **settings})
 
 
 def training(make: SimpleNamespace, photos: Path, out: Path, settings: CodecTrainConfig) -> CodecTraining:
     out.mkdir(exist_ok=True)
-    return CodecTraining(out, settings, CPU, "small", make.model, Crops(photos, settings.crops, settings.scales))
+    return CodecTraining(out, settings, CPU, "small", make.model, Crops(photos, settings.crops, settings.scales), {})
+
+
+def library(bundled: Path) -> Library:
+    """Of the codec `small`, whose bundled weights lie in this folder."""
+    return Library("small", bundled, {})
 
 
 def same(a: Path, b: Path) -> bool:
@@ -64,12 +77,39 @@ def silent(record: dict[str, float]) -> None:
 
 
 def test_the_first_quality_comes_first_and_the_others_outwards_from_it() -> None:
-    schedule = phases(CodecTrainConfig(lambdas=(1, 2, 3, 4, 5), first=3, first_share=0.6))
+    schedule = phases(CodecTrainConfig(lambdas=(1, 2, 3, 4, 5), first=3, first_share=0.6, init=""))
     assert [(phase.quality, phase.parent) for phase in schedule] == [(3, None), (4, 3), (5, 4), (2, 3), (1, 2)]
     assert (schedule[0].begin, schedule[0].end, schedule[-1].end) == pytest.approx((0, 0.6, 1))
     assert all(before.end == after.begin for before, after in pairwise(schedule))
     assert [phase.end - phase.begin for phase in schedule[1:]] == pytest.approx([0.1] * 4)
-    assert phases(CodecTrainConfig(lambdas=(1,), first=1)) == [Phase(1, None, 0.0, 1.0)]
+    assert phases(CodecTrainConfig(lambdas=(1,), first=1, init="")) == [Phase(1, None, 0.0, 1.0)]
+
+
+def test_from_weights_each_quality_has_the_same_time_and_starts_from_its_own() -> None:
+    schedule = phases(CodecTrainConfig(lambdas=(1, 2, 3, 4), first=4, init="bundled"))
+    assert [(phase.quality, phase.parent) for phase in schedule] == [(4, None), (3, None), (2, None), (1, None)]
+    assert [phase.end for phase in schedule] == pytest.approx([0.25, 0.5, 0.75, 1])
+
+
+@pytest.mark.usefixtures("clock")
+def test_training_goes_on_from_weights_and_says_which_do_not_fit(
+    make: SimpleNamespace, photos: Path, tmp_path: Path
+) -> None:
+    first = train_codec(library(tmp_path), make.model, photos, tmp_path / "first", config(8), CPU, silent)
+    still = {"learning_rate": 0.0, "finetune_rate": 0.0}
+    for init, bundled in (("bundled", first), (str(first), tmp_path)):
+        out = tmp_path / Path(init).name
+        train_codec(library(bundled), make.model, photos, out, config(8, init=init, **still), CPU, silent)
+        for name in ("small-1.safetensors", "small-2.safetensors"):
+            before, after = (read_safetensors(folder / name)[0] for folder in (first, out))
+            assert all(torch.allclose(before[key], after[key]) for key in before if key.startswith(("g_a", "g_s")))
+    settings = config(8, init=str(first), lambdas=(0.005, 0.02, 0.03))
+    with pytest.raises(UsageError, match=r"have no quality 3. Start from scratch with --set train.init="):
+        train_codec(library(first), make.model, photos, tmp_path / "more", settings, CPU, silent)
+    with pytest.raises(MissingError, match="there are no weights 'elsewhere'"):
+        train_codec(library(first), make.model, photos, tmp_path / "no", config(8, init="elsewhere"), CPU, silent)
+    assert not (tmp_path / "more").exists()
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize(
@@ -115,16 +155,15 @@ def test_the_learning_rate_rises_for_200_steps_and_falls_to_0_in_the_second_half
 
 @pytest.mark.usefixtures("clock")
 def test_every_quality_is_written_and_loads(make: SimpleNamespace, photos: Path, tmp_path: Path) -> None:
-    folder = train_codec("small", make.model, photos, tmp_path / "out", config(8), CPU, silent)
+    folder = train_codec(library(tmp_path), make.model, photos, tmp_path / "out", config(8), CPU, silent)
     assert folder == tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == {
         "checkpoint.pt", "curves.png", "log.csv", "log.jsonl", "small-1.safetensors", "small-2.safetensors",
     }  # fmt: skip
-    library = Library("small", tmp_path, {})
-    ids = set()
+    known, ids = library(tmp_path), set()
     for quality, rate in ((1, "0.005"), (2, "0.02")):
-        path = library.locate(str(folder), quality)
-        network, model_id, ratio = library.load(path, lambda state: make.model())
+        path = known.locate(str(folder), quality)
+        network, model_id, ratio = known.load(path, lambda state: make.model())
         with safe_open(path, framework="pt") as file:
             told = file.metadata()
         assert (told["quality"], told["lambda"], told["model_id"]) == (str(quality), rate, model_id.hex())
@@ -141,7 +180,7 @@ def test_a_resumed_training_is_the_one_that_was_never_stopped(
     make: SimpleNamespace, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config(12)
-    train_codec("small", make.model, photos, tmp_path / "straight", settings, CPU, silent)
+    train_codec(library(tmp_path), make.model, photos, tmp_path / "straight", settings, CPU, silent)
     update = CodecTraining.update
     for stop in (0, 3, 7, 12):
 
@@ -154,10 +193,10 @@ def test_a_resumed_training_is_the_one_that_was_never_stopped(
         monkeypatch.setattr(CodecTraining, "update", interrupted)
         if stop < 12:
             with pytest.raises(KeyboardInterrupt):
-                train_codec("small", make.model, photos, out, settings, CPU, silent)
+                train_codec(library(tmp_path), make.model, photos, out, settings, CPU, silent)
         monkeypatch.setattr(CodecTraining, "update", update)
         for _ in range(2):  # the second finds nothing left to do
-            train_codec("small", make.model, photos, out, settings, CPU, silent)
+            train_codec(library(tmp_path), make.model, photos, out, settings, CPU, silent)
             for quality in (1, 2):
                 name = f"small-{quality}.safetensors"
                 assert same(out / name, tmp_path / "straight" / name), (stop, name)
@@ -167,7 +206,7 @@ def test_a_resumed_training_is_the_one_that_was_never_stopped(
 def test_saving_in_between_changes_nothing(make: SimpleNamespace, photos: Path, tmp_path: Path) -> None:
     for name, save_minutes in (("rarely", 99.0), ("often", 0.001)):
         settings = config(6, save_minutes=save_minutes)
-        train_codec("small", make.model, photos, tmp_path / name, settings, CPU, silent)
+        train_codec(library(tmp_path), make.model, photos, tmp_path / name, settings, CPU, silent)
     for quality in (1, 2):
         name = f"small-{quality}.safetensors"
         assert same(tmp_path / "rarely" / name, tmp_path / "often" / name)
@@ -187,7 +226,7 @@ def test_steps_longer_than_a_phase_leave_no_quality_out(make: SimpleNamespace, p
 def test_with_more_minutes_each_quality_goes_on_from_its_own_weights(
     make: SimpleNamespace, photos: Path, tmp_path: Path
 ) -> None:
-    train_codec("small", make.model, photos, tmp_path, config(8), CPU, silent)
+    train_codec(library(tmp_path), make.model, photos, tmp_path, config(8), CPU, silent)
     run = training(make, photos, tmp_path, config(40))
     run.resume()
     assert (run.phase.quality, run.progress) == (1, pytest.approx(0.2))
@@ -199,10 +238,10 @@ def test_with_more_minutes_each_quality_goes_on_from_its_own_weights(
 
 @pytest.mark.usefixtures("clock")
 def test_a_checkpoint_of_other_settings_is_refused(make: SimpleNamespace, photos: Path, tmp_path: Path) -> None:
-    train_codec("small", make.model, photos, tmp_path, config(8), CPU, silent)
+    train_codec(library(tmp_path), make.model, photos, tmp_path, config(8), CPU, silent)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match=r"checkpoint\.pt cannot be resumed: .*it has other qualities"):
-        train_codec("small", make.model, photos, tmp_path, config(8, lambdas=(0.01,), first=1), CPU, silent)
+        train_codec(library(tmp_path), make.model, photos, tmp_path, config(8, lambdas=(0.01,), first=1), CPU, silent)
 
     def other() -> torch.nn.Module:
         model = make.model()
@@ -210,14 +249,14 @@ def test_a_checkpoint_of_other_settings_is_refused(make: SimpleNamespace, photos
         return model
 
     with pytest.raises(InputError, match="cannot be resumed: .*size mismatch"):
-        train_codec("small", other, photos, tmp_path, config(8), CPU, silent)
+        train_codec(library(tmp_path), other, photos, tmp_path, config(8), CPU, silent)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_loss_that_is_no_number_ends_the_training(make: SimpleNamespace, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(IdemError, match="diverged"):
-        train_codec("small", make.model, photos, tmp_path, config(30, learning_rate=1e30), CPU, silent)
+        train_codec(library(tmp_path), make.model, photos, tmp_path, config(30, learning_rate=1e30), CPU, silent)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -226,14 +265,14 @@ def test_a_folder_without_usable_images_is_refused_before_anything_is_written(
 ) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(UsageError, match="holds no images"):
-        train_codec("small", make.model, tmp_path / "none", tmp_path / "out", config(1), CPU, silent)
+        train_codec(library(tmp_path), make.model, tmp_path / "none", tmp_path / "out", config(1), CPU, silent)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("clock")
 def test_training_leaves_the_process_as_it_was(make: SimpleNamespace, photos: Path, tmp_path: Path) -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    train_codec("small", make.model, photos, tmp_path, config(2, threads=1), CPU, silent)
+    train_codec(library(tmp_path), make.model, photos, tmp_path, config(2, threads=1), CPU, silent)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     assert torch.is_grad_enabled()
