@@ -148,13 +148,27 @@ def test_it_saves_now_and_then_and_at_the_end(tmp_path: Path) -> None:
     training = Countdown(tmp_path, 1.0, save_minutes=0.25)
     training.run(lambda record: None)
     assert training.saves == 4
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == [
         "checkpoint.pt",
         "curves.png",
         "log.csv",
         "log.jsonl",
         "weights.txt",
     ]
+
+
+@pytest.mark.usefixtures("clock")
+def test_two_trainings_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def another(record: dict[str, float]) -> None:
+        with pytest.raises(UsageError, match="Another training is writing to") as error:
+            Countdown(tmp_path, 1.0).run(lambda record: None)
+        refused.append(error.value.hint)
+
+    Countdown(tmp_path, 0.75).run(another)
+    assert refused[0] == "Wait for its end, or choose another --out."
+    Countdown(tmp_path, 1.0).run(lambda record: None)
 
 
 @pytest.mark.usefixtures("clock")

@@ -17,13 +17,12 @@ from typing import IO, Any
 
 from ..errors import IntegrityError, UsageError
 from ..io.files import atomic_write, parse_json, read_file
+from ..io.locks import held_alone, locked
 from ..results.rows import SweepRow
 
 FORMAT = 1
 ROWS, META, IMAGES = "rows.jsonl", "meta.json", "images"
 
-GLANCE = 0.2
-"""Seconds for which a lock may be held by one who only looks whether it is free."""
 
 _BLOCK = 1 << 16
 
@@ -81,7 +80,7 @@ class Store:
         What a killed writer left of a line is cut off first.
         """
         line = _line(row)
-        with _locked(self.path(".rows.lock")), open(self.path(ROWS), "a+b") as file:
+        with locked(self.path(".rows.lock")), open(self.path(ROWS), "a+b") as file:
             _cut_torn_line(file)
             file.write(line)
             file.flush()
@@ -135,7 +134,8 @@ class Store:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keeps sweeps out until the block ends. Raises UsageError while one writes."""
-        with _locked(self.path(".lock"), wait=False):
+        message, hint = f"Another sweep is writing to {self.root}.", "Wait for its end, or choose another --store."
+        with held_alone(self.path(".lock"), message, hint):
             yield
 
     def is_written(self) -> bool:
@@ -148,7 +148,7 @@ class Store:
 
     def replace_rows(self, rows: Iterable[SweepRow]) -> None:
         """Writes these in the place of all rows, whole or not at all. The caller holds the store."""
-        with _locked(self.path(".rows.lock")):
+        with locked(self.path(".rows.lock")):
             atomic_write(self.path(ROWS), b"".join(map(_line, rows)))
 
 
@@ -179,20 +179,3 @@ def _cut_torn_line(file: IO[bytes]) -> None:
         whole = begin
     if whole < size:
         file.truncate(whole)
-
-
-@contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """By a lock file, which counts for nothing once its process has ended. Raises UsageError if it must not wait."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path, timeout=-1 if wait else GLANCE)
-    try:
-        lock.acquire()
-    except Timeout:
-        message = f"Another sweep is writing to {path.parent}."
-        raise UsageError(message, "Wait for its end, or choose another --store.") from None
-    try:
-        yield
-    finally:
-        lock.release()

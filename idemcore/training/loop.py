@@ -17,6 +17,7 @@ import torch
 
 from ..errors import IdemError, InputError
 from ..io.files import atomic_write
+from ..io.locks import held_alone
 from ..io.signals import signals_held
 from ..runtime import Runtime
 from .curves import LOG, write_curves
@@ -138,9 +139,14 @@ class Training(ABC):
     def run(self, progress: Progress) -> Path:
         """Resumes, and trains until the time is up; an interrupt is passed on after a last checkpoint.
 
-        Raises IdemError if the loss diverges.
+        Raises IdemError if the loss diverges, UsageError while another training writes to `out`.
         """
         self.out.mkdir(parents=True, exist_ok=True)
+        message = f"Another training is writing to {self.out}."
+        with held_alone(self.out / ".lock", message, "Wait for its end, or choose another --out."):
+            return self._run(progress)
+
+    def _run(self, progress: Progress) -> Path:
         self.resume()
         try:
             self._updates(progress)
