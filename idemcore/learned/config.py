@@ -48,10 +48,14 @@ class CodecTrainConfig:
     seed: int = 0  # of the starting weights, crops and noise
     threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 4.0  # minutes between checkpoints
+    held_out: float = 0.05  # share of the photographs that is kept for validation; each quality's best weights are kept
+    validate_minutes: float = 10.0  # minutes of training between validations
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes < float("inf"):
             raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be at least 0 and below 1, not {self.held_out}")
         if not 1 <= self.first <= len(self.lambdas):
             raise ValueError(f"first must be a quality from 1 to {len(self.lambdas)}, not {self.first}")
         if self.crops < 64 or self.crops % 16:

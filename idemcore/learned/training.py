@@ -6,9 +6,10 @@ own, for equal times.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..io.files import atomic_write
-from ..training.crops import Crops
+from ..training.crops import Crops, middle
 from ..training.loop import Progress, Training, autocast, process_settings
 from .calibration import calibrate, error_ratio
 from .config import CodecTrainConfig
@@ -29,6 +30,8 @@ KLT_CROPS = 256
 """Crops whose transform training starts from."""
 CALIBRATION_CROPS = 128
 """Of these, those that scales are calibrated on."""
+VALIDATION_SIDE = 256
+"""Of the middles of held-out photographs, at most."""
 RATIO_CROPS = 32
 """Of these, those that the error ratio is measured on."""
 
@@ -53,6 +56,14 @@ def phases(config: CodecTrainConfig) -> list[Phase]:
         neighbour, begin = (quality - 1 if quality > config.first else quality + 1), schedule[-1].end
         schedule.append(Phase(quality, None if config.init else neighbour, begin, begin + share))
     return schedule
+
+
+@dataclass(frozen=True)
+class Top:
+    """The best weights of the quality in training, as validations say."""
+
+    score: float
+    state: dict[str, Tensor]
 
 
 class CodecTraining(Training):
@@ -81,6 +92,8 @@ class CodecTraining(Training):
         self.finished: dict[int, dict[str, Tensor]] = {}
         """Averaged weights by quality; that in training is not among them."""
         self.initial = initial
+        self.top: Top | None = None
+        self.validate_minutes = config.validate_minutes * bool(crops.held_out)
         self.phase = self.schedule[0]
         self._begin_phase()
 
@@ -91,7 +104,7 @@ class CodecTraining(Training):
             self.model.load_state_dict(start)
         rate = self.config.learning_rate if self.phase.parent is None else self.config.finetune_rate
         self.optimizer = torch.optim.Adam(self._groups(rate), lr=rate)
-        self.phase_step = 0
+        self.phase_step, self.top = 0, None
         self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def _groups(self, rate: float) -> list[dict[str, Any]]:
@@ -105,7 +118,7 @@ class CodecTraining(Training):
         """Goes to the phase of now: through all that a slow step jumped over, or back if there are more minutes."""
         now = next((k for k, phase in enumerate(self.schedule) if self.progress < phase.end), len(self.schedule) - 1)
         while (here := self.schedule.index(self.phase)) != now:
-            self.finished[self.phase.quality] = self.averaged()
+            self.finished[self.phase.quality] = self._best()
             self.phase = self.schedule[min(here + 1, now)]
             self._begin_phase()
 
@@ -118,7 +131,7 @@ class CodecTraining(Training):
         if self.phase_step % 200 == 0:
             self.model.entropy_bottleneck.fit_quantiles()
         x = self.crops.batch(self.config.batch, self.config.crops, self.rng).to(self.device)
-        bpp, mse = self._forward(x.contiguous(memory_format=torch.channels_last))
+        bpp, mse = self._forward(x, self.rng)
         loss = bpp + self.config.lambdas[phase.quality - 1] * 255**2 * mse
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -129,24 +142,54 @@ class CodecTraining(Training):
         psnr = -10 * torch.log10(mse.detach().float())
         return {"loss": float(loss.detach()), "quality": phase.quality, "bpp": float(bpp.detach()), "psnr": float(psnr)}
 
-    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Bits per pixel and mean squared error of a batch."""
         model, density = self.model, self.model.entropy_bottleneck
+        x = x.contiguous(memory_format=torch.channels_last)
         with autocast(self.device):
             y = model.g_a(padded(x))
             z = model.hyper_latents(y)
             z_hat = straight_through(z.float(), density.medians)
             hyper = model.hyper_synthesis(z_hat, y.shape[-2:])
-            noisy = y.float() + self._uniform(y)
+            noisy = y.float() + _uniform(y, rng)
             means, scales = (t.float() for t in model.gaussians(hyper, noisy))
             x_hat = model.g_s(straight_through(y.float(), means))[..., : x.shape[-2], : x.shape[-1]]
         likelihood_y = gaussian_likelihood(noisy, means, bounded(scales))
-        likelihood_z = density.likelihood(z.float() + self._uniform(z))
+        likelihood_z = density.likelihood(z.float() + _uniform(z, rng))
         bits = -(bounded(likelihood_y, 1e-9).log2().sum() + bounded(likelihood_z, 1e-9).log2().sum())
         return bits / (x.shape[0] * x.shape[2] * x.shape[3]), (x_hat.float() - x).square().mean()
 
-    def _uniform(self, like: Tensor) -> Tensor:
-        return torch.rand(like.shape, generator=self.rng).to(self.device) - 0.5
+    def validate(self) -> dict[str, float]:
+        """The loss of the quality in training, as a score, with bits per pixel and PSNR of held-out photographs."""
+        state = self.averaged()
+        found = self._validated(state)
+        if not self.top or found["score"] > self.top.score:
+            self.top = Top(found["score"], state)
+        return found
+
+    def _validate(self, progress: Progress) -> None:
+        """Scores of several qualities do not compare: `top` keeps the best of each."""
+        measured = self.validate()
+        self.validated = self.elapsed
+        self._log(measured, progress)
+
+    @torch.no_grad()
+    def _validated(self, state: dict[str, Tensor]) -> dict[str, float]:
+        """With the same noise each time."""
+        rng, found = torch.Generator().manual_seed(self.config.seed), list[tuple[float, float]]()
+        with self._holding(state):
+            for image in self.crops.held_out:
+                x = middle(image, VALIDATION_SIDE)[None].to(self.device).float() / 255
+                bpp, mse = self._forward(x, rng)
+                found.append((float(bpp), float(mse)))
+        bpp, mse = (sum(values) / len(found) for values in zip(*found, strict=True))
+        score = -(bpp + self.config.lambdas[self.phase.quality - 1] * 255**2 * mse)
+        return {"quality": self.phase.quality, "score": score, "bpp": bpp, "psnr": -10 * math.log10(mse)}
+
+    def _best(self) -> dict[str, Tensor]:
+        """The averaged weights of now, or those of an earlier validation if they were better."""
+        now = self.averaged()
+        return self.top.state if self.top and self.top.score > self._validated(now)["score"] else now
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -177,6 +220,7 @@ class CodecTraining(Training):
             "finished": self.finished,
             "quality": self.phase.quality,
             "phase_step": self.phase_step,
+            "top": asdict(self.top) if self.top else None,
             "rng": self.rng.get_state(),
         }
 
@@ -189,17 +233,21 @@ class CodecTraining(Training):
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
-        self.phase_step = state["phase_step"]
+        self.phase_step, self.top = state["phase_step"], Top(**state["top"]) if state["top"] else None
         self.rng.set_state(state["rng"])
 
     def write_weights(self) -> Path:
         """`NAME-QUALITY.safetensors` of every quality so far; returns the folder."""
-        for quality, state in {**self.finished, self.phase.quality: self.averaged()}.items():
+        for quality, state in {**self.finished, self.phase.quality: self._best()}.items():
             note = {"quality": str(quality), "lambda": f"{self.config.lambdas[quality - 1]:g}"}
             with self._holding(state) as model:
                 note["error_ratio"] = f"{error_ratio(model, self.calibration[:RATIO_CROPS]):.3f}"
             atomic_write(self.out / f"{self.name}-{quality}.safetensors", codec_file(state, self.name, note))
         return self.out
+
+
+def _uniform(like: Tensor, rng: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, generator=rng).to(like.device) - 0.5
 
 
 def straight_through(x: Tensor, means: Tensor) -> Tensor:
@@ -216,7 +264,7 @@ def train_codec(
     Raises InputError if `data` holds no usable image, UsageError, MissingError or InputError if there are no weights
     `config.init` that fit, IdemError if the loss diverges.
     """
-    crops = Crops(data, config.crops, config.scales)
+    crops = Crops(data, config.crops, config.scales, config.held_out)
     initial = _initial(library, build, config)
     with process_settings(config.threads):
         return CodecTraining(out, config, device, library.name, build, crops, initial).run(progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -234,6 +235,37 @@ def test_with_more_minutes_each_quality_goes_on_from_its_own_weights(
     run._turn()
     assert (run.phase.quality, run.phase_step) == (2, 0)
     assert all(torch.equal(value, earlier[name]) for name, value in run.model.state_dict().items())
+
+
+@pytest.mark.usefixtures("clock")
+def test_each_quality_keeps_the_weights_that_did_best_on_what_is_held_out(
+    make: SimpleNamespace, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(12, held_out=0.34, validate_minutes=2 / 60, learning_rate=1e-3, finetune_rate=1e-3)
+    crops = Crops(photos, settings.crops, settings.scales, settings.held_out)
+    assert len(crops.held_out) == 1
+    scores, states = iter([-1.0, -3.0, *[-4.0] * 99]), []
+
+    def worse(self: CodecTraining, state: dict[str, torch.Tensor]) -> dict[str, float]:
+        states.append((self.phase.quality, state))
+        return {"quality": self.phase.quality, "score": next(scores)}
+
+    run = CodecTraining(tmp_path, settings, CPU, "small", make.model, crops, {})
+    measured = run.validate()
+    assert measured["score"] == pytest.approx(-(measured["bpp"] + 0.02 * 255**2 * 10 ** (-measured["psnr"] / 10)))
+    assert run.validate() == measured, "the same noise each time"
+    run.top = None
+    monkeypatch.setattr(CodecTraining, "_validated", worse)
+    run.run(silent)
+    first = states[0][1]
+    assert states[0][0] == 2
+    assert all(torch.equal(run.finished[2][name], first[name]) for name in first)
+    assert not all(torch.equal(states[1][1][name], first[name]) for name in first), "training went on from there"
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {line["quality"] for line in log if "score" in line} == {1, 2}
+    resumed = CodecTraining(tmp_path, settings, CPU, "small", make.model, crops, {})
+    assert resumed.resume()
+    assert (resumed.top is None) == (run.top is None)
 
 
 @pytest.mark.usefixtures("clock")
