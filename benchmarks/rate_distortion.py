@@ -1,15 +1,24 @@
-"""Rate-distortion curves of the codecs' plain decodes: file bits per pixel against PSNR, and BD-rate against JPEG."""
+"""Rate-distortion curves of the codecs' plain decodes: file bits per pixel against PSNR, and BD-rate against JPEG.
+
+Beside them those of formats that Pillow writes.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
 import bjontegaard
+import numpy as np
+import torch
 from common import crops, mean, psnr, save, table
+from PIL import Image
 from torch import Tensor
 
+from idemcore.evaluation.baselines import BASELINES, Baseline
+from idemcore.io.images import to_bytes
 from idemcore.pipeline.codec import Codec
 
 JPEG = ("jpeg 4:2:0", "jpeg", {"subsampling": "4:2:0"}, [3, 5, 8, 10, 15, 20, 25, 30, 40, 50, 60, 75])
@@ -22,13 +31,19 @@ def main() -> None:
     parser.add_argument("--side", type=int, help="centre crops of this side; whole images without it")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--formats", nargs="*", default=["webp", "avif", "jpeg2000"], choices=list(BASELINES))
     options = parser.parse_args()
     originals = crops(options.folder, options.side)
     curves = {}
     for label, name, settings, qualities in [JPEG, *LEARNED]:
         curves[label] = [point(name, quality, settings, originals) for quality in qualities]
         print(table([{"codec": label, **row} for row in curves[label]]), flush=True)
-    rates = [{"codec": label, "BD-rate to JPEG %": bd_rate(curves[JPEG[0]], curves[label])} for label, *_ in LEARNED]
+    for name in options.formats:
+        one = BASELINES[name]
+        curves[one.title] = [format_point(one, quality, originals) for quality in one.qualities]
+        print(table([{"codec": one.title, **row} for row in curves[one.title]]), flush=True)
+    others = [label for label in curves if label != JPEG[0]]
+    rates = [{"codec": label, "BD-rate to JPEG %": bd_rate(curves[JPEG[0]], curves[label])} for label in others]
     print(table(rates))
     save(options.json, {"curves": curves, "bd-rate": rates, "images": list(originals), "side": options.side})
     if options.plot:
@@ -45,6 +60,17 @@ def point(name: str, quality: int, settings: dict[str, Any], originals: dict[str
     }
 
 
+def format_point(one: Baseline, quality: int, originals: dict[str, Tensor]) -> dict[str, Any]:
+    rates, errors = [], []
+    for image in originals.values():
+        data = one.bytes_of(to_bytes(image)[0].permute(1, 2, 0).contiguous().numpy(), quality)
+        with Image.open(io.BytesIO(data)) as decoded:
+            shown = torch.from_numpy(np.array(decoded.convert("RGB"))).permute(2, 0, 1)[None] / 255
+        rates.append(8 * len(data) / (image.shape[-2] * image.shape[-1]))
+        errors.append(psnr(shown, image))
+    return {"quality": quality, "bpp": mean(rates), "PSNR": mean(errors)}
+
+
 def bd_rate(anchor: list[dict[str, Any]], test: list[dict[str, Any]]) -> float:
     """Per cent of bits that `test` needs more than `anchor` for the same PSNR; negative is better (Akima curves)."""
     (rate_a, psnr_a), (rate_t, psnr_t) = (([r["bpp"] for r in c], [r["PSNR"] for r in c]) for c in (anchor, test))
@@ -56,10 +82,12 @@ def plot(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
+    ours = {JPEG[0], *(label for label, *_ in LEARNED)}
     for label, rows in curves.items():
-        axes.plot([r["bpp"] for r in rows], [r["PSNR"] for r in rows], "o-", markersize=4, label=label)
+        style = "o-" if label in ours else "s--"
+        axes.plot([r["bpp"] for r in rows], [r["PSNR"] for r in rows], style, markersize=3.5, label=label)
     axes.set(xlabel="bits per pixel, whole files", ylabel="PSNR, dB", xlim=(0, 1))
-    low = min(r["PSNR"] for rows in curves.values() for r in rows)
+    low = min(r["PSNR"] for label in ours for r in curves[label])
     high = max(r["PSNR"] for rows in curves.values() for r in rows if r["bpp"] <= 1)
     axes.set_ylim(low - 0.5, high + 0.5)
     axes.grid(alpha=0.3)
