@@ -145,7 +145,7 @@ def streams_suffice(trial: CodecTrial) -> None:
 
 @law("codec")
 def stated_bits(trial: CodecTrial) -> None:
-    """What is stated of a stream is plain data, and bits or bytes among it are those of the stream; no more is needed.
+    """`describe` gives plain data; bits or bytes in it are those of the stream.
 
     The file has at most 18 bytes beside it.
     """

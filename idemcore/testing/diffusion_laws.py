@@ -56,7 +56,7 @@ def odd_sizes(trial: GeneratorTrial) -> None:
 
 @law("generator", needs=DIFFUSION)
 def padding(trial: GeneratorTrial) -> None:
-    """A row and column that a picture has more leave what is far from them alone: padding is at the end, unseen."""
+    """An extra row and column of a picture change nothing far from them: padding is at the end, unseen."""
     larger = pictures(1, *trial.odd_sizes[-1])
     whole, part = (denoised(trial, x, 0.05) for x in (larger, larger[..., :-1, :-1]))
     moved = float((whole[..., :8, :8] - part[..., :8, :8]).abs().max())
@@ -116,7 +116,7 @@ def large_noise(trial: GeneratorTrial) -> None:
 
 @law("generator", needs=DIFFUSION)
 def denoises(trial: GeneratorTrial) -> None:
-    """Of images that it draws itself, `denoise` removes noise: its error is below sigma, and on average about none."""
+    """`denoise` removes noise from images that it draws itself: its error is below sigma, and on average about none."""
     own = trial.own
     for sigma in (s for s in (0.05, 0.2, 0.5) if trial.denoiser.sigma_min < s < trial.denoiser.sigma_max):
         error = denoised(trial, own + sigma * Noise([28, 29]).like(own), sigma) - own

@@ -49,7 +49,7 @@ def again(trial: EngineTrial) -> None:
 
 @law("engine")
 def jobs_as_needed(trial: EngineTrial) -> None:
-    """Jobs are asked for as workers are free for them: there may be more than fit in memory."""
+    """A job is asked for when a worker is free for it: there may be more jobs than fit in memory."""
     taken = 0
 
     def jobs() -> Iterator[int]:
@@ -76,7 +76,7 @@ def work_is_made_once(trial: EngineTrial) -> None:
 
 @law("engine")
 def errors_pass_through(trial: EngineTrial) -> None:
-    """What the work or its making raises passes through as it is, and ends the map."""
+    """An exception of the work, or of making it, passes through unchanged and ends the map."""
     for make, message in ((make_failing, "no such thing"), (make_unmade, "the work cannot be made")):
         try:
             found = list(trial.engine.map(make, range(3)))

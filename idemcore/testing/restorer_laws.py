@@ -42,7 +42,7 @@ def odd_sizes(trial: GeneratorTrial) -> None:
 
 @law("generator", needs=RESTORER)
 def keeps_the_picture(trial: GeneratorTrial) -> None:
-    """A smooth picture that is said to be slightly damaged stays what it is: colours, brightness and place."""
+    """A smooth picture with a small sigma stays what it is: colours, brightness and place."""
     x = trial.smooth
     found = restored(trial, x, SLIGHT)
     moved, shifted = rms(found - x), float((found - x).mean(dim=(2, 3)).abs().max())
