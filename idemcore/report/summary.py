@@ -212,7 +212,10 @@ def _number(value: Any) -> bool:
 
 
 def name_together(configurations: Sequence[ConfigurationSummary]) -> None:
-    """Labels them with the settings that differ between configurations, and no others."""
+    """Labels them with the settings that differ between configurations, and no others.
+
+    Generator and solver say which adapter is between them, which is named only where its settings differ.
+    """
     codecs = _varying([c.codec for c in configurations])
     kinds = ("generator", "solver", "adapter")
     decoders = {
@@ -225,7 +228,7 @@ def name_together(configurations: Sequence[ConfigurationSummary]) -> None:
             names = [
                 _described(c.decoder[k], decoders[k])
                 for k in kinds
-                if k in c.decoder and (k != "adapter" or decoders[k])
+                if k in c.decoder and (k != "adapter" or decoders[k].get(c.decoder[k]["name"]))
             ]
             names += [str(c.decoder.get("precision"))] if len(precisions) > 1 else []
             names += [f"tradeoff {c.decoder['tradeoff']:g}"] if "tradeoff" in c.decoder else []

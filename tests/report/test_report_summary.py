@@ -90,6 +90,19 @@ def test_labels_tell_the_settings_that_differ():
     ]  # fmt: skip
 
 
+def test_an_adapter_is_named_only_where_its_settings_differ():
+    def once(seed, **settings):
+        return row(seed=seed, generator={"name": "toy"}, adapter={"name": "diffusion-as-restorer", **settings})
+
+    assert [c.label for c in summarise([once(0, noise=1.0), row(seed=1)]).configurations] == [
+        "jpeg · toy + cell",
+        "jpeg · cell",
+    ]
+    assert [c.label for c in summarise([once(0, noise=1.0), once(1, noise=0.5)]).configurations] == [
+        f"jpeg · toy + cell + diffusion-as-restorer (noise {noise})" for noise in (1.0, 0.5)
+    ]
+
+
 def test_plain_decodes_are_a_curve_of_their_own_once_an_image():
     rows = [
         row(image, seed, decoded_metrics={"psnr": psnr})
