@@ -23,7 +23,7 @@ def idem_solvers() -> list[SolverSpec]:
             name="mse",
             api=1,
             target="idemcore.builtin:PlainDecode",
-            summary="the codec's own decode g(y), without a generator: the baseline",
+            summary="the codec's own decode g(y), certified, without a generator: the baseline",
         ),
         SolverSpec(
             name="mean",
