@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
 from ..io.inputs import declare_output
-from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
+from ..io.walking import BITSTREAM_SUFFIXES, Source, walk, walk_address
 from ..plugins.catalogue import Catalogue
 from .file_work import FileJob
 
 
-def is_several(place: Path) -> bool:
-    """Is it a folder or a zip file?"""
+def is_several(place: Path | str) -> bool:
+    """Is it a folder, a zip file or an address, which may be a folder?"""
+    if isinstance(place, str):
+        return True
     return place.is_dir() or place.suffix.lower() == ".zip"
 
 
@@ -24,14 +27,16 @@ def codec_suffixes(catalogue: Catalogue) -> set[str]:
 
 
 def find_jobs(
-    places: Sequence[Path], out: Path | None, jpegs: Path | None, suffixes: set[str], tags: Sequence[str] = ("",)
-) -> list[FileJob]:
+    places: Sequence[Path | str], out: Path | str | None, jpegs: Path | None, suffixes: set[str],
+    tags: Sequence[str] = ("",),
+) -> list[FileJob]:  # fmt: skip
     """A job for each picture of the files that were named, and of those in folders and zip files; see `walking.walk`.
 
     Of several folders, each has its own below `out`. Files of one stem keep their suffix: a.jpg.png and a.jpeg.png.
-    Without `out`, pictures go beside their files. Raises UsageError if there are none, if what shall be written to is a
-    file, if two files would share a picture, or if an input would be replaced.
+    Without `out`, pictures go beside their files. Strings are addresses. Raises UsageError if there are none, if what
+    shall be written to is a file, if two files would share a picture, or if an input would be replaced.
     """
+    address, out = (out, Path()) if isinstance(out, str) else ("", out)
     for place in (p for p in (out, jpegs) if p and p.exists() and not p.is_dir()):
         raise UsageError(f"{place} is a file, but there are several to write.", "Name a folder to write to.")
     found = list(_sources(places, BITSTREAM_SUFFIXES | suffixes))
@@ -42,14 +47,19 @@ def find_jobs(
         for number, tag in enumerate(tags)
     ]
     _check_apart(jobs)
+    if address:
+        return [replace(job, place=address) for job in jobs]
     for job in jobs:
         declare_output(*filter(None, (job.output, job.jpeg)))
     return jobs
 
 
-def _sources(places: Sequence[Path], suffixes: Collection[str]) -> Iterator[tuple[Path, Source]]:
+def _sources(places: Sequence[Path | str], suffixes: Collection[str]) -> Iterator[tuple[Path, Source]]:
     """Each file with its name below the folder of results."""
     for place in places:
+        if isinstance(place, str):
+            yield from ((Path(source.name), source) for source in walk_address(place, suffixes))
+            continue
         if not is_several(place):
             yield Path(place.name), Source(place, place.name)
             continue

@@ -10,6 +10,7 @@ import click
 
 from ..errors import EXIT_OK, UsageError
 from ..io.inputs import declare_folder, declare_output
+from ..io.remote import is_address
 from ..io.walking import Source, expanded
 from ..plugins.settings import SCOPES
 from .album import codec_suffixes, find_jobs, is_several
@@ -55,6 +56,11 @@ class Results:
     def place(self) -> Path | None:
         """The PNG, or the folder of several."""
         return Path(self.output) if self.output else None
+
+    @property
+    def folder(self) -> Path | str | None:
+        """The folder of several pictures, here or at an address."""
+        return self.output if self.output and is_address(self.output) else self.place
 
     @property
     def rewritten(self) -> Path | None:
@@ -108,6 +114,9 @@ def decode(files: tuple[str, ...], made: Results, options: RunOptions) -> int:
     resumes an interrupted one. --write-jpeg names a folder, too. --jobs decodes several files at once; --engine ray
     shares them out among the machines of a cluster that see the same folders.
 
+    FILE and -o may be addresses, such as s3://bucket/photos, gs://bucket/photos or https://host/old.jpg: files are read
+    from there, and results sent there one by one. `pip install "idemcore[remote]"` brings what this needs.
+
     A JPEG that is cut or damaged is an error, unless you add --salvage: then the picture keeps what is there and is
     certified on that, the prior fills in the rest, and the certificate counts both. --write-jpeg also copies what
     follows the picture in a JPEG, such as the video of a motion photo.
@@ -115,6 +124,10 @@ def decode(files: tuple[str, ...], made: Results, options: RunOptions) -> int:
     With --trace, x.trace.jsonl and x.trace.png are written too; with --save-steps, x.steps.png.
     """
     _check_mse(made, options)
+    if any(map(is_address, [*files, made.output or ""])):
+        _check_addresses(files, made)
+        mixed = [place for file in files for place in ([file] if is_address(file) else expanded([file]))]
+        return _decode_several(mixed, *_prepared(made, options), made, options)
     places = expanded(files)
     _check_places(places, made.output, made.jpeg)
     decoding, workers = _prepared(made, options)
@@ -156,7 +169,7 @@ def _prepared(made: Results, options: RunOptions) -> tuple[Decoding, dict[str, A
 
 
 def _decode_several(
-    places: Sequence[Path], decoding: Decoding, workers: dict[str, Any], made: Results, options: RunOptions
+    places: Sequence[Path | str], decoding: Decoding, workers: dict[str, Any], made: Results, options: RunOptions
 ) -> int:
     from ..pipeline.decode_file import tags
     from .file_work import FileWork
@@ -166,8 +179,8 @@ def _decode_several(
     alone = options.engine == "local" and workers.get("workers", 1) == 1
     engine = None if alone else make_engine(decoding.catalogue, options.engine, workers)
     work = FileWork(decoding, (options.trace, options.save_steps), options.require_exact)
-    jobs = find_jobs(places, made.place, made.rewritten, codec_suffixes(decoding.catalogue), tags(made.samples))
-    title = f"{places[0] if len(places) == 1 else f'{len(places)} places'} -> {made.place or 'beside the files'}"
+    jobs = find_jobs(places, made.folder, made.rewritten, codec_suffixes(decoding.catalogue), tags(made.samples))
+    title = f"{places[0] if len(places) == 1 else f'{len(places)} places'} -> {made.folder or 'beside the files'}"
     return decode_several(work, jobs, title, options.as_json, engine)
 
 
@@ -183,6 +196,17 @@ def _decode_one(file: Path, decoding: Decoding, made: Results, options: RunOptio
         recorder = Recorder(options.trace, options.save_steps)
         _decode_file(decoding, job, bitstream, recorder, options.as_json, options.require_exact)
     return EXIT_OK
+
+
+def _check_addresses(files: Sequence[str], made: Results) -> None:
+    """Raises UsageError for results without a folder."""
+    if not made.output:
+        address = next(file for file in files if is_address(file))
+        raise UsageError(f"Results of {address} need a place.", "Name a folder here, or an address: `-o FOLDER`.")
+    if is_address(made.output) and made.jpeg:
+        raise UsageError("--write-jpeg writes here only.", "Leave it out, or name a folder with -o and copy it.")
+    if made.output.lower().endswith(".png"):
+        raise UsageError(f"-o {made.output} names a file.", "Name a folder for the results: `-o FOLDER`.")
 
 
 def _check_places(places: Sequence[Path], output: str | None, jpeg: str | None) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..pipeline.decode_file import Decoded
 
 
-def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
+def not_exact(decoded: Decoded, file: Path | str, output: Path | str) -> NotExact:
     """What --require-exact says."""
     count, reason = decoded.result.differing_symbols, decoded.certificate.reason
     message = f"{output} does not re-encode to {file}: {count} symbols differ."
@@ -20,7 +20,7 @@ def not_exact(decoded: Decoded, file: Path, output: Path) -> NotExact:
     return NotExact(message, hint if plain else reason or "Try another --seed.")
 
 
-def facts(decoded: Decoded, output: Path, jpeg: Path | None) -> dict[str, Any]:
+def facts(decoded: Decoded, output: Path | str, jpeg: Path | str | None) -> dict[str, Any]:
     """What --json prints of a file."""
     result = decoded.result
     return {

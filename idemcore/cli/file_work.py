@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IdemWarning
+from ..io import remote
 from ..io.walking import Source
 from .decoded import facts, not_exact
 from .recording import Recorder, Watch
@@ -33,6 +35,8 @@ class FileJob:
     """Of the picture, from 0: its seed is that much higher."""
     tag: str = ""
     """What tells it apart from other pictures of the file, in names."""
+    place: str = ""
+    """The address of the folder that results go to, by the names of `output` and `jpeg`; empty if they stay here."""
 
     @property
     def size(self) -> int:
@@ -42,8 +46,39 @@ class FileJob:
     def absolute(self) -> FileJob:
         """For a worker, whose working directory may be another."""
         output, jpeg = (path.absolute() if path else None for path in (self.output, self.jpeg))
-        source = replace(self.source, path=self.source.path.absolute())
-        return replace(self, source=source, output=output, jpeg=jpeg)
+        here = self.source if self.source.address else replace(self.source, path=self.source.path.absolute())
+        return replace(self, source=here) if self.place else replace(self, source=here, output=output, jpeg=jpeg)
+
+    @property
+    def shown(self) -> tuple[str, str | None]:
+        """Where picture and JPEG go, for people."""
+        names = [path and (remote.below(self.place, path.as_posix()) if self.place else str(path))
+                 for path in (self.output, self.jpeg)]  # fmt: skip
+        return names[0] or "", names[1] or None
+
+    def moved(self, folder: Path) -> FileJob:
+        """With results in a folder here."""
+        output, jpeg = (folder / path if path else None for path in (self.output, self.jpeg))
+        return replace(self, output=output, jpeg=jpeg, place="")
+
+    def fetch_results(self, folder: Path) -> None:
+        """Copies picture and certificate from `place` to the folder, if both are there; the small one first."""
+        from ..pipeline.decode_file import CERTIFICATE, beside
+
+        if self.output is None:
+            return
+        for name in (beside(self.output, CERTIFICATE), self.output):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if not remote.fetch(remote.below(self.place, name.as_posix()), folder / name):
+                return
+
+    def send_results(self, folder: Path) -> None:
+        """Copies all files of the folder to `place`, the certificate last: it never names what is not there."""
+        from ..pipeline.decode_file import CERTIFICATE
+
+        written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        for path in sorted(written, key=lambda path: path.name.endswith(CERTIFICATE)):
+            remote.send(path, remote.below(self.place, path.relative_to(folder).as_posix()))
 
 
 @dataclass(frozen=True)
@@ -69,8 +104,17 @@ class FileWork:
 
     def __call__(self, job: FileJob, watch: Watch) -> Outcome:
         """`watch` shows how the solve goes on. Raises whatever is wrong with the file."""
+        if not job.place:
+            return self._here(job, watch, *job.shown)
+        with TemporaryDirectory() as folder:
+            outcome = self._here(job.moved(Path(folder)), watch, *job.shown)
+            job.send_results(Path(folder))
+        return outcome
+
+    def _here(self, job: FileJob, watch: Watch, picture: str, rewritten: str | None) -> Outcome:
+        """`picture` and `rewritten` are where results end, for people."""
         assert job.output is not None, "its name was not chosen"
-        decoding, source, recorder = self.decoding, Path(str(job.source)), Recorder(*self.recording, watch)
+        decoding, source, recorder = self.decoding, str(job.source), Recorder(*self.recording, watch)
         bitstream = decoding.open(source, job.source.content())
         jpeg = None if bitstream.codec.encoder.model_id else job.jpeg
         with recorder(Path(job.source.name).name, decoding.decoder.name if decoding.decoder else "") as callback:
@@ -78,11 +122,11 @@ class FileWork:
         for place in filter(None, (job.output, jpeg)):
             place.parent.mkdir(parents=True, exist_ok=True)
         decoded.write(job.output, jpeg, recorder.files)
-        exact, said = decoded.result.exact, facts(decoded, job.output, jpeg)
+        exact, said = decoded.result.exact, facts(decoded, picture, rewritten if jpeg else None)
         if exact:
             return Outcome(said, exact)
         if self.require_exact:
-            return Outcome(said, exact, not_exact(decoded, source, job.output))
+            return Outcome(said, exact, not_exact(decoded, source, picture))
         reason, count = decoded.certificate.reason or "", decoded.result.differing_symbols
         note = f"{job.source}: not exact, {count} symbols differ. {reason}".rstrip()
         return Outcome(said, exact, notes=() if decoding.plain else (note,))

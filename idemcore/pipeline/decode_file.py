@@ -106,9 +106,9 @@ class Decoding:
             return {**dict.fromkeys(("seed", "sample", "tradeoff")), **special}
         return {"seed": self.seed, "sample": 0, "tradeoff": self.tradeoff, **special}
 
-    def open(self, path: Path, data: bytes | None = None) -> Bitstream:
-        """The bitstream of a file, whose content may have been read."""
-        data = read_file(path) if data is None else data
+    def open(self, path: Path | str, data: bytes | None = None) -> Bitstream:
+        """The bitstream of a file, whose content may have been read; `path` may then be an address."""
+        data = read_file(Path(path)) if data is None else data
         settings = self.settings.get("codec")
         return open_bitstream(data, str(path), self.runtime, self.catalogue, settings, self.codecs, self.special)
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from idemcore.errors import InputError
-from idemcore.metrics.features import feature_maps
+from idemcore.networks.efficientnet import feature_maps
 from idemcore.training.crops import Crops
 from idemcore_jpeg.config import EstimateTrainConfig
 from idemcore_jpeg.naturalness import Critic, Naturalness, feature_distance

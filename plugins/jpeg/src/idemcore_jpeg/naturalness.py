@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from idemcore.metrics.features import feature_maps
+from idemcore.networks.efficientnet import feature_maps
 
 WIDTHS = (32, 64, 128, 128)
 """Channels of the critic, each at half of the resolution before."""
