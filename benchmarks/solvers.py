@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="rows are added to those that it holds")
     parser.add_argument("--plot", type=Path, help="kernel distance and PSNR against passes, of all rows in --json")
+    parser.add_argument("--against", choices=["passes", "seconds"], default="passes", help="what the plot has below")
     options = parser.parse_args()
     runtime, images = Runtime.choose(options.device), Images(options.folder, Frame(options.crop), options.images)
     settings = parse_overrides(options.overrides, ("codec", "generator"))
@@ -66,7 +67,7 @@ def main() -> None:
             add(options.json, {**rows[-1], **facts})
     print(table(shown(rows)))
     if options.plot:
-        plot(json.loads(options.json.read_text()) if options.json else rows, options.plot)
+        plot(json.loads(options.json.read_text()) if options.json else rows, options.plot, options.against)
 
 
 def configured(text: str) -> tuple[str, dict[str, Any]]:
@@ -104,29 +105,38 @@ def add(path: Path, row: dict[str, Any]) -> None:
     path.write_text(json.dumps([*rows, row], indent=1) + "\n", encoding="utf-8")
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """A line a solver where it was run with several numbers of steps, else a point; the plain decode as a level."""
+def plot(rows: list[dict[str, Any]], path: Path, against: str) -> None:
+    """A line for what was run with several numbers of steps, else a point; the plain decode as a level."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
     labels = {"kd": "kernel distance x 1000", "psnr": "PSNR, dB"}
+    cost = {"passes": passes, "seconds": lambda row: row["seconds"]["value"]}[against]
     for axes, (metric, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
-        for name in dict.fromkeys(row["solver"].split(",")[0] for row in rows):
-            mine = [row for row in rows if row["solver"].split(",")[0] == name]
+        for name in dict.fromkeys(map(line_of, rows)):
+            mine = [row for row in rows if line_of(row) == name]
             if name == "mse":
                 axes.axhline(mine[0][metric]["value"], color="0.5", linestyle="--", label="g(y)")
                 continue
-            points = sorted((passes(row), row[metric]["value"]) for row in mine)
+            points = sorted((cost(row), row[metric]["value"]) for row in mine)
             axes.plot(*zip(*points, strict=True), "o-", markersize=4, label=name)
         axes.set_xscale("log")
-        ticks = sorted({passes(row) for row in rows if passes(row)})
-        axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
-        axes.minorticks_off()
-        axes.set_xlabel("network passes, forwards and backwards")
+        if against == "passes":
+            ticks = sorted({passes(row) for row in rows if passes(row)})
+            axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
+            axes.minorticks_off()
+        axes.set_xlabel({"passes": "network passes, forwards and backwards", "seconds": "seconds an image"}[against])
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    figure.axes[0].legend()
+    figure.axes[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """What a row has in common with those of other numbers of steps: solver, its other settings, another prior."""
+    solver = ", ".join(word for word in row["solver"].split(",") if not word.startswith("steps="))
+    prior = "" if row["generator"] == "ddpm-photo" else ", ".join(["", row["generator"], *row["set"]])
+    return solver if solver in ("mse", "mean") else solver + prior
 
 
 def passes(row: dict[str, Any]) -> float:
