@@ -77,7 +77,7 @@ def test_what_follows_no_solve_is_not_called_certifying(screen: io.StringIO) -> 
     assert "certifying" not in screen.getvalue()
 
 
-@pytest.mark.parametrize("name", ["adm", "hyperprior", "jpeg-estimate"])
+@pytest.mark.parametrize("name", ["adm", "hyperprior", "jpeg-estimate", "jpeg-sharp"])
 def test_a_line_of_training_fits_80_columns(name: str, screen: io.StringIO) -> None:
     record = {"minutes": 123.4, "step": 123456.0, "images": 3950592.0, "loss": 0.012345, "bits": 0.0012345, "val": 0.01}
     with _shown(name, 600.0) as show:

@@ -14,15 +14,17 @@ from PIL import Image
 
 from idemcore.errors import InputError
 from idemcore.networks.efficientnet import feature_maps
+from idemcore.pipeline.certify import certify
+from idemcore.runtime import Runtime
 from idemcore.training.crops import Crops
-from idemcore_jpeg.config import EstimateTrainConfig
+from idemcore_jpeg.config import JpegConfig, SharpTrainConfig
+from idemcore_jpeg.encoder import JpegEncoder
 from idemcore_jpeg.naturalness import Critic, Naturalness, feature_distance
 from idemcore_jpeg.train_estimate import EstimateTraining
 
 CPU = torch.device("cpu")
-TINY = EstimateTrainConfig(
+TINY = SharpTrainConfig(
     pixels=8192, crops=(64,), scales=(1.0,), channels=(8, 8), blocks=1, init="", held_out=0.25, threads=1,
-    error=0.2, perceptual=1.0, adversarial=0.1,
 )  # fmt: skip
 
 
@@ -102,3 +104,12 @@ def test_the_score_is_the_distance_of_features(crops: Crops, tmp_path: Path, mon
     monkeypatch.setattr("idemcore_jpeg.train_estimate.feature_distance", lambda maps, x, y: torch.tensor(0.25))
     assert training.validate()["score"] == pytest.approx(-0.25)
     assert np.isfinite(list(measured.values())).all()
+
+
+def test_weights_of_the_recipe_make_exact_pictures(crops: Crops, tmp_path: Path, make: SimpleNamespace) -> None:
+    training = EstimateTraining(tmp_path / "out", TINY, CPU, crops)
+    assert np.isfinite(training.update()["loss"])
+    (tmp_path / "out").mkdir()
+    config = JpegConfig(estimate=str(training.write_weights()))
+    cell = JpegEncoder(config, Runtime(CPU, torch.float32)).cell([make.pillow_jpeg(make.natural(40, 56), quality=10)])
+    assert certify(cell, cell.estimate).exact == [True]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEDULES = ("linear", "cosine")
-ATTENTION_ORDERS = ("legacy", "new")
-PREDICTIONS = ("v", "noise")
+from idemcore.training.config import CropsConfig, TrainingConfig
 
 SCHEDULES = ("linear", "cosine")
 ATTENTION_ORDERS = ("legacy", "new")
+PREDICTIONS = ("v", "noise")
 
 
 @dataclass
@@ -71,54 +70,22 @@ class ImagenetConfig(AdmConfig):
 
 
 @dataclass
-class TrainConfig:
-    """Settings of the recipe; each is a `--set train.KEY=VALUE` of the command line."""
+class TrainConfig(CropsConfig):
+    """Settings of the recipe `ddpm`; each is a `--set train.KEY=VALUE` of the command line."""
 
-    minutes: float = 100.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
-    learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
-    pixels: int = 32768  # pixels of a batch, e.g. 8 crops of 64x64
-    crops: tuple[int, ...] = (64, 64, 96, 128)  # crop sides, drawn uniformly, pixels
-    scales: tuple[float, ...] = (1.0, 0.7, 0.5)  # each photograph is trained on at these sizes
     sigma_median: float = 0.12  # training noise: log-normal, units of [-1,1] images
     sigma_spread: float = 1.0  # standard deviation of log(sigma)
     tail: float = 0.06  # share of crops with sigma log-uniform in 0.5..20 instead
-    ema: float = 0.999  # decay of the averaged weights, a step
-    channels: tuple[int, ...] = (32, 64, 128, 192)  # widths of the network, from full resolution down by halves
-    blocks: int = 2  # residual blocks of each width, down and up
-    init: str = ""  # weights to start from if there is no checkpoint: `bundled`, or the path of a weights.safetensors
-    seed: int = 0  # of the starting weights, crops and noise
-    threads: int = 0  # 0: as many as PyTorch chooses
-    save_minutes: float = 4.0  # minutes between checkpoints
-    held_out: float = 0.05  # share of the photographs that is kept for validation; those weights are kept that do best
-    validate_minutes: float = 10.0  # minutes of training between validations
-    patience: int = 0  # validations without a new best after which the training stops; 0: it does not
-
-    def __post_init__(self) -> None:
-        if not 0 < self.minutes < float("inf"):
-            raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"held_out must be at least 0 and below 1, not {self.held_out}")
-        if not self.crops or min(self.crops) % 2 ** (len(self.channels) - 1):
-            raise ValueError(f"crops must be multiples of {2 ** (len(self.channels) - 1)} pixels, not {self.crops}")
-
-
-PREDICTIONS = ("v", "noise")
 
 
 @dataclass
-class AdmTrainConfig:
+class AdmTrainConfig(TrainingConfig):
     """Settings of the recipe `adm`; each is a `--set train.KEY=VALUE` of the command line."""
 
     minutes: float = 80.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
     side: int = 64  # width and height of the images, a power of two from 8 on, pixels
     channels: int = 16  # a multiple of 16 and of `groups`
-    multipliers: tuple[int, ...] = (
-        1,
-        1,
-        2,
-        6,
-        10,
-    )  # widths in units of `channels`, from full resolution down by halves
+    multipliers: tuple[int, ...] = (1, 1, 2, 6, 10)  # widths in units of `channels`, down by halves
     blocks: int = 1  # residual blocks of each width on the way down; one more on the way up
     attention: tuple[int, ...] = (4, 8, 16)  # downsampling factors at which there is self-attention
     groups: int = 1  # of normalisations; published networks, which are wider, have 32
@@ -127,21 +94,11 @@ class AdmTrainConfig:
     predicts: str = "v"  # what the network predicts: v, or the noise, as in published networks
     mirror: bool = True  # half of the images are flipped left to right
     batch: int = 8  # images a step
-    learning_rate: float = 1e-3  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
     ema: float = 0.05  # share of the steps so far over which the weights are averaged
-    init: str = ""  # weights to start from if there is no checkpoint: `bundled`, or the path of a weights.safetensors
-    seed: int = 0  # of the starting weights, images and noise
-    threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 10.0  # minutes between checkpoints
-    held_out: float = 0.05  # share of the images that is kept for validation; those weights are kept that do best
-    validate_minutes: float = 10.0  # minutes of training between validations
-    patience: int = 0  # validations without a new best after which the training stops; 0: it does not
 
     def __post_init__(self) -> None:
-        if not 0 < self.minutes < float("inf"):
-            raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"held_out must be at least 0 and below 1, not {self.held_out}")
+        super().__post_init__()
         if self.side < 8 or self.side & (self.side - 1):
             raise ValueError(f"side must be a power of two from 8 on, not {self.side}")
         if self.channels < 16 or self.channels % 16:

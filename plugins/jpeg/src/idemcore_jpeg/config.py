@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from idemcore.errors import UsageError
+from idemcore.training.config import CropsConfig
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
@@ -35,32 +36,25 @@ class JpegConfig:
 
 
 @dataclass
-class EstimateTrainConfig:
+class EstimateTrainConfig(CropsConfig):
     """Settings of the recipe `jpeg-estimate`; each is a `--set train.KEY=VALUE` of the command line."""
 
     minutes: float = 120.0  # training time of the whole schedule, minutes; a resumed run goes on to this total
     learning_rate: float = 5e-4  # Adam, after 500 steps of warm-up; constant, then linear to 0 over the last 40 %
+    init: str = "bundled"  # weights to start from if there is no checkpoint: `bundled`, a path, or empty for none
     pixels: int = 131072  # pixels of a batch, e.g. 8 crops of 128x128
     crops: tuple[int, ...] = (96, 128, 128)  # crop sides, drawn uniformly, pixels
-    scales: tuple[float, ...] = (1.0, 0.7, 0.5)  # each photograph is trained on at these sizes
-    ema: float = 0.999  # decay of the averaged weights, a step
     error: float = 1.0  # weight of the squared error's logarithm
     perceptual: float = 0.0  # weight of the distance of features: above 0, pictures get natural instead of smooth
     adversarial: float = 0.0  # weight of a critic that tells photographs from estimates
-    channels: tuple[int, ...] = (32, 64, 128, 192)  # widths of the network, from full resolution down by halves
-    blocks: int = 2  # residual blocks of each width, down and up
-    init: str = "bundled"  # weights to start from if there is no checkpoint: `bundled`, a path, or empty for none
-    seed: int = 0  # of the starting weights, crops and files
-    threads: int = 0  # 0: as many as PyTorch chooses
-    save_minutes: float = 4.0  # minutes between checkpoints
-    held_out: float = 0.05  # share of the photographs that is kept for validation; those weights are kept that do best
-    validate_minutes: float = 10.0  # minutes of training between validations
-    patience: int = 0  # validations without a new best after which the training stops; 0: it does not
 
-    def __post_init__(self) -> None:
-        if not 0 < self.minutes < float("inf"):
-            raise ValueError(f"minutes must be a number above 0, not {self.minutes}")
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"held_out must be at least 0 and below 1, not {self.held_out}")
-        if not self.crops or min(self.crops) < 1 or min(self.crops) % 2 ** (len(self.channels) - 1):
-            raise ValueError(f"crops must be multiples of {2 ** (len(self.channels) - 1)} pixels, not {self.crops}")
+
+@dataclass
+class SharpTrainConfig(EstimateTrainConfig):
+    """Settings of the recipe `jpeg-sharp`: the same training, for natural pictures instead of those of least error."""
+
+    pixels: int = 65536  # pixels of a batch, e.g. 4 crops of 128x128
+    crops: tuple[int, ...] = (128,)  # crop sides, drawn uniformly, pixels
+    error: float = 0.1  # weight of the squared error's logarithm
+    perceptual: float = 1.0  # weight of the distance of features, by which validations judge too
+    adversarial: float = 1.0  # weight of a critic that tells photographs from estimates

@@ -27,7 +27,7 @@ def idem_encoders() -> Sequence[EncoderSpec]:
 
 @hookimpl
 def idem_recipes() -> Sequence[RecipeSpec]:
-    """The network of the estimate."""
+    """The networks of the estimate: of least error, and natural."""
     return [
         RecipeSpec(
             name="jpeg-estimate",
@@ -35,5 +35,12 @@ def idem_recipes() -> Sequence[RecipeSpec]:
             summary="the network of a JPEG's image of least error, from any folder of photographs",
             config="idemcore_jpeg.config:EstimateTrainConfig",
             api=1,
-        )
+        ),
+        RecipeSpec(
+            name="jpeg-sharp",
+            target="idemcore_jpeg.train_estimate:train",
+            summary="the same network for natural pictures in one pass: features and a critic judge it",
+            config="idemcore_jpeg.config:SharpTrainConfig",
+            api=1,
+        ),
     ]
