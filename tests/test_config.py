@@ -48,6 +48,12 @@ class Settings(Base):
 
 
 @dataclass
+class Automatic:
+    eta: float | str = "auto"
+    steps: int | str = "auto"
+
+
+@dataclass
 class Needy:
     path: str
 
@@ -181,6 +187,15 @@ def test_values_replace_defaults_and_take_their_types() -> None:
     assert isinstance(built, Settings)
     assert isinstance(built.crops, tuple)
     assert build_config(Settings, {}, "solver") == Settings()
+
+
+def test_a_whole_number_is_a_float_where_a_word_may_stand_in_its_place() -> None:
+    config = build_config(Automatic, {"eta": 1, "steps": 12}, "solver")
+    assert (config.eta, config.steps) == (1.0, 12)
+    assert (type(config.eta), type(config.steps)) == (float, int)
+    assert build_config(Automatic, {"eta": "auto"}, "solver").eta == "auto"
+    with pytest.raises(UsageError, match=r"solver\.eta: True is not of type"):
+        build_config(Automatic, {"eta": True}, "solver")
 
 
 def test_an_unknown_key_offers_the_nearest_and_lists_all() -> None:

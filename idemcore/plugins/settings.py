@@ -90,6 +90,13 @@ def load_config_file(path: str | PathLike[str], scopes: Sequence[str] = SCOPES) 
         raise UsageError(f"{path}, {getattr(error, 'full_key', '') or 'a value'}: {_first_line(error)}.") from error
 
 
+def _as_number(value: Any, kind: str) -> Any:
+    """A whole number as the float that a field of `float | str` wants, of which OmegaConf makes none."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    names = kind.replace(" ", "").split("|")
+    return float(value) if whole and "float" in names and "int" not in names else value
+
+
 def build_config(config_class: type[T], values: Mapping[str, Any], scope: str) -> T:
     """`config_class` with `values` in place of its defaults, each checked against its field's type.
 
@@ -105,7 +112,7 @@ def build_config(config_class: type[T], values: Mapping[str, Any], scope: str) -
         if key not in types:
             raise _unknown_key(str(key), list(types), scope)
         try:
-            config = OmegaConf.merge(config, {key: value})
+            config = OmegaConf.merge(config, {key: _as_number(value, types[key])})
         except (OmegaConfBaseException, *UNREADABLE) as error:
             where = f"{scope}.{getattr(error, 'full_key', None) or key}"
             message = f"{where}: {value!r} is not of type {types[key]}: {_first_line(error)}."
