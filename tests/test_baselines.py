@@ -124,3 +124,10 @@ def test_an_encoder_that_is_not_here_stops_before_it_measures(photos: Path, idem
     assert idem("baseline", "jxl", photos).exit_code == 4
     with pytest.raises(UsageError):
         baseline("gif")
+
+
+def test_jpeg_2000_is_given_the_colour_transform_that_pillow_leaves_out():
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    data = BASELINES["jpeg2000"].bytes_of(pixels, 30)
+    style = data.index(b"\xff\x52") + 4  # the marker COD, its length, then Scod, progression, layers (2), transform
+    assert data[style + 4] == 1

@@ -66,7 +66,7 @@ def _pillow(kind: str, **fixed: Any) -> Write:
 
 def _jpeg2000(pixels: Pixels, quality: int) -> bytes:
     buffer = io.BytesIO()
-    options: dict[str, Any] = {"quality_mode": "dB", "quality_layers": [quality], "irreversible": True}
+    options: dict[str, Any] = {"quality_mode": "dB", "quality_layers": [quality], "irreversible": True, "mct": 1}
     Image.fromarray(pixels).save(buffer, "JPEG2000", **options)
     return buffer.getvalue()
 
