@@ -121,10 +121,12 @@ def plot(rows: list[dict[str, Any]], path: Path, against: str) -> None:
             points = sorted((cost(row), row[metric]["value"]) for row in mine)
             axes.plot(*zip(*points, strict=True), "o-", markersize=4, label=name)
         axes.set_xscale("log")
-        if against == "passes":
-            ticks = sorted({passes(row) for row in rows if passes(row)})
-            axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
-            axes.minorticks_off()
+        low, high = axes.get_xlim()
+        round_ones = (step * 10.0**power for power in range(-3, 4) for step in (1, 2, 5))
+        ticks = sorted({passes(row) for row in rows if passes(row)}) if against == "passes" else list(round_ones)
+        shown = [tick for tick in ticks if low <= tick <= high]
+        axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
+        axes.minorticks_off()
         axes.set_xlabel({"passes": "network passes, forwards and backwards", "seconds": "seconds an image"}[against])
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
