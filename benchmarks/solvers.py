@@ -109,7 +109,7 @@ def plot(rows: list[dict[str, Any]], path: Path, against: str) -> None:
     """A line for what was run with several numbers of steps, else a point; the plain decode as a level."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 3.8), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     labels = {"kd": "kernel distance x 1000", "psnr": "PSNR, dB"}
     cost = {"passes": passes, "seconds": lambda row: row["seconds"]["value"]}[against]
     for axes, (metric, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
@@ -130,7 +130,7 @@ def plot(rows: list[dict[str, Any]], path: Path, against: str) -> None:
         axes.set_xlabel({"passes": "network passes, forwards and backwards", "seconds": "seconds an image"}[against])
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
