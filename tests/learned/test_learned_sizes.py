@@ -81,7 +81,7 @@ def test_training_sees_the_latents_that_are_coded(
     monkeypatch.setattr(model, "gaussians", lambda hyper, y: (seen.append(y), gaussians(hyper, y))[1])
     training = CodecTraining.__new__(CodecTraining)
     training.model, training.device, training.rng = model, torch.device("cpu"), torch.Generator().manual_seed(0)
-    bits_per_pixel, error = training._forward(image)
+    bits_per_pixel, error = training._forward(image, training.rng)
     y, z = codec.analyse(image)
     assert seen[0].shape == y.shape
     assert float((seen[0] - y).abs().max()) < 0.6, "up to the noise that stands for rounding, and bf16"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-TOLD = "error: interrupted; nothing was left half-written."
+TOLD = "interrupted; nothing was left half-written."
 TOY = ("--codec", "toy", "--generator", "toy")
 SWEEP = ("sweep", "-m", "codec=toy", "generator=toy", "solver.steps=2", "seed=0..1")
 
