@@ -200,6 +200,24 @@ def test_jpegs_are_shown_from_a_relative_folder_and_those_without_picture_named(
     assert "was decoded from later.jpg: not shown" in result.stderr
 
 
+def test_a_report_names_pictures_without_jpeg_or_certificate(idem, photos, restored, tmp_path):
+    (photos / "a.jpg").unlink()
+    (restored / "b.certificate.json").write_text("{}")
+    result = idem("report", restored, "-o", tmp_path / "page", "--before", photos)
+    assert result.exit_code == 0, result.stderr
+    assert "has no JPEG that was decoded to a.png: shown without it" in result.stderr
+    assert "b.png is not shown" in result.stderr
+    assert "decoded to 1998" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["nowhere", "photos/a.jpg"])
+def test_before_must_be_a_folder(idem, photos, restored, tmp_path, place):
+    result = idem("report", restored, "-o", tmp_path / "page", "--before", tmp_path / place)
+    assert result.exit_code == 2
+    assert "is not a folder. Name with --before" in result.stderr
+    assert not (tmp_path / "page").exists()
+
+
 def test_an_album_alone_has_its_pictures_and_no_metrics(idem, restored, tmp_path):
     assert idem("report", restored, "-o", tmp_path / "page").exit_code == 0
     assert len(page_data(tmp_path / "page")["runs"]) == 3

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import IdemError, IdemWarning, InputError
+from ..errors import IdemError, IdemWarning, InputError, UsageError
 from ..io.files import read_file
 from ..io.walking import JPEG_SUFFIXES, is_hidden
 from ..results.certificate import Certificate, PartFacts
@@ -29,8 +29,11 @@ def is_album(folder: Path) -> bool:
 def read_album(folder: Path, before: Path | None = None) -> list[SweepRow]:
     """A row for each picture with a certificate. `before` has the files that were decoded: JPEGs are shown beside.
 
-    Warns of JPEGs in `before` that no picture was decoded from. Raises InputError if no certificate has a picture.
+    Warns of JPEGs in `before` that no picture was decoded from, and of pictures whose file is not there. Raises
+    InputError if no certificate has a picture, UsageError if `before` is no folder.
     """
+    if before and not before.is_dir():
+        raise UsageError(f"{before} is not a folder.", "Name with --before the folder that was decoded.")
     before = before.resolve() if before else None  # a report looks for relative paths in the album
     files = {hashlib.sha256(read_file(path)).hexdigest(): path for path in _jpegs(before)} if before else {}
     names = {path: path.relative_to(before).as_posix() for path in files.values()} if before else {}
@@ -38,10 +41,20 @@ def read_album(folder: Path, before: Path | None = None) -> list[SweepRow]:
     if not rows:
         hint = f"Type `idem decode PHOTOS -o {folder}` first."
         raise InputError(f"{folder} holds no picture with a certificate that this idem reads.", hint)
-    if unused := [names[path] for sha256, path in files.items() if sha256 not in {row.image.sha256 for row in rows}]:
-        shown = ", ".join(unused[:NAMED]) + (f" and {len(unused) - NAMED} more" if len(unused) > NAMED else "")
-        warnings.warn(IdemWarning(f"no picture in {folder} was decoded from {shown}: not shown"), stacklevel=2)
+    shown = {row.image.sha256 for row in rows}
+    if unused := [names[path] for sha256, path in files.items() if sha256 not in shown]:
+        _warn(f"no picture in {folder} was decoded from {_listed(unused)}: not shown")
+    if before and (alone := [str(row.files.reconstruction) for row in rows if not row.files.decoded]):
+        _warn(f"{before} has no JPEG that was decoded to {_listed(alone)}: shown without it")
     return rows
+
+
+def _warn(note: str) -> None:
+    warnings.warn(IdemWarning(note), stacklevel=3)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _jpegs(folder: Path) -> list[Path]:
@@ -57,6 +70,7 @@ def _row(folder: Path, path: Path, files: Mapping[str, Path], names: Mapping[Pat
     try:
         found = Certificate.from_json(json.loads(read_file(path)))
     except (IdemError, ValueError, TypeError):
+        _warn(f"{path} is no certificate that this idem reads: {name} is not shown")
         return None
     before = files.get(found.bitstream.sha256)
     shown_name = names[before] if before else name
