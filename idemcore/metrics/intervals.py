@@ -16,8 +16,8 @@ _Z_975 = 1.959964
 
 SHARES = frozenset({"exact", "solver_exact"})
 """Metrics that say yes (1) or no (0) of an image."""
-OF_BATCHES = frozenset({"seconds", "peak_memory"})
-"""Metrics that are measured of a whole batch: its images share one value."""
+OF_BATCHES = frozenset({"seconds", "peak_memory", "nfe", "backwards"})
+"""Metrics that are measured of a whole batch: its images share one value, for passes that of the image with most."""
 
 
 def summarise(images: Sequence[str], values: Sequence[float], metric: str = "", batched: bool = False) -> Score:

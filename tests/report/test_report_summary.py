@@ -60,13 +60,13 @@ def test_of_two_versions_of_a_run_the_last_counts():
     assert only([row(psnr=20.0), row(psnr=30.0, id="newer", versions={"idemcore": "2"})]).estimates["psnr"].value == 30
 
 
-def test_times_that_images_of_a_batch_share_have_no_interval():
+def test_times_and_passes_that_images_of_a_batch_share_have_no_interval():
     times = {"solve": 1.0, "certify": 0.5}
     for batch, known in ((1, True), (4, False)):
-        rows = [row(image, seconds=times, batch=batch, psnr=30.0) for image in ("a", "b")]
+        rows = [row(image, seconds=times, batch=batch, nfe=4, psnr=30.0) for image in ("a", "b")]
         found = only(rows).estimates
         assert found["seconds"].value == 1.5
-        assert (found["seconds"].low is not None) is known
+        assert [found[name].low is not None for name in ("seconds", "nfe")] == [known] * 2
         assert found["psnr"].low is not None
 
 
