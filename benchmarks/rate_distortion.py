@@ -6,20 +6,20 @@ Beside them those of formats that Pillow writes.
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any
 
 import bjontegaard
-import numpy as np
-import torch
 from common import crops, mean, psnr, save, table
-from PIL import Image
 from torch import Tensor
 
-from idemcore.evaluation.baselines import BASELINES, Baseline
-from idemcore.io.images import to_bytes
+from idemcore.evaluation.baselines import BASELINES, Baseline, baseline_curve
+from idemcore.evaluation.evaluation import Images
+from idemcore.io.image_sets import Frame
+from idemcore.metrics import build, choose_metrics
 from idemcore.pipeline.codec import Codec
+from idemcore.plugins.catalogue import load_catalogue
+from idemcore.runtime import Runtime
 
 JPEG = ("jpeg 4:2:0", "jpeg", {"subsampling": "4:2:0"}, [3, 5, 8, 10, 15, 20, 25, 30, 40, 50, 60, 75])
 LEARNED = [("elic", "elic", {}, [1, 2, 3, 4]), ("hyperprior", "hyperprior", {}, [1, 2, 3, 4])]
@@ -40,7 +40,7 @@ def main() -> None:
         print(table([{"codec": label, **row} for row in curves[label]]), flush=True)
     for name in options.formats:
         one = BASELINES[name]
-        curves[one.title] = [format_point(one, quality, originals) for quality in one.qualities]
+        curves[one.title] = format_points(one, options.folder, options.side)
         print(table([{"codec": one.title, **row} for row in curves[one.title]]), flush=True)
     others = [label for label in curves if label != JPEG[0]]
     rates = [{"codec": label, "BD-rate to JPEG %": bd_rate(curves[JPEG[0]], curves[label])} for label in others]
@@ -60,15 +60,11 @@ def point(name: str, quality: int, settings: dict[str, Any], originals: dict[str
     }
 
 
-def format_point(one: Baseline, quality: int, originals: dict[str, Tensor]) -> dict[str, Any]:
-    rates, errors = [], []
-    for image in originals.values():
-        data = one.bytes_of(to_bytes(image)[0].permute(1, 2, 0).contiguous().numpy(), quality)
-        with Image.open(io.BytesIO(data)) as decoded:
-            shown = torch.from_numpy(np.array(decoded.convert("RGB"))).permute(2, 0, 1)[None] / 255
-        rates.append(8 * len(data) / (image.shape[-2] * image.shape[-1]))
-        errors.append(psnr(shown, image))
-    return {"quality": quality, "bpp": mean(rates), "PSNR": mean(errors)}
+def format_points(one: Baseline, folder: Path, side: int | None) -> list[dict[str, Any]]:
+    metrics, _ = build(choose_metrics(load_catalogue(), ["bpp", "psnr"]), Runtime.choose("cpu"))
+    found = baseline_curve(one, Images(folder, Frame(side)), metrics).results
+    return [{"quality": quality, "bpp": rate, "PSNR": value}
+            for quality, rate, value in zip(one.qualities, found["bpp"], found["psnr-rgb"], strict=True)]  # fmt: skip
 
 
 def bd_rate(anchor: list[dict[str, Any]], test: list[dict[str, Any]]) -> float:

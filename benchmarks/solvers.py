@@ -135,7 +135,7 @@ def plot(rows: list[dict[str, Any]], path: Path, against: str) -> None:
 
 
 def line_of(row: dict[str, Any]) -> str:
-    """What a row has in common with those of other numbers of steps: solver, its other settings, another prior."""
+    """Names the line of a row: solver, its settings except the number of steps, and the prior if not ddpm-photo."""
     solver = ", ".join(word for word in row["solver"].split(",") if not word.startswith("steps="))
     prior = "" if row["generator"] == "ddpm-photo" else ", ".join(["", row["generator"], *row["set"]])
     return solver if solver in ("mse", "mean") else solver + prior

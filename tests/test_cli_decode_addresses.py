@@ -45,11 +45,19 @@ def test_a_folder_at_an_address_goes_to_another_and_is_resumed(idem, bucket):
     names = ["1998/b.certificate.json", "1998/b.png", "a.certificate.json", "a.png"]
     assert sorted(bucket.find("/restored/here")) == [f"/restored/here/{name}" for name in names]
     assert json.loads(first.stdout.splitlines()[0])["file"] == "memory://restored/here/1998/b.png"
+    assert "left out 1 file: 1 .txt" in first.stderr
     assert last(idem(*words))["done_before"] == 2
     bucket.rm("/restored/here/a.png")
     assert last(idem(*words))["decoded"] == 1, "a certificate without its picture is not done"
     bucket.pipe_file("/restored/here/a.png", b"another")
     assert last(idem(*words))["decoded"] == 1, "nor one of another picture"
+
+
+def test_several_addresses_have_folders_of_their_own(idem, bucket, tmp_path):
+    places = "memory://bucket/photos/1998", "memory://bucket/photos/a.jpg"
+    assert idem("decode", *places, "-o", tmp_path / "out", *TOY).exit_code == 0
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert found == ["1998/b.png", "a.png"]
 
 
 def test_what_is_sent_is_what_is_written_here(idem, bucket, tmp_path):

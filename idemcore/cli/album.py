@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import UsageError
 from ..io.inputs import declare_output
-from ..io.walking import BITSTREAM_SUFFIXES, Source, walk, walk_address
+from ..io.walking import BITSTREAM_SUFFIXES, Source, walk
 from ..plugins.catalogue import Catalogue
 from .file_work import FileJob
 
@@ -57,15 +57,13 @@ def find_jobs(
 def _sources(places: Sequence[Path | str], suffixes: Collection[str]) -> Iterator[tuple[Path, Source]]:
     """Each file with its name below the folder of results."""
     for place in places:
-        if isinstance(place, str):
-            yield from ((Path(source.name), source) for source in walk_address(place, suffixes))
-            continue
-        if not is_several(place):
+        if isinstance(place, Path) and not is_several(place):
             yield Path(place.name), Source(place, place.name)
             continue
-        above = Path() if len(places) == 1 else Path(place.resolve().name).with_suffix("")
+        own = Path(place.resolve().name if isinstance(place, Path) else PurePosixPath(place).name).with_suffix("")
         for source in walk(place, suffixes, "bitstreams"):
-            yield above / source.name, source
+            alone = len(places) == 1 or source.address == place
+            yield (Path() if alone else own) / source.name, source
 
 
 def _job(

@@ -36,7 +36,7 @@ class FileJob:
     tag: str = ""
     """What tells it apart from other pictures of the file, in names."""
     place: str = ""
-    """The address of the folder that results go to, by the names of `output` and `jpeg`; empty if they stay here."""
+    """The address of the folder that results go to, by the name of `output`; there is no `jpeg` then. Empty: here."""
 
     @property
     def size(self) -> int:
@@ -52,14 +52,12 @@ class FileJob:
     @property
     def shown(self) -> tuple[str, str | None]:
         """Where picture and JPEG go, for people."""
-        names = [path and (remote.below(self.place, path.as_posix()) if self.place else str(path))
-                 for path in (self.output, self.jpeg)]  # fmt: skip
-        return names[0] or "", names[1] or None
+        picture = self.output.as_posix() if self.place and self.output else str(self.output or "")
+        return remote.below(self.place, picture) if self.place else picture, str(self.jpeg) if self.jpeg else None
 
     def moved(self, folder: Path) -> FileJob:
         """With results in a folder here."""
-        output, jpeg = (folder / path if path else None for path in (self.output, self.jpeg))
-        return replace(self, output=output, jpeg=jpeg, place="")
+        return replace(self, output=self.output and folder / self.output, place="")
 
     def fetch_results(self, folder: Path) -> None:
         """Copies picture and certificate from `place` to the folder, if both are there; the small one first."""

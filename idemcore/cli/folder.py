@@ -136,7 +136,7 @@ def _place(decoding: Decoding, job: FileJob) -> Path | None:
 
 
 def _is_done(decoding: Decoding, job: FileJob, output: Path) -> bool:
-    if not output.is_file() or (job.jpeg and not job.place and not job.jpeg.is_file()):
+    if not output.is_file() or (job.jpeg and not job.jpeg.is_file()):
         return False
     try:
         return decoding.is_done(job.source.content(), output, job.number)

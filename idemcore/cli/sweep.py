@@ -234,7 +234,7 @@ _COUNTS = {
     "refused": "combinations left out",
     "unreadable": "unreadable images",
 }
-"""What people read in place of a key of the JSON."""
+"""Words for people in place of keys of the JSON."""
 
 
 def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None:

@@ -49,7 +49,7 @@ class BenchJob:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one solve costs, without encoding, certifying, or loading anything."""
+    """The cost of one solve, without encoding, certifying or loading."""
 
     passes: int
     """Passes of the network forwards."""

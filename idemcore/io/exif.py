@@ -14,7 +14,7 @@ _FLIPS = {1: [], 2: [-1], 3: [-2, -1], 4: [-2], 5: [], 6: [-1], 7: [-2, -1], 8: 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What one file says of itself; empty where it says nothing."""
+    """Metadata of one file; empty where it has none."""
 
     exif: bytes = b""
     """A TIFF structure, as PNG's eXIf chunk has it."""

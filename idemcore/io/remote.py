@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MissingError, UsageError
@@ -25,22 +25,20 @@ def below(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
-def found_at(address: str, suffixes: Collection[str]) -> Iterator[tuple[str, int]]:
-    """Name below the address, with slashes, and bytes of each file with these suffixes; of a file itself, its own name.
+def size(address: str) -> int:
+    """Bytes of the file; 0 if its server does not say. Raises MissingError if the protocol's package is not here."""
+    with _files(address) as (files, path):
+        return int(files.size(path) or 0)
 
-    An address that ends with one of the suffixes is a file's. Raises UsageError if there is none, MissingError if the
-    protocol's package is not here.
+
+def listed(folder: str) -> list[tuple[str, int]]:
+    """Name within the folder, with slashes, and bytes of each file in it and in its folders, by name.
+
+    Raises MissingError if the protocol's package is not here.
     """
-    with _files(address) as (files, root):
-        if _suffix(root) in suffixes:
-            yield "", int(files.size(root) or 0)
-            return
+    with _files(folder) as (files, root):
         known = files.find(root, detail=True) if files.exists(root) else {}
-    names = {path: path[len(root.rstrip("/")) + 1 :] for path in sorted(known)}
-    wanted = {path: name for path, name in names.items() if _suffix(name) in suffixes}
-    if not wanted:
-        raise UsageError(f"{address} holds no bitstreams.", f"Expected are {', '.join(sorted(suffixes))} files.")
-    yield from ((name, int(known[path].get("size") or 0)) for path, name in wanted.items())
+    return [(path[len(root.rstrip("/")) + 1 :], int(known[path].get("size") or 0)) for path in sorted(known)]
 
 
 def read(address: str) -> bytes:
@@ -67,10 +65,6 @@ def send(source: Path, address: str) -> None:
     with _files(address) as (files, path):
         files.makedirs(files._parent(path), exist_ok=True)
         files.put_file(str(source), path)
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
 
 
 @contextmanager

@@ -94,23 +94,17 @@ def contents(found: Sequence[Source]) -> Iterator[tuple[Source, bytes]]:
             yield source, _unzipped(archive, archive.getinfo(source.name))
 
 
-def walk_address(address: str, suffixes: Collection[str]) -> list[Source]:
-    """The files with these suffixes at an address, or the one file that is there; see `remote.found_at`."""
-    found = []
-    for name, size in remote.found_at(address, suffixes):
-        whole = name or address.rstrip("/").rpartition("/")[2]
-        found.append(Source(Path(whole), whole, address=remote.below(address, name) if name else address, length=size))
-    return [source for source in found if not is_hidden(source.name)]
-
-
-def walk(place: Path, suffixes: Collection[str], what: str = "images") -> list[Source]:
+def walk(place: Path | str, suffixes: Collection[str], what: str = "images") -> list[Source]:
     """The files with these suffixes (lower case) in a folder, and those in it, or in a zip file, by name.
 
-    They are declared as inputs. A note counts the files that are left out. Raises UsageError if none is found, or for a
-    place that is neither; InputError for a damaged zip file.
+    A string is an address, of a folder unless it ends with one of the suffixes. Files here are declared as inputs. A
+    note counts the files that are left out. Raises UsageError if none is found, or for a place that is neither;
+    InputError for a damaged zip file.
     """
-    declare_input(place)
-    found = [source for source in _everything(place) if not is_hidden(source.name)]
+    if isinstance(place, Path):
+        declare_input(place)
+    everything = _everything(place) if isinstance(place, Path) else _everything_at(place, suffixes)
+    found = [source for source in everything if not is_hidden(source.name)]
     taken = [source for source in found if _suffix(source.name) in suffixes]
     others = Counter(_suffix(source.name) or "no suffix" for source in found if _suffix(source.name) not in suffixes)
     if not taken:
@@ -118,7 +112,7 @@ def walk(place: Path, suffixes: Collection[str], what: str = "images") -> list[S
         raise UsageError(f"{place} holds no {what}.{seen}", f"Expected are {', '.join(sorted(suffixes))} files.")
     if others:
         warnings.warn(f"{place}: left out {_counted(others)}", IdemWarning, stacklevel=2)
-    declare_input(*(source.path for source in taken if not source.zipped))
+    declare_input(*(source.path for source in taken if not (source.zipped or source.address)))
     return taken
 
 
@@ -138,6 +132,15 @@ def _everything(place: Path) -> Iterator[Source]:
         for name in sorted(archive.namelist()):
             if not name.endswith("/"):
                 yield Source(place, name, zipped=True)
+
+
+def _everything_at(address: str, suffixes: Collection[str]) -> Iterator[Source]:
+    if _suffix(address) in suffixes:
+        name = PurePosixPath(address).name
+        yield Source(Path(name), name, address=address, length=remote.size(address))
+        return
+    for name, length in remote.listed(address):
+        yield Source(Path(name), name, address=remote.below(address, name), length=length)
 
 
 def _suffix(name: str) -> str:

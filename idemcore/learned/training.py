@@ -31,7 +31,7 @@ KLT_CROPS = 256
 CALIBRATION_CROPS = 128
 """Of these, those that scales are calibrated on."""
 VALIDATION_SIDE = 256
-"""Of the middles of held-out photographs, at most."""
+"""Largest side, in pixels, of the middles of held-out photographs."""
 RATIO_CROPS = 32
 """Of these, those that the error ratio is measured on."""
 

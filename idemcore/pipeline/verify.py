@@ -30,7 +30,7 @@ class Verdict:
 
 
 def verdict(bitstream: Bitstream, images: Iterable[Tensor]) -> Verdict:
-    """The verdict on the nearest of several byte images [1,3,H,W], each of which may be meant."""
+    """Judges the byte image [1,3,H,W] that comes nearest, of several that may be meant."""
     differing, why = None, ""
     for image in images:
         if tuple(image.shape[-2:]) != bitstream.size:

@@ -91,7 +91,7 @@ def load_config_file(path: str | PathLike[str], scopes: Sequence[str] = SCOPES) 
 
 
 def _as_number(value: Any, kind: str) -> Any:
-    """A whole number as the float that a field of `float | str` wants, of which OmegaConf makes none."""
+    """Turns a whole number into a float for a field of `float | str`, which OmegaConf does not."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     names = kind.replace(" ", "").split("|")
     return float(value) if whole and "float" in names and "int" not in names else value

@@ -12,7 +12,7 @@ HADAMARD = torch.kron(torch.kron(_PAIR, _PAIR), _PAIR)
 
 
 class BlockTransform:
-    """Of images [B,3,H,W]. Rows and columns at the end that fill no block of 8 stay as they are: any size will do."""
+    """Transforms images [B,3,H,W] of any size: rows and columns that fill no block of 8 stay as they are."""
 
     def __init__(self, height: int, width: int, step: int, device: torch.device) -> None:
         self.matrix = HADAMARD.to(device)
