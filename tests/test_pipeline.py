@@ -81,6 +81,20 @@ def test_an_image_of_another_shape_is_laid_at_the_solver_and_not_at_the_stream(b
         decoder.reconstruct(bitstream)
 
 
+@pytest.mark.parametrize("start_at", ["", "toy-restorer"])
+def test_a_prior_of_a_wrong_shape_is_named_and_not_the_stream(bitstream, monkeypatch, start_at):
+    method = "restore" if start_at else "denoise"
+    settings = {"solver": {"steps": 3, "start_at": start_at}} if start_at else {"solver": {"steps": 3}}
+    decoder = Decoder.load("toy", "cell", CPU, settings)
+    prior = decoder.solver.restorer if start_at else decoder.generator
+    original = getattr(prior, method)
+    monkeypatch.setattr(prior, method, lambda *given: original(*given)[..., ::2, ::2])
+    wanted = rf"`{method}` of generator 'toy.*' gives a torch.float32 tensor \[1, 3, 12, 20\] for images \[1, 3, 24, 40\]"
+    with pytest.raises(IdemError, match=wanted) as told:
+        decoder.reconstruct(bitstream)
+    assert "`idem plugins check idemcore-toy`" in told.value.hint
+
+
 def test_callback_sees_each_step_and_can_cancel(bitstream, decoder):
     steps = []
     decoder.reconstruct(bitstream, callback=steps.append)

@@ -156,6 +156,17 @@ def test_another_api_version_is_incompatible(install: Install, api: int, older: 
         load_catalogue(strict=True)
 
 
+@pytest.mark.parametrize("fields", [{"offers": {"projekt"}}, {"target": "m.C"}, {"magic": "JPEG"}, {"api": 99}])
+def test_who_asks_for_what_a_faulty_plugin_provides_is_told_its_fault(
+    install: Install, fields: dict[str, object]
+) -> None:
+    install("demo-bad", encoders(f"return [{spec(**fields)}]"))
+    with pytest.raises(MissingError, match="The codec 'demo' is not available: demo-bad is (broken|incompatible) ") as told:
+        load_catalogue().resolve("codec", "demo")
+    assert state("demo-bad").reason in str(told.value)
+    assert "idem plugins info demo-bad" in told.value.hint
+
+
 def test_ctrl_c_during_loading_is_not_swallowed(install: Install) -> None:
     install("demo-a", "import _thread, time\n_thread.interrupt_main()\ntime.sleep(5)")
     with pytest.raises(KeyboardInterrupt):

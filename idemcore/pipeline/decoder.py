@@ -29,6 +29,7 @@ from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
 from .codec import Bitstream
 from .identity import part_facts
+from .prior_fault import check_prior
 from .restored_start import StartingAtRestored
 from .tiles import fitted
 
@@ -211,18 +212,29 @@ class Decoder:
     ) -> Solution:
         """Solves, blends as `tradeoff` says, and waits; `generator` is `fitted` to the size of the cell's images.
 
-        Raises IdemError if the image that was found is not of the cell's size.
+        Raises IdemError if the image that was found is not of the cell's size, or if the prior gives no such images.
         """
-        solution = self.solver.solve(cell, generator, noise, callback)
+        try:
+            solution = self.solver.solve(cell, generator, noise, callback)
+        except Exception:
+            self._check_priors(generator, cell.centre)
+            raise
         if solution.image.shape != cell.centre.shape:
+            self._check_priors(generator, cell.centre)
             found, wanted = (list(image.shape) for image in (solution.image, cell.centre))
             raise IdemError(
                 f"Solver '{self.parts.solver.spec.name}' gave a tensor {found} for images {wanted}.",
-                "`idem plugins check NAME` shows whether the solver, the generator or the codec's cell is wrong.",
+                self.parts.solver.how_to_check,
             )
         solution = replace(solution, image=blend(cell, solution.image, tradeoff))
         wait(self.device)
         return solution
+
+    def _check_priors(self, generator: Generator | None, image: Tensor) -> None:
+        """Raises IdemError if the prior, or the restorer that the solver starts at, is at fault for a failed solve."""
+        if isinstance(self.solver, StartingAtRestored):
+            check_prior(self.solver.restorer, self.parts.restorer, image)
+        check_prior(generator, self.parts.prior, image)
 
     def fitted(self, size: tuple[int, int]) -> Generator | None:
         """What the solver gets for images of (H, W): a denoiser or restorer in tiles where it needs them."""

@@ -66,7 +66,7 @@ class Plugin:
     reason: str
     """Why the plugin is not ok, in one line; empty if it is."""
     specs: tuple[tuple[str, Spec], ...]
-    """(kind, Spec) of all that it provides; of a plugin that is not ok, what was read before the fault."""
+    """(kind, Spec) of all that it provides; of a plugin that is not ok, what was read up to the fault."""
 
 
 class NotInstalled(MissingError):
@@ -237,8 +237,8 @@ def _read(name: str, entries: list[EntryPoint], specs: list[tuple[str, Spec]]) -
         for kind, spec in _specs_of(_imported(entry), name):
             try:
                 check_spec(kind, spec, name, specs)
-            except Fault as fault:
-                if fault.state == "incompatible":  # its name is known, so that who asks for it is told why not
+            except Fault:
+                if isinstance(spec.name, str) and isinstance(spec.summary, str):  # who asks for it is told why not
                     specs.append((kind, spec))
                 raise
             specs.append((kind, spec))

@@ -43,6 +43,13 @@ class Part(Generic[SpecT]):
         target = self.spec.target
         return target.version if isinstance(target, Made) else version(self.distribution)
 
+    @property
+    def how_to_check(self) -> str:
+        """The sentence that says how its laws are tried."""
+        if self.distribution == HERE:
+            return "`idemcore.testing` has laws for plugins: `idem plugins new` writes one to put it in."
+        return f"Type `idem plugins check {self.distribution}` to see which of its laws are broken."
+
     def build(self, *others: Any) -> Any:
         """The object itself: `Class(config, *others)`. Raises MissingError for weights that are not here."""
         return import_target(self.spec.target)(self.config, *others)
