@@ -40,7 +40,9 @@ def compare_stores(
     pairs = pair_up(_configurations(first, PLAIN in anchors), _configurations(second, PLAIN in tests))
     _label(pairs, places)
     measures = measures_of((first, second), names)
-    found = [compare(anchor, test, measures) for anchor, test in pairs]
+    found = [compare(anchor, test, measures, bool(names)) for anchor, test in pairs]
+    compared = {one.metric for pair in found for one in pair.differences}
+    measures = [measure for measure in measures if measure.name in compared]
     if as_json:
         print_json([pair.to_json() for pair in found])
         return

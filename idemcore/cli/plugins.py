@@ -174,6 +174,18 @@ def _facts(catalogue: Catalogue, plugin: Plugin) -> dict[str, Any]:
     }
 
 
+SHOWN = 12
+"""Names of a kind that `idem plugins list` shows of one plugin; `idem plugins info` shows all."""
+
+
 def _provided(plugin: dict[str, Any]) -> str:
-    names = ", ".join(f"{entry['kind']} {entry['name']}" for entry in plugin["provides"])
-    return "; ".join([names, *plugin["clashes"]])
+    names: dict[str, list[str]] = {}
+    for entry in plugin["provides"]:
+        names.setdefault(entry["kind"], []).append(entry["name"])
+    return "; ".join([*(_named(kind, found) for kind, found in names.items()), *plugin["clashes"]])
+
+
+def _named(kind: str, names: list[str]) -> str:
+    if len(names) > SHOWN:
+        return f"{len(names)} {kind}s"
+    return f"{kind if len(names) == 1 else f'{kind}s'} {', '.join(names)}"

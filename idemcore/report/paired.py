@@ -82,9 +82,16 @@ def pair_up(
     return found
 
 
-def compare(anchor: ConfigurationSummary, test: ConfigurationSummary, measures: Sequence[Measure]) -> Pair:
-    """Differences of each measure, over the images that both have."""
-    return Pair(anchor, test, tuple(_difference(anchor, test, measure.name) for measure in measures))
+def compare(
+    anchor: ConfigurationSummary, test: ConfigurationSummary, measures: Sequence[Measure], asked: bool = True
+) -> Pair:
+    """Differences of each measure, over the images that both have.
+
+    Unless these were `asked` for, without what a plain decode among the two cannot have, such as passes.
+    """
+    found = [_difference(anchor, test, measure.name) for measure in measures]
+    lacking = {one.metric for one in found if (anchor.plain and one.anchor is None) or (test.plain and one.test is None)}
+    return Pair(anchor, test, tuple(one for one in found if asked or one.metric not in lacking))
 
 
 def measures_of(sides: Sequence[Summary], names: Sequence[str]) -> list[Measure]:

@@ -75,7 +75,9 @@ def _texts(pair: Pair, found: Difference, measure: Measure) -> tuple[str, ...]:
 
 
 def _cell(measure: Measure, pair: Pair) -> str:
-    found = next(one for one in pair.differences if one.metric == measure.name)
+    found = next((one for one in pair.differences if one.metric == measure.name), None)
+    if found is None:
+        return ""
     if found.value is None:
         return "undefined"
     digits = _digits(measure, found)

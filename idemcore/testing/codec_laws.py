@@ -133,7 +133,8 @@ def memory_layout(trial: CodecTrial) -> None:
     views = {"channels last": trial.image.to(memory_format=torch.channels_last),
              "a view": larger[..., 2 : height + 2, 4 : width + 4]}  # fmt: skip
     for name, view in views.items():
-        require(trial.encode(view) == trial.streams, f"an image that is {name} gave other bytes")
+        advice = "call .contiguous() on the image before a floating-point transform"
+        require(trial.encode(view) == trial.streams, f"an image that is {name} gave other bytes; {advice}")
 
 
 @law("codec")

@@ -108,6 +108,19 @@ def test_a_metric_that_is_undefined_says_so_in_every_format(store: Path, idem, t
     assert "<dt>pyiqa:musiq</dt><dd>not measured: Its weights are not here.</dd>" in page
 
 
+def test_what_a_plain_decode_cannot_have_is_left_out_unless_asked_for(store: Path, idem) -> None:
+    def compared(*words) -> set[str]:
+        return {one["metric"] for pair in json.loads(idem(*words, "--json").stdout) for one in pair["metrics"]}
+
+    solvers = compared("compare", store, "--anchor", "solver=dps")
+    plain = compared("compare", store)
+    assert {"psnr", "lpips"} <= plain
+    assert solvers - plain >= {"nfe", "seconds"}
+    assert "nfe" in compared("compare", store, "--metrics", "psnr,nfe")
+    for kind in ("md", "latex", "table", "csv"):
+        assert "nfe" not in idem("compare", store, "--format", kind).stdout.lower()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
