@@ -106,6 +106,8 @@ class SolverSpec(Spec):
     starts_at: Callable[[Any], str] | None = None
     """From its config to the name of the generator that restores g(y) before it starts, or "" where none does; what is
     restored takes the place of the cell's `estimate`. Must be light."""
+    draws: bool = True
+    """Does another seed give another image? If not, sweeps make one image whatever the seeds."""
     descends: bool = False
     """Promises that the residual it reports is no larger at the last step than at the first."""
 

@@ -279,6 +279,8 @@ class InversionSolver(ABC, Generic[GeneratorT]):
 
     needs: ClassVar[Capabilities | None] = None
     """What it asks of cell and generator, of a solver that no Spec describes."""
+    draws: ClassVar[bool] = True
+    """Whether another seed gives another image, of a solver that no Spec describes."""
 
     @abstractmethod
     def solve(

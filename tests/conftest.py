@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import EntryPoints, distributions
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,14 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from idemcore.cli import main
+from idemcore.hookspecs import ENTRY_POINT_GROUP
+from idemcore.plugins import entry_points as entries
 from idemcore.weights import cards
 from idemcore.weights import store as models
 
 Idem = Callable[..., Result]
 WriteCard = Callable[..., None]
+Install = Callable[..., None]
 
 ADAPTER = """
 from idemcore.weights.checkpoints import check_layout, modern_names
@@ -161,3 +165,29 @@ def demo(write_card: WriteCard, server: Server, published: Path) -> models.Model
 def in_cache() -> Callable[[], list[str]]:
     """`in_cache()`: the names of all files in the cache."""
     return lambda: sorted(path.name for path in models.cache_folder().rglob("*"))
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """`install("demo-a", source)`: a distribution whose entry point names a module of that source. No other is seen."""
+    names: list[str] = []
+
+    def add(distribution: str, source: str) -> None:
+        module = f"plugin_{len(names)}_{distribution.replace('-', '_')}"
+        names.append(module)
+        (tmp_path / f"{module}.py").write_text(source.replace("{module}", module))
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[{ENTRY_POINT_GROUP}]\n{distribution} = {module}\n")
+
+    def found(group: str) -> EntryPoints:
+        return EntryPoints(e for d in distributions(path=[str(tmp_path)]) for e in d.entry_points if e.group == group)
+
+    monkeypatch.setattr(entries, "entry_points", found)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("IDEM_PLUGINS", raising=False)
+    monkeypatch.delenv("IDEM_DISABLE_PLUGINS", raising=False)
+    yield add
+    for module in names:
+        sys.modules.pop(module, None)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import EntryPoints, distributions
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from click.testing import Result
 
 from idemcore.cli.group import explain
 from idemcore.errors import MissingError, UsageError
-from idemcore.hookspecs import API_VERSION, ENTRY_POINT_GROUP
-from idemcore.plugins import entry_points as entries
+from idemcore.hookspecs import API_VERSION
 from idemcore.plugins.blame import as_failure, origin
 from idemcore.plugins.catalogue import KINDS, Catalogue, Plugin, import_target, load_catalogue
 from idemcore.plugins.registry import known_plugins
@@ -29,32 +27,6 @@ from idemcore.hookspecs import EncoderSpec, SolverSpec, hookimpl
 def idem_encoders():
     return [EncoderSpec("{name}", "{module}:Codec", "one line", api=1, offers=frozenset({{"project"}}))]
 """
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """`install("demo-a", source)`: a distribution whose entry point names a module of that source. No other is seen."""
-    names: list[str] = []
-
-    def add(distribution: str, source: str) -> None:
-        module = f"plugin_{len(names)}_{distribution.replace('-', '_')}"
-        names.append(module)
-        (tmp_path / f"{module}.py").write_text(source.replace("{module}", module))
-        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[{ENTRY_POINT_GROUP}]\n{distribution} = {module}\n")
-
-    def found(group: str) -> EntryPoints:
-        return EntryPoints(e for d in distributions(path=[str(tmp_path)]) for e in d.entry_points if e.group == group)
-
-    monkeypatch.setattr(entries, "entry_points", found)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delenv("IDEM_PLUGINS", raising=False)
-    monkeypatch.delenv("IDEM_DISABLE_PLUGINS", raising=False)
-    yield add
-    for module in names:
-        sys.modules.pop(module, None)
 
 
 def good(name: str) -> str:
@@ -161,7 +133,9 @@ def test_who_asks_for_what_a_faulty_plugin_provides_is_told_its_fault(
     install: Install, fields: dict[str, object]
 ) -> None:
     install("demo-bad", encoders(f"return [{spec(**fields)}]"))
-    with pytest.raises(MissingError, match="The codec 'demo' is not available: demo-bad is (broken|incompatible) ") as told:
+    with pytest.raises(
+        MissingError, match="The codec 'demo' is not available: demo-bad is (broken|incompatible) "
+    ) as told:
         load_catalogue().resolve("codec", "demo")
     assert state("demo-bad").reason in str(told.value)
     assert "idem plugins info demo-bad" in told.value.hint

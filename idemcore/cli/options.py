@@ -267,7 +267,7 @@ def take_options(**groups: type[Any]) -> Callable[[Callable[..., Any]], Callable
 
 def check_samples(parts: DecoderParts, samples: int) -> None:
     """Raises UsageError where all of them would be the same picture."""
-    if samples > 1 and not parts.uses_prior:
+    if samples > 1 and not parts.draws:
         raise UsageError(
             f"Solver '{parts.solver.spec.name}' has one picture, whatever the seed.", "Leave --samples out."
         )

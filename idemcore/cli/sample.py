@@ -87,7 +87,7 @@ def sample(asked: SampleOptions, options: RunOptions) -> None:
     runtime = options.runtime()
     built = part.build(runtime)
     shape = fitting_size(built, part.spec.name, wanted)
-    sampler = Sampler(built, shape, asked.steps or STEPS, asked.eta or 0.0, runtime.device)
+    sampler = Sampler(built, shape, asked.steps or STEPS, asked.eta or 0.0, runtime.device, part)
     report = _draw(sampler, options.seed, asked, partial(samples_report, part, sampler, options.seed, asked.count))
     if options.as_json:
         print_json({**report.to_json(), "file": asked.output, "folder": asked.separate})

@@ -81,7 +81,7 @@ def sample(
     runtime = Runtime.choose(device, precision)
     built = part.build(runtime)
     made = fitting_size(built, part.spec.name, size)
-    sampler = Sampler(built, made, steps or STEPS, eta or 0.0, runtime.device)
+    sampler = Sampler(built, made, steps or STEPS, eta or 0.0, runtime.device, part)
     begin = time.perf_counter()
     images = torch.cat([drawn.cpu() for drawn in sampler.samples(seed, count, batch, callback)])
     return Samples(images, samples_report(part, sampler, seed, count, time.perf_counter() - begin))

@@ -108,9 +108,7 @@ def pillow_limit() -> Iterator[None]:
 def to_bytes(image: Tensor) -> Tensor:
     """Uint8 of an image [B,3,H,W]: clamped to [0,1], times 255, rounded half to even. Raises IdemError for NaN."""
     if image.isnan().any():
-        raise IdemError(
-            "The image has pixels that are not a number.", "The solver diverged: try fewer or smaller steps."
-        )
+        raise IdemError("The image has pixels that are not a number.", "Look at what made it: a network may diverge.")
     return image.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 

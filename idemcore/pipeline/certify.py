@@ -43,8 +43,8 @@ class Certified:
             )
         if (least := min(self.psnr_moved)) < FAR:
             return (
-                f"certification moved the image by {least:.1f} dB, which can be seen: the solver ended far from the "
-                "bitstream. More steps, or another solver, come nearer."
+                f"certifying changed the image visibly: PSNR {least:.1f} dB between before and after. More steps, or "
+                "another solver, come nearer; if none does, the codec's `project` is wrong."
             )
         return ""
 

@@ -71,9 +71,17 @@ class Codec:
         """`encode` of an image that is sound: float32 [1,3,H,W] in [0,1], which the encoder rounds to 8 bits."""
         height, width = image.shape[-2:]
         with torch.no_grad():
-            (stream,) = self.encoder.encode(image)
+            stream = self._single(self.encoder.encode(image))
         contained = Container(self.encoder.model_id, width, height, stream).pack() if self.encoder.model_id else stream
         return Bitstream(self, contained, stream, (height, width))
+
+    def _single(self, streams: object) -> bytes:
+        """The stream of the one image that was encoded. Raises IdemError for what `encode` may not give."""
+        if isinstance(streams, list | tuple) and len(streams) == 1 and isinstance(streams[0], bytes):
+            return streams[0]
+        found = f"{len(streams)} streams" if isinstance(streams, list | tuple) else type(streams).__name__
+        text = f"`encode` of codec '{self.name}' gave {found} for one image, not a list of bytes, one an image."
+        raise IdemError(text, self.part.how_to_check)
 
     def open(self, data: bytes, where: str = "bitstream") -> Bitstream:
         """The bitstream of a file's bytes that this codec wrote. Raises BitstreamError if they are damaged."""
@@ -203,8 +211,9 @@ def _identify(
             continue
         if overrides is not None:
             return f"{owner}:{spec.name}", overrides
+    text = f"{where} was written by the model {model_id.hex()}, which no installed codec knows."
     raise MissingError(
-        " ".join([f"{where} was written by the model {model_id.hex()}, which no installed codec knows.", *unasked]),
+        " ".join(filter(None, [text, *unasked, catalogue.not_loaded()])),
         "Install the plugin that wrote it (see `idem codecs list`), or bring its weights: `idem models list`, or "
         "--set codec.weights=FOLDER.",
     )
@@ -219,7 +228,9 @@ def _by_magic(data: bytes, where: str, catalogue: Catalogue) -> tuple[str, Encod
     if not found and (known := distributions_that_read(data)):
         raise NotInstalled({f"a codec that reads {where}": known[0]})
     if not found:
-        raise _foreign(data, where)
+        error = _foreign(data, where)
+        error.hint = " ".join(filter(None, [catalogue.not_loaded(), error.hint]))
+        raise error
     return max(found, key=lambda pair: len(pair[1].magic))
 
 

@@ -16,8 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import IdemError, IdemWarning, UnsupportedCombination
-from ..hookspecs import GeneratorSpec
+from ..errors import IdemError, IdemWarning, Unsupported, UnsupportedCombination, article
+from ..hookspecs import EncoderSpec, GeneratorSpec
 from ..io.images import png_bytes, to_bytes, to_float
 from ..noise import Noise
 from ..observe.cost import PeakMemory, Stopwatch
@@ -28,8 +28,8 @@ from ..results.certificate import PartFacts
 from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
 from .codec import Bitstream
+from .faults import check_cell, check_prior, contradiction
 from .identity import part_facts
-from .prior_fault import check_prior
 from .restored_start import StartingAtRestored
 from .tiles import fitted
 
@@ -196,7 +196,7 @@ class Decoder:
         noise = Noise.of_images(seeds, [bitstream.sha256 for bitstream in bitstreams], sample)
         memory = PeakMemory(self.device) if watch_memory else None
         with clock("solve"):
-            solution = self.solve(cell, generator, noise, tradeoff, callback)
+            solution = self.solve(cell, generator, noise, tradeoff, callback, bitstreams[0].codec.part)
         with clock("certify"):
             certified = certify(cell, solution.image)
         shares = {stage: taken / len(bitstreams) for stage, taken in clock.seconds.items()}
@@ -209,32 +209,46 @@ class Decoder:
         noise: Noise,
         tradeoff: float = 1.0,
         callback: Callback | None = None,
+        codec: Part[EncoderSpec] | None = None,
     ) -> Solution:
         """Solves, blends as `tradeoff` says, and waits; `generator` is `fitted` to the size of the cell's images.
 
-        Raises IdemError if the image that was found is not of the cell's size, or if the prior gives no such images.
+        `codec` is whose cell it is, for errors. Raises IdemError, which names the plugin at fault, if no image like the
+        cell's was found.
         """
         try:
             solution = self.solver.solve(cell, generator, noise, callback)
-        except Exception:
-            self._check_priors(generator, cell.centre)
+            self._check_solution(solution, cell)
+        except Exception as error:
+            self._check_parts(cell, generator, codec)
+            if isinstance(error, Unsupported):
+                raise contradiction(error, codec, self.parts.solver) from error
             raise
-        if solution.image.shape != cell.centre.shape:
-            self._check_priors(generator, cell.centre)
-            found, wanted = (list(image.shape) for image in (solution.image, cell.centre))
-            raise IdemError(
-                f"Solver '{self.parts.solver.spec.name}' gave a tensor {found} for images {wanted}.",
-                self.parts.solver.how_to_check,
-            )
         solution = replace(solution, image=blend(cell, solution.image, tradeoff))
         wait(self.device)
         return solution
 
-    def _check_priors(self, generator: Generator | None, image: Tensor) -> None:
-        """Raises IdemError if the prior, or the restorer that the solver starts at, is at fault for a failed solve."""
+    def _check_solution(self, solution: object, cell: Constraint) -> None:
+        """Raises IdemError for what is no Solution of the cell's images."""
+        part = self.parts.solver
+        if not isinstance(solution, Solution):
+            what = type(solution).__name__
+            text = f"`solve` of solver '{part.spec.name}' gives {article(what)}, not a Solution."
+            raise IdemError(text, part.how_to_check)
+        if solution.image.shape != cell.centre.shape:
+            found, wanted = (list(image.shape) for image in (solution.image, cell.centre))
+            text = f"Solver '{part.spec.name}' gave a tensor {found} for images {wanted}."
+            raise IdemError(text, part.how_to_check)
+        if solution.image.isnan().any():
+            text = f"The image that solver '{part.spec.name}' found has pixels that are not a number."
+            raise IdemError(text, f"Try fewer or smaller steps. {part.how_to_check}")
+
+    def _check_parts(self, cell: Constraint, generator: Generator | None, codec: Part[EncoderSpec] | None) -> None:
+        """Raises IdemError if the cell, the prior or the restorer is at fault for a failed solve."""
+        check_cell(cell, codec)
         if isinstance(self.solver, StartingAtRestored):
-            check_prior(self.solver.restorer, self.parts.restorer, image)
-        check_prior(generator, self.parts.prior, image)
+            check_prior(self.solver.restorer, self.parts.restorer, cell.centre)
+        check_prior(generator, self.parts.prior, cell.centre)
 
     def fitted(self, size: tuple[int, int]) -> Generator | None:
         """What the solver gets for images of (H, W): a denoiser or restorer in tiles where it needs them."""

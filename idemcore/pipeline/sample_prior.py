@@ -18,6 +18,7 @@ from ..noise import Noise, image_seed
 from ..plugins.selection import Part
 from ..protocols import Callback, DiffusionGenerator, Generator, LatentGenerator, Step
 from ..results.samples_report import SamplesReport
+from .faults import check_prior
 
 SIZE = (128, 128)
 """(H, W) of samples of a generator that makes any size."""
@@ -41,6 +42,8 @@ class Sampler:
     eta: float = 0.0
     """In [0,1]: 0 is the deterministic flow of a diffusion, 1 adds as much new noise as DDPM's ancestral sampling."""
     device: torch.device | str = "cpu"
+    part: Part[GeneratorSpec] | None = None
+    """What the generator was built from, for errors."""
 
     def __post_init__(self) -> None:
         if self.steps < 2 or not 0 <= self.eta <= 1:
@@ -59,7 +62,14 @@ class Sampler:
                     callback(replace(step, index=number * step.total + step.index, total=len(starts) * step.total))
 
             noise = Noise([image_seed(seed, index) for index in range(start, min(start + batch, count))])
-            yield to_bytes(self.draw(noise, tell))
+            yield self._bytes(noise, tell)
+
+    def _bytes(self, noise: Noise, callback: Callback) -> Tensor:
+        try:
+            return to_bytes(self.draw(noise, callback))
+        except Exception:
+            check_prior(self.generator, self.part, torch.full((1, 3, *self.size), 0.5, device=self.device))
+            raise
 
     @torch.no_grad()
     def draw(self, noise: Noise, callback: Callback | None = None) -> Tensor:

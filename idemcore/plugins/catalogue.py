@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -67,6 +68,10 @@ class Plugin:
     """Why the plugin is not ok, in one line; empty if it is."""
     specs: tuple[tuple[str, Spec], ...]
     """(kind, Spec) of all that it provides; of a plugin that is not ok, what was read up to the fault."""
+
+
+class CannotImport(MissingError):
+    """What a Spec names cannot be imported."""
 
 
 class NotInstalled(MissingError):
@@ -162,13 +167,19 @@ class Catalogue:
         return self._unknown(kind, f"{distribution}:{name}" if distribution else name)
 
     def _unknown(self, kind: str, name: str) -> UsageError:
-        own = [spec.name if ":" not in name else f"{owner}:{spec.name}" for owner, spec in self.specs(kind)]
+        found = self.specs(kind)
+        names = Counter(spec.name for _, spec in found)
+        own = [f"{owner}:{s.name}" if ":" in name or names[s.name] > 1 else s.name for owner, s in found]
         elsewhere = [n for entry in known_plugins().values() for n in entry.get(kind, [])]
         guess = nearest(name, own) or nearest(name, elsewhere)
         available = f"Available: {', '.join(own)}." if own else f"No installed plugin provides {article(kind)}."
-        unusable = [p.name for p in self.plugins if p.state in ("broken", "incompatible")]
-        why = f"Not loaded: {', '.join(unusable)} (see `idem plugins list`)." if unusable else ""
-        return UsageError(f"There is no {kind} named '{name}'.", " ".join(filter(None, (guess, available, why))))
+        hint = " ".join(filter(None, (guess, available, self.not_loaded())))
+        return UsageError(f"There is no {kind} named '{name}'.", hint)
+
+    def not_loaded(self) -> str:
+        """A sentence that names the plugins which are broken or incompatible, and why; empty if none is."""
+        unusable = [f"{p.name} ({p.reason})" for p in self.plugins if p.state in ("broken", "incompatible")]
+        return f"Not loaded: {'; '.join(unusable)}." if unusable else ""
 
 
 def load_catalogue(*, strict: bool | None = None) -> Catalogue:
@@ -194,7 +205,7 @@ def _examined(plugin: Plugin) -> Plugin:
 def import_target(target: str | Callable[..., Any]) -> Any:
     """The object that `package.module:Name` names, or itself where it is one.
 
-    Raises MissingError, with the reason, if it cannot be imported.
+    Raises CannotImport, with the reason, if it cannot be imported.
     """
     if not isinstance(target, str):
         return target
@@ -204,8 +215,12 @@ def import_target(target: str | Callable[..., Any]) -> Any:
     except IdemError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != module.split(".")[0]:
+            hint = "Install that package, or the plugin again with pip, which brings what it declares."
+            text = f"{target} needs the package '{error.name}', which is not installed{_where(error)}."
+            raise CannotImport(text, hint) from error
         hint = "`idem doctor` checks the installation; IDEM_DEBUG=1 shows the traceback."
-        raise MissingError(f"{target} cannot be imported: {_one_line(error)}{_where(error)}.", hint) from error
+        raise CannotImport(f"{target} cannot be imported: {_one_line(error)}{_where(error)}.", hint) from error
 
 
 def _load(name: str, entries: list[EntryPoint], strict: bool) -> Plugin:

@@ -129,7 +129,7 @@ def _metric(thing: Any, common: dict[str, Any]) -> Spec:
 _SPECS: dict[str, Callable[[Any, dict[str, Any]], Spec]] = {
     "codec": _codec,
     "generator": lambda thing, common: GeneratorSpec(**common, offers=_said(thing, "offers")),
-    "solver": lambda thing, common: SolverSpec(**common, needs=_said(thing, "needs")),
+    "solver": lambda thing, common: SolverSpec(**common, needs=_said(thing, "needs"), draws=thing.draws),
     "metric": _metric,
     "engine": lambda thing, common: EngineSpec(**common),
 }

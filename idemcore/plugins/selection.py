@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, Generic, TypeVar, cast
 
 from ..adapters.specs import AdapterSpec, adapter_for
-from ..errors import UnsupportedCombination, UsageError, nearest
+from ..errors import IdemError, UnsupportedCombination, UsageError, nearest
 from ..hookspecs import CAPABILITIES, Capability, EncoderSpec, GeneratorSpec, SolverSpec, Spec
 from ..protocols import Generator, InversionSolver
 from .catalogue import Catalogue, NotInstalled, import_target
@@ -51,8 +51,14 @@ class Part(Generic[SpecT]):
         return f"Type `idem plugins check {self.distribution}` to see which of its laws are broken."
 
     def build(self, *others: Any) -> Any:
-        """The object itself: `Class(config, *others)`. Raises MissingError for weights that are not here."""
-        return import_target(self.spec.target)(self.config, *others)
+        """The object itself: `Class(config, *others)`.
+
+        Raises MissingError for weights that are not here, IdemError for a class that lacks methods of its contract.
+        """
+        target = import_target(self.spec.target)
+        if missing := sorted(getattr(target, "__abstractmethods__", ())):
+            raise IdemError(f"{target.__name__} of {self.distribution} lacks {', '.join(missing)}.", self.how_to_check)
+        return target(self.config, *others)
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,13 @@ class DecoderParts:
         return bool(self.adapter or self.solver.spec.needs & self.generator.spec.offers)
 
     def different(self, seeds: Sequence[int]) -> Sequence[int]:
-        """The seeds that can give different images: only the first where nothing is drawn from a prior."""
-        return seeds if self.uses_prior else seeds[:1]
+        """The seeds that can give different images: only the first where nothing is drawn."""
+        return seeds if self.draws else seeds[:1]
+
+    @property
+    def draws(self) -> bool:
+        """Can another seed give another image?"""
+        return self.uses_prior and self.solver.spec.draws
 
     @property
     def prior(self) -> Part[GeneratorSpec] | None:

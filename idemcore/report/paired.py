@@ -90,8 +90,12 @@ def compare(
     Unless these were `asked` for, without what a plain decode among the two cannot have, such as passes.
     """
     found = [_difference(anchor, test, measure.name) for measure in measures]
-    lacking = {one.metric for one in found if (anchor.plain and one.anchor is None) or (test.plain and one.test is None)}
-    return Pair(anchor, test, tuple(one for one in found if asked or one.metric not in lacking))
+    return Pair(anchor, test, tuple(one for one in found if asked or not _lacking(anchor, test, one)))
+
+
+def _lacking(anchor: ConfigurationSummary, test: ConfigurationSummary, one: Difference) -> bool:
+    """Is one of the two a plain decode without a value?"""
+    return (anchor.plain and one.anchor is None) or (test.plain and one.test is None)
 
 
 def measures_of(sides: Sequence[Summary], names: Sequence[str]) -> list[Measure]:

@@ -60,13 +60,16 @@ def needs_by_default(trial: SolverTrial) -> None:
 
 @law("solver")
 def seeds(trial: SolverTrial) -> None:
-    """A solver that draws from a prior gives another image for another seed."""
+    """A solver that draws from a prior gives another image for another seed; one that says it does not, the same."""
     if not any(trial.offers(family) for family in FAMILIES):
         raise NotTried("it draws from no prior")
+    draws = getattr(trial.subject.spec, "draws", True)
     for world in worlds(trial):
         first, second = (solve(trial.solver, World(world.cell, world.generator, s)).image for s in ([1, 2], [3, 4]))
         alike = [b for b in range(2) if first[b].equal(second[b])]
-        require(not alike, f"images {alike} are the same for other seeds")
+        hint = "if it draws nothing, say so: SolverSpec(draws=False)"
+        require(not (draws and alike), f"images {alike} are the same for other seeds; {hint}")
+        require(draws or len(alike) == 2, "images differ for other seeds, although its Spec says draws=False")
 
 
 @law("solver")

@@ -91,15 +91,19 @@ class Subject:
 def subjects_of(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Subject]:
     """All that the plugin `name` (a distribution; `jpeg` is short for `idemcore-jpeg`) provides and has laws.
 
-    `settings` by kind. Raises UsageError if it is not installed or has nothing to check, MissingError if it is not ok.
+    `settings` by kind. Raises UsageError if it is not installed or has nothing to check, MissingError if it is not ok
+    or cannot be imported.
     """
-    catalogue = load_catalogue()
+    catalogue = load_catalogue().examined()
     plugin = catalogue.plugin(name)
     if plugin.state != "ok":
-        raise MissingError(f"{plugin.name} is {plugin.state}: {plugin.reason}.", "Mend that first.")
+        reason = f"{plugin.name} is {plugin.state}: {plugin.reason}"
+        raise MissingError(reason if reason.endswith("?") else f"{reason}.", "Mend that first.")
     found = [(kind, spec) for kind, spec in plugin.specs if kind in KINDS]
     if not found:
         raise UsageError(f"{plugin.name} provides nothing that has laws.", f"Kinds with laws: {', '.join(KINDS)}.")
+    for _, spec in found:
+        import_target(spec.target)
     return [
         Subject.installed(kind, f"{plugin.name}:{spec.name}", catalogue=catalogue, **(settings or {}).get(kind, {}))
         for kind, spec in found
