@@ -14,16 +14,16 @@ from .config import AUTO, CellConfig
 from .schedules import ancestral, karras
 from .start import start_of
 
-FEW, MORE, MOST = 1.5, 15.0, 12
-"""Steps of `auto`: FEW, and MORE times the way down in cube roots of noise levels, rounded up; at most MOST.
-
-So 6 from what JPEG at quality 10 leaves open, and 4 at quality 75: docs/solvers.md has the figures.
-"""
 NEAR, ETA_NEAR = 3.0, 0.25
-"""Starts of up to so many errors of the codec need little fresh noise, and then half as many steps.
+"""Starts of up to so many errors of the codec need little fresh noise, and a third as many steps.
 
 Fresh noise makes good what earlier steps got wrong, which takes steps. From further up, where the start says little, it
 pays: docs/solvers.md has the figures.
+"""
+STEPS_NEAR, STEPS_FAR, MOST = (1.0, 10.0), (1.5, 15.0), 12
+"""Steps of `auto`: the first number, and the second times the way down in cube roots of noise levels; at most MOST.
+
+So 4 from what JPEG at quality 10 leaves open, and 3 at quality 75: docs/solvers.md has the figures.
 """
 START_PER_STEP = 0.75
 """Unless told, no start is further up than this times `steps`, in errors of the codec: few steps do not find the way.
@@ -37,7 +37,7 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
 
         x = e + s_0 n                                 e: the cell's estimate; s_0: a multiple of its expected error t
         for s -> s' in the schedule:
-            x0 = E[x_0 | x]
+            x0 = E[x_0 | x], as if x had noise of k s     k: a little below 1 in the first half of the steps
             z  = x0 + sqrt(v) n                       v = jitter s^2 t^2 / (s^2 + t^2)
             x0 = x0 + relaxation (project(z) - z)     the cell is a box: nothing within is pulled to its centre
             x  = x0 + (down/s) (x - x0) + up n        down^2 + up^2 = s'^2 (Euler ancestral; eta = 0: no fresh noise)
@@ -48,6 +48,11 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
     these images is projected in its stead, and the mean goes twice as far (relaxation 2: a reflection at the face),
     which on average is about right. v is the variance of these images if the error of the start is Gaussian, times
     `jitter`, since images are better known than that.
+
+    A step of Euler from s down to d is too smooth: of what is as strong as the noise, it keeps less than it should. k is
+    the share of s at which it keeps just what it should, see `share_told`: texture that steps would lose comes back. The
+    last steps are told the truth, or what is left of the noise would look like grain. The same loss is made good by
+    more fresh noise in EDM (Karras et al. 2022, S_noise).
 
     Since only x0 is projected, no gradient passes through the denoiser. The warm start is that of CCDF (Chung et al.,
     CVPR 2022); between two projections the step is that of DDIM (Song et al., ICLR 2021, eq. 12).
@@ -68,7 +73,10 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         x = noise.like(x0).mul_(_wide(levels[0])).add_(x0)
         for i, sigma in enumerate(levels):
             done = [i >= n for n in passes]
-            last, x0 = x0 if any(done) else None, generator.denoise(x, sigma)
+            down, up = ancestral(sigma, levels[min(i + 1, steps - 1)], eta)
+            early = torch.tensor([i < n / 2 and n > 1 for n in passes], device=sigma.device)
+            told = torch.where(early, sigma * self._share(down / sigma, eta), sigma).clamp(min=generator.sigma_min)
+            last, x0 = x0 if any(done) else None, generator.denoise(x, told)
             change = self._way_inside(cell, x0, self._variance(sigma, error), noise)
             residual = float(change.square().mean().sqrt()) if callback else 0.0
             x0 = change.mul_(self.config.relaxation).add_(x0)
@@ -77,7 +85,6 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
             if callback:
                 callback(Step(i, steps, float(sigma.mean()), x0, residual, i + 1, x))
             if i + 1 < steps:
-                down, up = ancestral(sigma, levels[i + 1], eta)
                 x.sub_(x0).mul_(_wide(down / sigma)).add_(x0)
                 if eta:
                     x.add_(noise.like(x).mul_(_wide(up)))
@@ -101,10 +108,20 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         """
         low = max(self.config.sigma_min, generator.sigma_min)
         first = (self._multiple(generator) * error).clamp(low, generator.sigma_max).tolist()
-        passes = [passes_needed(s, low) if self.config.steps == AUTO else int(self.config.steps) for s in first]
+        near = self._is_near(generator)
+        passes = [passes_needed(s, low, near) if self.config.steps == AUTO else int(self.config.steps) for s in first]
         columns = [karras(n, s, low, self.config.rho) for n, s in zip(passes, first, strict=True)]
         padded = [torch.cat([c, c[-1:].expand(max(passes) - len(c))]) for c in columns]
         return torch.stack(padded, dim=1).float().to(error.device), passes
+
+    def _share(self, kept: Tensor, eta: float) -> Tensor | float:
+        """Of the noise level, what the denoiser is told before a step that keeps the share `kept` [B] of the noise.
+
+        All of it where all the noise is fresh, which makes good what is lost as well.
+        """
+        if self.config.sigma_share != AUTO:
+            return float(self.config.sigma_share)
+        return share_told(kept) if eta < 1 else 1.0
 
     def _multiple(self, generator: DiffusionGenerator) -> float:
         """The first level, in errors expected of the start."""
@@ -114,13 +131,27 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
     def _eta(self, generator: DiffusionGenerator) -> float:
         if self.config.eta != AUTO:
             return float(self.config.eta)
-        return ETA_NEAR if self._multiple(generator) <= NEAR else 1.0
+        return ETA_NEAR if self._is_near(generator) else 1.0
+
+    def _is_near(self, generator: DiffusionGenerator) -> bool:
+        return self._multiple(generator) <= NEAR
 
 
-def passes_needed(first: float, last: float) -> int:
+def share_told(kept: Tensor) -> Tensor:
+    """k, where x0 + kept (x - x0), with x0 = E[x_0 | x] for noise of k s, has the variance of an image with kept s.
+
+    Exactly for Gaussian images with the variance s^2, and nearly for those of others: x0 = x / (1 + k^2), so x is
+    multiplied by (1 + kept k^2) / (1 + k^2), and its variance should fall from 2 s^2 to (1 + kept^2) s^2.
+    """
+    wanted = ((1 + kept.square()) / 2).sqrt()
+    return torch.where(kept < 0.999, (1 - wanted) / (wanted - kept).clamp(min=1e-6), 1.0).sqrt()
+
+
+def passes_needed(first: float, last: float, near: bool) -> int:
     """Steps from one noise level down to another, 2 to MOST: few where the codec left little open."""
+    few, more = STEPS_NEAR if near else STEPS_FAR
     way = first ** (1 / 3) - last ** (1 / 3)
-    return min(MOST, math.ceil(FEW + MORE * way))
+    return min(MOST, max(2, math.ceil(few + more * way)))
 
 
 def _wide(level: Tensor) -> Tensor:

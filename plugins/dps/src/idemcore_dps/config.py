@@ -204,12 +204,13 @@ class DCICConfig:
 class CellConfig:
     """Project and renoise."""
 
-    steps: int | str = AUTO  # denoiser passes; auto: 2 to 12, as many as the start's noise asks for
+    steps: int | str = AUTO  # denoiser passes; auto: 2 to 12, as many as the start asks for
     start_at: str = "estimate"  # noised first: estimate (of least error), centre (g(y)), or a restorer's name
     start: float = 0.0  # first noise level, in multiples of the expected rms error there; 0: as prior and steps say
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
     eta: float | str = AUTO  # share of fresh noise, 0 (the flow) to 1 (reverse diffusion); auto: 0.25 or 1, by start
+    sigma_share: float | str = AUTO  # of the noise, what the denoiser is told in the first half; auto: keeps variance
     jitter: float = 0.15  # variance of what is projected around the estimate, as a share of what is left to know
     relaxation: float = 2.0  # times the way into the cell that estimates go: 1 ends on its faces, 2 reflects there
     margin: float = 0.0  # quantiser steps inside the cell that every projection keeps, 0..0.5
@@ -221,6 +222,8 @@ class CellConfig:
         _within("rho", self.rho, 1.0)
         if self.eta != AUTO:
             _within("eta", _number("eta", self.eta), 0.0, 1.0)
+        if self.sigma_share != AUTO:
+            _within("sigma_share", _number("sigma_share", self.sigma_share), 0.1, 2.0)
         _within("jitter", self.jitter, 0.0)
         _within("relaxation", self.relaxation, 1.0, 2.0)
         _within("margin", self.margin, 0.0, 0.5)
