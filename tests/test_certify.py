@@ -125,7 +125,7 @@ def certified(differing: int, moved: float) -> Certified:
 
 @pytest.mark.parametrize(
     ("differing", "moved", "told"),
-    [(0, 30.0, ""), (0, math.inf, ""), (0, 29.9, "PSNR 29.9 dB between before and after"), (12, 50.0, "12 symbols differ")],
+    [(0, 30.0, ""), (0, math.inf, ""), (0, 29.9, "visibly: PSNR 29.9 dB between"), (12, 50.0, "12 symbols differ")],
 )
 def test_moving_far_and_failing_are_concerns(differing: int, moved: float, told: str) -> None:
     concern = certified(differing, moved).concern()

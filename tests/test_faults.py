@@ -71,9 +71,7 @@ def test_what_is_wrong_with_a_cell_is_laid_at_the_codec(bitstream, decoder, monk
 
 def test_a_centre_that_is_no_image_is_laid_at_the_codec(bitstream, decoder, monkeypatch):
     monkeypatch.setattr(bitstream.cell, "centre", bitstream.cell.centre[0])
-    with pytest.raises(
-        IdemError, match=r"`centre` of codec 'toy' is a torch.float32 tensor \[3, 24, 40\]"
-    ):
+    with pytest.raises(IdemError, match=r"`centre` of codec 'toy' is a torch.float32 tensor \[3, 24, 40\]"):
         decoder.solve(bitstream.cell, decoder.generator, None, codec=bitstream.codec.part)
 
 

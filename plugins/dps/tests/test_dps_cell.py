@@ -44,7 +44,8 @@ def test_cell_starts_where_the_codec_expects_its_error_to_be(world: SimpleNamesp
 def test_cell_starts_where_the_prior_says_unless_it_is_told(world: SimpleNamespace, tiled: bool) -> None:
     prior, cell = world.GaussianPrior(), world.BoxCell(world.scene())
     prior.warm_start = 4.0
-    ProjectAndRenoise(CellConfig(steps=6, sigma_share=1)).solve(cell, TiledDenoiser(prior) if tiled else prior, Noise([1, 2]))
+    generator = TiledDenoiser(prior) if tiled else prior
+    ProjectAndRenoise(CellConfig(steps=6, sigma_share=1)).solve(cell, generator, Noise([1, 2]))
     assert prior.calls[0] == pytest.approx(4.0 * cell.distortion[0].item(), rel=1e-5)
 
 

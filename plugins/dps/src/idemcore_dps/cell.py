@@ -49,10 +49,9 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
     which on average is about right. v is the variance of these images if the error of the start is Gaussian, times
     `jitter`, since images are better known than that.
 
-    A step of Euler from s down to d is too smooth: of what is as strong as the noise, it keeps less than it should. k is
-    the share of s at which it keeps just what it should, see `share_told`: texture that steps would lose comes back. The
-    last steps are told the truth, or what is left of the noise would look like grain. The same loss is made good by
-    more fresh noise in EDM (Karras et al. 2022, S_noise).
+    A long step of Euler smooths: of texture that is as strong as the noise it keeps less than it should. k is the share
+    of s at which it keeps just what it should, see `share_told`. The last steps are told the truth, or what is left of
+    the noise would look like grain. EDM makes good the same loss by more fresh noise (Karras et al. 2022, S_noise).
 
     Since only x0 is projected, no gradient passes through the denoiser. The warm start is that of CCDF (Chung et al.,
     CVPR 2022); between two projections the step is that of DDIM (Song et al., ICLR 2021, eq. 12).
