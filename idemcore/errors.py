@@ -98,8 +98,3 @@ def nearest(name: str, choices: list[str], cutoff: float = 0.4) -> str:
 def article(noun: str) -> str:
     """`an Encoder`, `a Cell`."""
     return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"
-
-
-def sentence(text: str) -> str:
-    """The text with a full stop, unless it ends a sentence already."""
-    return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ..errors import IdemWarning, MissingError, UsageError, nearest, sentence
+from ..errors import IdemWarning, MissingError, UsageError, nearest
 from ..hookspecs import MetricSpec, Spec
 from ..plugins.catalogue import Catalogue, import_target, load_catalogue
 from ..plugins.selection import choose
@@ -97,7 +97,8 @@ def subjects_of(name: str, settings: Mapping[str, Mapping[str, Any]] | None = No
     catalogue = load_catalogue()
     plugin = catalogue.plugin(name)
     if plugin.state != "ok":
-        raise MissingError(sentence(f"{plugin.name} is {plugin.state}: {plugin.reason}"), "Mend that first.")
+        stop = "" if plugin.reason.endswith("?") else "."
+        raise MissingError(f"{plugin.name} is {plugin.state}: {plugin.reason}{stop}", "Mend that first.")
     found = [(kind, spec) for kind, spec in plugin.specs if kind in KINDS]
     if not found:
         raise UsageError(f"{plugin.name} provides nothing that has laws.", f"Kinds with laws: {', '.join(KINDS)}.")
