@@ -89,7 +89,9 @@ def test_a_prior_of_a_wrong_shape_is_named_and_not_the_stream(bitstream, monkeyp
     prior = decoder.solver.restorer if start_at else decoder.generator
     original = getattr(prior, method)
     monkeypatch.setattr(prior, method, lambda *given: original(*given)[..., ::2, ::2])
-    wanted = rf"`{method}` of generator 'toy.*' gives a torch.float32 tensor \[1, 3, 12, 20\] for images \[1, 3, 24, 40\]"
+    wanted = (
+        rf"`{method}` of generator 'toy.*' gives a torch.float32 tensor \[1, 3, 12, 20\] for images \[1, 3, 24, 40\]"
+    )
     with pytest.raises(IdemError, match=wanted) as told:
         decoder.reconstruct(bitstream)
     assert "`idem plugins check idemcore-toy`" in told.value.hint

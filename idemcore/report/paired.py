@@ -90,7 +90,9 @@ def compare(
     Unless these were `asked` for, without what a plain decode among the two cannot have, such as passes.
     """
     found = [_difference(anchor, test, measure.name) for measure in measures]
-    lacking = {one.metric for one in found if (anchor.plain and one.anchor is None) or (test.plain and one.test is None)}
+    lacking = {
+        one.metric for one in found if (anchor.plain and one.anchor is None) or (test.plain and one.test is None)
+    }
     return Pair(anchor, test, tuple(one for one in found if asked or one.metric not in lacking))
 
 
