@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from idemcore.testing import Subject
-from idemcore.testing.pictures import byte_image
+from idemcore.testing.pictures import blurred, byte_image
 
 Mutate = Callable[[Any], None]
 """Changes an instance in place."""
@@ -212,6 +212,11 @@ def snap_that_only_rounds(f: Any, x: Tensor) -> Tensor:
 @cell_mutant("jpeg", "certifies-odd-sizes", "snap")
 def snap_of_whole_blocks_only(f: Any, x: Tensor) -> Tensor:
     return byte_image(x) if x.shape[-1] % 8 else f(x)
+
+
+@cell_mutant("jpeg", "snap-is-near", "snap")
+def snap_of_a_blurred_image(f: Any, x: Tensor) -> Tensor:
+    return f(blurred(x))
 
 
 @mutant("codec", "jpeg", "cell-distortion")

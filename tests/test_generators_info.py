@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from idemcore.cli.generators import generator_facts
+from idemcore.hookspecs import GeneratorSpec
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.selection import choose
 from idemcore.runtime import Runtime
@@ -44,6 +46,14 @@ def test_info_says_licence_sizes_passes_and_what_brings_it(
     assert facts["to bring it"].startswith(brings)
     assert facts["cost on this device"] == f"idem generators info {name} --measure"
     assert facts["families"]
+
+
+@pytest.mark.parametrize("offers", [{"diffusion"}, {"diffusion", "diffusion-gradient"}])
+def test_passes_go_backwards_where_a_gradient_is_offered(offers: Any) -> None:
+    spec = GeneratorSpec("demo", "m:C", "s", offers=frozenset(offers))
+    passes = generator_facts(spec, False, 256, (), "cpu")["passes"]
+    assert passes.startswith("one a step of a solver")
+    assert ("backwards" in passes) == ("diffusion-gradient" in offers)
 
 
 @pytest.mark.parametrize(

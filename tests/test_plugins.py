@@ -45,6 +45,14 @@ def spec(**fields: object) -> str:
     return f"EncoderSpec({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
 
 
+def made_by(hook: str, kind: str, **fields: object) -> str:
+    return encoders(f"return [{spec(**fields)}]").replace("idem_encoders", hook).replace("EncoderSpec", kind)
+
+
+def generators(**fields: object) -> str:
+    return made_by("idem_generators", "GeneratorSpec", **fields)
+
+
 def state(name: str) -> Plugin:
     return next(p for p in load_catalogue().plugins if p.name == name)
 
@@ -85,6 +93,36 @@ FAULTS = {
     "unknown capability": (
         encoders(f"return [{spec(offers={'projekt'})}]"),
         "'projekt' is not a capability. Did you mean 'project'?",
+    ),
+    "capability that is like none": (
+        encoders(f"return [{spec(offers={'sharpness'})}]"),
+        "'sharpness' is not a capability. A codec may offer: estimate, excess, gradient, measure, position, project",
+    ),
+    "codec with a generator's capability": (
+        encoders(f"return [{spec(offers={'diffusion'})}]"),
+        "codec 'demo' of demo-bad offers 'diffusion', which only generators have",
+    ),
+    "offers is a word": (
+        encoders(f"return [{spec(offers='measure')}]"),
+        "codec 'demo' of demo-bad: offers must be a set of words, such as frozenset({'measure'})",
+    ),
+    "offers is a list": (encoders(f"return [{spec(offers=['measure'])}]"), "such as frozenset({'project'})"),
+    "generator with a cell's capability": (
+        generators(offers={"diffusion", "project"}),
+        "generator 'demo' of demo-bad offers 'project', which only codecs have",
+    ),
+    "generator with an unknown capability": (
+        generators(offers={"sharpness"}),
+        "A generator may offer: diffusion, diffusion-gradient, latent, restorer",
+    ),
+    "generator of no family": (
+        generators(offers={"diffusion-gradient"}),
+        "generator 'demo' of demo-bad offers no family: add diffusion, latent or restorer to its offers",
+    ),
+    "generator that offers nothing": (generators(), "offers no family"),
+    "solver with an unknown need": (
+        made_by("idem_solvers", "SolverSpec", needs={"sharpness"}),
+        "A solver may need: diffusion,",
     ),
     "bad name": (encoders(f"return [{spec(name='a:b')}]"), "codec 'a:b' of demo-bad"),
     "bad target": (encoders(f"return [{spec(target='m.C')}]"), "target is 'm.C'"),

@@ -13,6 +13,8 @@ from idemcore.errors import UsageError
 from idemcore.scaffold import KINDS, names_of, write_plugin, writing
 from idemcore.scaffold.naming import LONGEST
 
+DOCS = Path(__file__).parents[1] / "docs"
+
 
 @pytest.mark.parametrize(
     ("typed", "distribution", "module"),
@@ -66,6 +68,36 @@ def test_what_is_written_is_tidy_whatever_the_name(kind: str, tmp_path: Path) ->
             ran = subprocess.run([sys.executable, "-m", "ruff", *command, "--no-cache", tmp_path / name],
                                  capture_output=True, text=True, check=False)  # fmt: skip
             assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_readme_says_where_the_contract_is_and_when_to_raise_the_version(kind: str, tmp_path: Path) -> None:
+    write_plugin(names_of("q-plugin"), kind, tmp_path / "q")
+    text = " ".join((tmp_path / "q" / "README.md").read_text().split())
+    assert "idemcore/protocols.py" not in text, "a path that only a checkout has"
+    assert ("help(idemcore.protocols)" in text) == (kind != "recipe")
+    assert ("raises `idemcore.errors.UsageError(what, what_to_do)`" in text) == (kind != "recipe")
+    assert "a sweep knows installed code by its version alone" in text
+    assert "pip install build python -m build" in text
+
+
+def test_the_contract_prints_as_the_readme_says() -> None:
+    for module, name in (("idemcore.protocols", "class Encoder"), ("idemcore.results.case", "class Case")):
+        command = [sys.executable, "-c", f"import {module}; help({module})"]
+        assert name in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("page", ["writing-a-plugin.md", "tutorials/run-an-ablation.md"])
+def test_the_tutorials_say_when_to_raise_the_version(page: str) -> None:
+    text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
+    assert "a sweep knows installed code by its version alone" in text
+    assert "idemcore/protocols.py" not in text
+
+
+def test_the_tutorial_says_what_publishing_takes() -> None:
+    text = " ".join((DOCS / "writing-a-plugin.md").read_text(encoding="utf-8").split())
+    for sentence in ("pip install build python -m build", "takes the name of one plugin", "raises `UsageError(what"):
+        assert sentence in text
 
 
 def test_every_template_stays_within_a_hundred_lines() -> None:

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from ..weights.cards import ModelFile
 
 PASSES = {
-    "diffusion": "one a step of a solver, backwards too where the solver asks for gradients",
+    "diffusion": "one a step of a solver",
     "latent": "one an image that is looked at, backwards too",
     "restorer": "one a restoration, never backwards",
 }
 """Of the network, by the generator's own family."""
+GRADIENTS = ", backwards too where the solver asks for gradients"
+"""Of a denoiser that can be differentiated."""
 UNKNOWN = "that of the model you bring"
 
 measure_options = together(
@@ -40,7 +42,8 @@ def generator_facts(spec: Spec, measure: bool, side: int, overrides: tuple[str, 
     if overrides and not measure:
         raise UsageError("--set has no effect without --measure.", "Add --measure, or leave it out.")
     family = next((family for family in PASSES if family in spec.offers), "")
-    known = {"sizes": spec.sizes, "passes": PASSES.get(family, ""), **_weights(spec)}
+    passes = PASSES.get(family, "") + (GRADIENTS if "diffusion-gradient" in spec.offers else "")
+    known = {"sizes": spec.sizes, "passes": passes, **_weights(spec)}
     if not measure:
         return {**known, "cost on this device": f"idem generators info {spec.name} --measure"}
     return {**known, **_measured(spec, side, overrides, device)}
@@ -74,7 +77,7 @@ def _asks(spec: GeneratorSpec) -> bool:
     from ..plugins.catalogue import import_target
     from ..plugins.settings import describe
 
-    return any(field.default == "???" for field in describe(import_target(spec.config)))
+    return bool(spec.config) and any(field.default == "???" for field in describe(import_target(spec.config)))
 
 
 def _hub(spec: GeneratorSpec) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import together
-from .output import solver_progress
+from .output import say, solver_progress
 
 if TYPE_CHECKING:
     from ..observe.filmstrip import FilmStrip
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from ..protocols import Callback, Step
 
 
-def _check_plots(_: click.Context, __: click.Parameter, wanted: bool) -> bool:
-    """At once, not after the solve that was to be plotted."""
-    from ..observe.trace import check_plots
+def _note_plots(_: click.Context, __: click.Parameter, wanted: bool) -> bool:
+    """Says at once, not after the solve, that there will be no plot."""
+    from ..observe.trace import can_plot
 
-    if wanted:
-        check_plots()
+    if wanted and not can_plot():
+        say('note: --trace writes its numbers without a plot, which needs matplotlib: pip install "idemcore[plots]"')
     return wanted
 
 
 recording_options = together(
     click.option(
-        "--trace", is_flag=True, callback=_check_plots, help="Write the numbers of each step (JSON lines) and a plot."
+        "--trace", is_flag=True, callback=_note_plots, help="Write the numbers of each step (JSON lines) and a plot."
     ),
     click.option(
         "--save-steps",
@@ -83,7 +83,11 @@ def all_of(*callbacks: Callback | None) -> Callback | None:
 
 
 def _trace_files(trace: Trace, title: str, tag: str) -> dict[str, bytes]:
-    return {f"trace{tag}.jsonl": trace.jsonl(), f"trace{tag}.png": trace.plot(title)}
+    """The numbers, and a plot of them where matplotlib is installed."""
+    from ..observe.trace import can_plot
+
+    plot = {f"trace{tag}.png": trace.plot(title)} if can_plot() else {}
+    return {f"trace{tag}.jsonl": trace.jsonl(), **plot}
 
 
 def _film_file(film: FilmStrip, tag: str) -> dict[str, bytes]:

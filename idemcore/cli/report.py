@@ -90,6 +90,8 @@ def report(
             written = [_write_page(summary, folder, Path(output or ""), missing, page)]
         else:
             written = _export(summary, kind, output, as_json)
+            if summary.failed:
+                say(f"note: {summary.failures}")
         if not live:
             break
         sleep(live.seconds)

@@ -238,6 +238,8 @@ _COUNTS = {
 
 
 def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None:
+    from ..results.rows import failure_reasons
+
     for name, reason in counts.missing.items():
         say(f"{name} is missing: {reason}")
     facts = {
@@ -256,7 +258,9 @@ def _report(target: Store, planned: Plan, counts: Counts, as_json: bool) -> None
     else:
         print_record({_COUNTS.get(key, key): value for key, value in facts.items() if value or key in _ALWAYS})
     if counts.failed:
-        say(f"{counts.failed} runs failed: {target.path('rows.jsonl')} says why; --retry-failed runs them again")
+        reasons = failure_reasons(r for r in target.rows() if r.status == "failed" and r.id in planned.ids)
+        again = f"{target.path('rows.jsonl')} has each; --retry-failed runs them again"
+        say(f"{counts.failed} of {counts.planned} runs failed: {reasons}; {again}")
 
 
 @contextmanager

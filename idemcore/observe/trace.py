@@ -85,7 +85,12 @@ class Trace:
 
 def check_plots() -> None:
     """Raises MissingError if matplotlib is not installed, which the extra `plots` brings."""
-    if find_spec("matplotlib") is None:
+    if not can_plot():
         raise MissingError(
             "Plots are drawn by matplotlib, which is not installed.", 'Type: pip install "idemcore[plots]"'
         )
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None

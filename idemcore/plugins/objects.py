@@ -143,7 +143,7 @@ def _said(thing: Any, what: str) -> Capabilities:
         raise UsageError(f"{where} does not say what it {what}.", example)
     for name in found:
         if name not in CAPABILITIES:
-            hint = nearest(str(name), list(CAPABILITIES)) or f"Capabilities: {', '.join(get_args(Capability))}."
+            hint = nearest(str(name), list(CAPABILITIES), 0.6) or f"Capabilities: {', '.join(get_args(Capability))}."
             raise UsageError(f"{where} {what} '{name}', which is not a capability.", hint)
     return cast(Capabilities, frozenset(found))
 

@@ -18,7 +18,12 @@ _COMPRESSAI = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
 
 
 def markdown(summary: Summary) -> str:
-    """One table of configurations: mean, and half the width of the 95 % interval where it is symmetric."""
+    """One table of configurations: mean, and half the width of the 95 % interval where it is symmetric.
+
+    If every run failed, a sentence that says so in its place.
+    """
+    if not summary.configurations:
+        return "".join(entry(f"{note}.") + "\n" for note in summary.notes())
     digits = {m.name: summary.digits(m) for m in summary.measures}
     lines = [
         "| configuration | images | " + " | ".join(entry(heading(m)) for m in summary.measures) + " |",

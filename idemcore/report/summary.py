@@ -12,7 +12,7 @@ from typing import Any
 
 from ..metrics.intervals import summarise as mean_over_images
 from ..protocols import Score
-from ..results.rows import ImageFacts, SweepRow
+from ..results.rows import ImageFacts, SweepRow, failure_reasons
 from .measures import Direction, Measure, digits_for, measure_of
 
 RATE = "bpp"
@@ -67,9 +67,16 @@ class Summary:
     """Metrics that were asked for and have no value anywhere, and why."""
 
     def notes(self) -> list[str]:
-        """Names the empty columns of a table, and says why."""
-        return [f"{measure.label} has no value: {self.undefined[measure.name]}"
-                for measure in self.measures if measure.name in self.undefined]  # fmt: skip
+        """What a table lacks, and why: failed runs, and values of its empty columns."""
+        failures = [self.failures] if self.failed else []
+        return failures + [f"{measure.label} has no value: {self.undefined[measure.name]}"
+                           for measure in self.measures if measure.name in self.undefined]  # fmt: skip
+
+    @property
+    def failures(self) -> str:
+        """`1 of 3 runs failed: out of memory (1 run)`; empty if none failed."""
+        total = len({row.id for c in self.configurations for row in c.rows}) + len(self.failed)
+        return f"{len(self.failed)} of {total} runs failed: {failure_reasons(self.failed)}" if self.failed else ""
 
     @cached_property
     def images(self) -> list[ImageFacts]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +134,19 @@ class SweepRow(JsonDocument):
         """Wall time of all stages of decoding; None if there are none."""
         stages = [value for stage, value in self.seconds.items() if stage != "encode"]
         return sum(stages) if stages else None
+
+
+MOST_REASONS = 5
+"""Of failed runs, in one sentence."""
+
+
+def failure_reasons(rows: Iterable[SweepRow]) -> str:
+    """Why runs failed, the most frequent reason first, each once with its count: `out of memory (3 runs)`."""
+    counts = Counter((row.error or "unknown").strip().rstrip(".") for row in rows)
+    told = [f"{reason} ({count} run{'s' if count > 1 else ''})" for reason, count in counts.most_common(MOST_REASONS)]
+    if more := len(counts) - len(told):
+        told.append(f"and {more} other reason{'s' if more > 1 else ''}")
+    return "; ".join(told)
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,13 @@ def resolve(
     for kind in NAMES:
         name = str(point.get(kind, DEFAULTS[kind]))
         values = _settings(point, kind, catalogue.resolve(kind, name), used)
-        parts[kind] = choose(catalogue, kind, name, values)
-        attempt(kind, parts[kind])
+        try:
+            parts[kind] = choose(catalogue, kind, name, values)
+            attempt(kind, parts[kind])
+        except UsageError as error:
+            if not error.message.startswith(f"{kind}: "):
+                raise
+            raise _naming(error, kind, name) from error
     codec, generator, solver = (parts[kind] for kind in NAMES)
     adapter = adapter_for(generator.spec, solver.spec)
     restorer = restorer_name(solver)
@@ -100,6 +105,11 @@ def resolve_all(
     if unused and found:
         _refuse_unknown(catalogue, points, unused[0])
     return found, list(refused)
+
+
+def _naming(error: UsageError, kind: str, name: str) -> UsageError:
+    """`codec: quality ...` as `codec jpeg: quality ...`: an axis may span several."""
+    return UsageError(f"{kind} {name}: {error.message.removeprefix(f'{kind}: ')}", error.hint)
 
 
 def trial() -> Attempt:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..noise import Noise
-from .cell_laws import LEVEL, neighbours
-from .law import image, law, require, show
+from ..pipeline.certify import Attempts
+from .cell_laws import LEVEL, neighbours, snaps_itself
+from .law import NotTried, image, law, require, show
 from .pictures import byte_image
 from .trials import CodecTrial
 
@@ -134,6 +135,28 @@ def project_margin(trial: CodecTrial) -> None:
         position = trial.cell.position(trial.cell.project(nearby(trial), margin)).abs()
     missing = float((position > 0.5 - margin + 0.1).float().mean())
     require(missing <= 0.01, f"{missing:.2%} of symbols keep less than {margin - 0.1:.3g} of {margin:.3g} steps")
+
+
+@law("codec", needs={"project"})
+def snap_is_near(trial: CodecTrial) -> None:
+    """A cell's own `snap` moves what `project` gives at most twice as far as rounded projections that are exact do."""
+    if not snaps_itself(trial.cell):
+        raise NotTried("the cell has no `snap` of its own")
+    projections, own = (Attempts(trial.cell, _projected(trial)) for _ in range(2))
+    projections.search_by_projection()
+    own.search()
+    exact = [b for b in range(2) if projections.exact[b] and own.exact[b]]
+    if not exact:
+        raise NotTried("there are no exact images of both to compare")
+    for b in exact:
+        moved, known = (_levels_apart(found.best[b], found.first[b]) for found in (own, projections))
+        told = f"`snap` moved image {b} by {moved:.3g} levels rms, where rounded projections need {known:.3g}"
+        require(moved <= 2 * known, f"{told}: change only what lies outside, and no more than it takes")
+
+
+def _levels_apart(a: Tensor, b: Tensor) -> float:
+    """The rms difference of two byte images, in levels."""
+    return float((a.double() - b.double()).square().mean().sqrt())
 
 
 def nearby(trial: CodecTrial) -> Tensor:

@@ -140,8 +140,24 @@ def certifies_odd_sizes(trial: CodecTrial) -> None:
 
 def _certified(trial: CodecTrial, streams: list[bytes], cell: Cell, image: Tensor) -> None:
     found, size = certify(cell, image), f"{image.shape[-1]}x{image.shape[-2]}"
-    require(all(found.exact), f"{found.differing_symbols} symbols of images of {size} differ after certifying")
+    differ = f"{found.differing_symbols} symbols of images of {size} differ after certifying"
+    require(all(found.exact), f"{differ}. {_snap_found_none(cell)}")
     require(trial.encode(found.image.float() / 255) == streams, f"an exact image of {size} has other bytes")
+
+
+def _snap_found_none(cell: Cell) -> str:
+    """What to do about it, in the codec's cell."""
+    if snaps_itself(cell):
+        return "The cell's `snap` found no byte image in the cell: let it try longer, or take larger quantiser steps"
+    return (
+        "The default `snap` found no byte image in the cell: override `Cell.snap(self, x)`, which gives one near x, or "
+        "take larger quantiser steps (docs/writing-a-plugin.md has an example)"
+    )
+
+
+def snaps_itself(cell: Cell) -> bool:
+    """Whether the cell has a `snap` of its own."""
+    return getattr(cell.snap, "__func__", None) is not Cell.snap
 
 
 @law("codec", needs={"measure"})

@@ -45,12 +45,16 @@ def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = N
 
 
 def checked(subject: Subject, only: Iterable[Law] | None = None) -> Iterator[LawResult]:
-    """As `check`, one after the other."""
+    """As `check`, one after the other. After a broken law of `BASES` the later ones are not tried."""
     from .trials import trial_of
 
-    trial = trial_of(subject)
+    trial, cause = trial_of(subject), ""
     for one in subject.laws if only is None else only:
-        yield _tried(subject, trial, one)
+        if cause:
+            yield LawResult(subject, one, "not tried", f"`{cause}` is broken; mend it first", 0.0)
+            continue
+        yield (result := _tried(subject, trial, one))
+        cause = one.name if one.is_base and result.outcome == "broken" else ""
 
 
 def _tried(subject: Subject, trial: Any, one: Law) -> LawResult:

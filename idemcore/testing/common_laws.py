@@ -64,11 +64,17 @@ def _describing(name: str) -> str:
 
 @law("codec", "generator", "solver", "metric", "engine")
 def protocol(trial: Trial) -> None:
-    """The class that the spec names is one of its kind's protocol, and says what it is."""
+    """The class that the spec names is one of its kind's protocol."""
     wanted = _protocol(trial)
     instance = trial.subject.instance
     require(isinstance(instance, wanted), f"{type(instance).__name__} is no {wanted.__name__}")
-    require((type(instance).__doc__ or "").strip(), f"{type(instance).__name__} has no docstring")
+
+
+@law("codec", "generator", "solver", "metric", "engine")
+def documented(trial: Trial) -> None:
+    """The class that the spec names has a docstring."""
+    made = type(trial.subject.instance)
+    require((made.__doc__ or "").strip(), f"{made.__name__} has no docstring")
 
 
 def _protocol(trial: Trial) -> type[Any]:

@@ -29,6 +29,12 @@ _MODULES = {
     "metric": ("common", "metric"),
     "engine": ("common", "engine"),
 }
+DESCRIPTIONS = ("described", "light")
+"""Laws of how a plugin describes itself: they need no instance, and come first."""
+BASES = ("protocol", "encode-bytes", "decode-image", "denoise-image", "restored-image", "synthesis",
+         "needs-are-enough", "solution")  # fmt: skip
+"""Laws that all later ones rely on: where one of these is broken, the others would fail for the same cause."""
+
 _FOUND: list[Law] = []
 
 
@@ -54,6 +60,11 @@ class Law:
     needs: frozenset[str] = field(default_factory=frozenset)
     """Capabilities that it is about: where the spec does not name them all, it is not tried."""
 
+    @property
+    def is_base(self) -> bool:
+        """Later laws are not tried where this one is broken."""
+        return self.name in BASES
+
 
 def law(*kinds: str, needs: Iterable[str] = ()) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Makes a law of a function, named like it, whose docstring is the sentence."""
@@ -72,14 +83,19 @@ def law(*kinds: str, needs: Iterable[str] = ()) -> Callable[[Callable[[Any], Non
 def laws(kind: str) -> tuple[Law, ...]:
     """All laws of `codec` (or `encoder`), `generator`, `solver`, `metric` or `engine`, in the order of checking.
 
-    Raises UsageError for another kind.
+    First those of the description, then `BASES`, then the others. Raises UsageError for another kind.
     """
     kind = "codec" if kind == "encoder" else kind
     if kind not in KINDS:
         raise UsageError(f"There are no laws of the kind '{kind}'.", f"Kinds: {', '.join(KINDS)}.")
     modules = [import_module(f".{name}_laws", __package__).__name__ for name in _MODULES[kind]]
     found = (one for one in _FOUND if kind in one.kinds)
-    return tuple(sorted(found, key=lambda one: modules.index(one.run.__module__)))
+    return tuple(sorted(found, key=lambda one: (_rank(one), modules.index(one.run.__module__))))
+
+
+def _rank(one: Law) -> int:
+    first = (*DESCRIPTIONS, *BASES)
+    return first.index(one.name) if one.name in first else len(first)
 
 
 def laws_about(kind: str, capabilities: Iterable[str]) -> tuple[Law, ...]:

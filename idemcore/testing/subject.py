@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ..errors import MissingError, UsageError
+from ..errors import IdemWarning, MissingError, UsageError, nearest
 from ..hookspecs import MetricSpec, Spec
 from ..plugins.catalogue import Catalogue, import_target, load_catalogue
 from ..plugins.selection import choose
-from .law import KINDS, Law, laws_about
+from .law import KINDS, Law, laws, laws_about
 
 HURRIED: Mapping[str, Mapping[str, Any]] = {"solver": {"steps": 6}, "engine": {"workers": 2}}
 """Settings that are checked in place of defaults where a kind's config has them: enough to see, and quick."""
@@ -97,17 +98,28 @@ def subjects_of(name: str, settings: Mapping[str, Mapping[str, Any]] | None = No
     catalogue = load_catalogue().examined()
     plugin = catalogue.plugin(name)
     if plugin.state != "ok":
-        reason = f"{plugin.name} is {plugin.state}: {plugin.reason}"
-        raise MissingError(reason if reason.endswith("?") else f"{reason}.", "Mend that first.")
+        stop = "" if plugin.reason.endswith("?") else "."
+        raise MissingError(f"{plugin.name} is {plugin.state}: {plugin.reason}{stop}", "Mend that first.")
     found = [(kind, spec) for kind, spec in plugin.specs if kind in KINDS]
     if not found:
         raise UsageError(f"{plugin.name} provides nothing that has laws.", f"Kinds with laws: {', '.join(KINDS)}.")
-    for _, spec in found:
+    for kind, spec in found:
         import_target(spec.target)
+        _note_unknown_laws(kind, spec)
     return [
         Subject.installed(kind, f"{plugin.name}:{spec.name}", catalogue=catalogue, **(settings or {}).get(kind, {}))
         for kind, spec in found
     ]
+
+
+def _note_unknown_laws(kind: str, spec: Spec) -> None:
+    """Warns of expected failures that name no law: they would be without effect, unnoticed."""
+    known = [one.name for one in laws(kind)]
+    for name in spec.expected_failures:
+        if name not in known:
+            guess = nearest(name, known) or "`idem plugins check` lists the laws."
+            text = f"{kind} {spec.name} expects the law '{name}' to fail, but there is none of that name. {guess}"
+            warnings.warn(IdemWarning(text), stacklevel=3)
 
 
 def _hurried(kind: str, spec: Spec) -> Mapping[str, Any]:

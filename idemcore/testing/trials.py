@@ -111,8 +111,10 @@ class CodecTrial(Trial):
 
         with torch.no_grad():
             streams = (encoder or self.encoder).encode(image)
-        kinds = {type(stream).__name__ for stream in streams}
-        require(isinstance(streams, list) and kinds == {"bytes"}, f"encode gave a {type(streams).__name__} of {kinds}")
+        gave, wanted = type(streams).__name__, "a list of bytes, one an image"
+        require(isinstance(streams, list), f"encode gave {gave}, not {wanted}")
+        kinds = {type(stream).__name__ for stream in streams} - {"bytes"}
+        require(not kinds, f"encode gave a list of {' and '.join(sorted(kinds))}, not {wanted}")
         require(len(streams) == len(image), f"encode gave {len(streams)} streams of {len(image)} images")
         return streams
 

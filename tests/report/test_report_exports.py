@@ -7,8 +7,10 @@ import io
 import json
 
 import pytest
+from sweeping import sweep_row
 
 from idemcore.report.references import read_reference
+from idemcore.sweeps.store import Store
 
 
 def test_markdown_is_a_table_of_configurations(idem, store):
@@ -18,6 +20,24 @@ def test_markdown_is_a_table_of_configurations(idem, store):
     assert len(lines) == 2 + 12
     assert len({line.count("|") - line.count("\\|") for line in lines}) == 1
     assert "| elic (quality 1) · toy + cell | 3 | 0.090 ± 0.025 | 19.96 ± 2.48 |" in result.stdout
+
+
+def test_markdown_says_why_runs_failed(idem, store):
+    result = idem("report", store, "--format", "md")
+    assert "1 of 37 runs failed: RuntimeError: \\<no\\> luck (1 run)." in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["md", "csv"])
+def test_a_store_of_failed_runs_alone_says_so(idem, tmp_path, kind):
+    folder = tmp_path / "failed"
+    with Store(folder).writing({"test": 1}):
+        for name, reason in (("a", "No luck."), ("b", "No luck."), ("c", "No disk.")):
+            Store(folder).append(sweep_row(id=name, status="failed", error=reason, metrics={}))
+    result = idem("report", folder, "--format", kind)
+    told = "3 of 3 runs failed: No luck (2 runs); No disk (1 run)"
+    assert result.exit_code == 0
+    assert told in result.stderr
+    assert result.stdout == f"{told}.\n" or kind == "csv"
 
 
 def test_csv_has_means_and_bounds(idem, store, tmp_path):

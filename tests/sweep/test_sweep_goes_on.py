@@ -49,6 +49,8 @@ def test_a_failed_run_is_a_row_and_is_retried_when_asked(sweep, monkeypatch) -> 
         result, told, store = sweep("seed=0..1")
     assert result.exit_code == 5
     assert (told["runs"], told["failed"]) == (8, 2)
+    assert "2 of 8 runs failed: This image is cursed. Bless it (2 runs); " in result.stderr
+    assert "rows.jsonl has each; --retry-failed runs them again" in result.stderr
     failed = [row for row in store.rows() if row.status == "failed"]
     assert {row.error for row in failed} == {"This image is cursed. Bless it."}
     assert all(row.files == RunFiles() and row.metrics == {} for row in failed)

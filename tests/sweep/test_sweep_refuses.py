@@ -23,6 +23,13 @@ def test_a_value_that_one_codec_lacks_is_a_combination_left_out(idem, photos: Pa
     assert "left out: Codec toy has no quality 50" in result.stderr
 
 
+def test_a_wrong_value_names_the_part_that_refuses_it(idem, photos: Path, tmp_path: Path) -> None:
+    words = ("codec=toy", "generator=toy", "solver=cell,dps", "solver.steps=0,4", "--metrics", "bpp")
+    result = idem("sweep", "-m", *words, photos, "--store", tmp_path / "store")
+    assert result.exit_code == 2
+    assert "solver cell: steps must be " in result.stderr
+
+
 @pytest.mark.parametrize(
     ("axis", "told"),
     [

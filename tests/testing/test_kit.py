@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from idemcore.errors import MissingError, UsageError
-from idemcore.hookspecs import EncoderSpec
+from idemcore.errors import IdemWarning, MissingError, UsageError
+from idemcore.hookspecs import EncoderSpec, Spec
+from idemcore.plugins.catalogue import Catalogue, Plugin, load_catalogue
 from idemcore.testing import Law, NotTried, Subject, check, check_plugin, laws, parametrize_with_checks, subjects_of
 from idemcore.testing.guard import watch
 from idemcore.testing.law import Broken
@@ -111,6 +112,24 @@ def test_a_name_that_has_nothing_to_check_is_refused() -> None:
             check_plugin(name)
     with pytest.raises(UsageError, match="no laws of the kind 'recipe'"):
         laws("recipe")
+
+
+def test_an_expected_failure_of_no_law_is_noted(monkeypatch) -> None:
+    def misspelt(kind: str, spec: Spec) -> tuple[str, Spec]:
+        return kind, replace(spec, expected_failures={"seedz": "why"} if spec.name == "dps" else {})
+
+    plugins = [replace(p, specs=tuple(misspelt(*one) for one in p.specs)) for p in load_catalogue().plugins]
+    monkeypatch.setattr("idemcore.testing.subject.load_catalogue", lambda: Catalogue(plugins))
+    with pytest.warns(IdemWarning, match="solver dps expects the law 'seedz' to fail, but .* Did you mean 'seeds'?"):
+        subjects_of("dps")
+
+
+def test_the_fault_of_a_plugin_that_cannot_be_checked_ends_as_one_sentence(monkeypatch) -> None:
+    broken = Plugin("demo", "1", "broken", "'projekt' is not a capability. Did you mean 'project'?", ())
+    monkeypatch.setattr("idemcore.testing.subject.load_catalogue", lambda: Catalogue([broken]))
+    with pytest.raises(MissingError) as error:
+        subjects_of("demo")
+    assert str(error.value).endswith("Did you mean 'project'? Mend that first.")
 
 
 def test_what_is_changed_and_asked_for_is_seen() -> None:

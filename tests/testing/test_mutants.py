@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import mutants_of_others  # noqa: F401  # which adds its own
 import pytest
 import torch
@@ -39,3 +42,12 @@ def test_what_is_not_found_is_known(name: str) -> None:
 def test_nine_faults_of_ten_are_found() -> None:
     assert len(MUTANTS) >= 20
     assert sum(bool(one.law) for one in MUTANTS.values()) >= 0.9 * len(MUTANTS)
+
+
+def test_the_page_has_the_number_of_faults() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "conformance.md").read_text(encoding="utf-8")
+    said = re.search(r"plants (\d+) faults", page)
+    assert said is not None
+    assert int(said[1]) == len(MUTANTS)
+    assert "all but three" in page
+    assert sum(not one.law for one in MUTANTS.values()) == 3
