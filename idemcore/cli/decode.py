@@ -22,6 +22,7 @@ from .options import (
     check_samples,
     engine_option,
     exact_option,
+    fast_option,
     json_option,
     prior_options,
     runtime_options,
@@ -93,6 +94,7 @@ class Results:
 @salvage_option
 @prior_options
 @click.option("--mse", is_flag=True, help="The codec's own decode g(y), without a prior.")
+@fast_option
 @tradeoff_option
 @recording_options
 @settings_options

@@ -96,6 +96,7 @@ prior_options = together(
     ),
     seed_option,
 )
+fast_option = click.option("--fast", is_flag=True, help="One pass of the prior: short for --set solver.steps=1.")
 tradeoff_option = click.option(
     "--tradeoff",
     type=click.FloatRange(0, 1),
@@ -179,6 +180,7 @@ class RunOptions:
     generator: str = DEFAULT_GENERATOR
     solver: str = DEFAULT_SOLVER
     seed: int = 0
+    fast: bool = False
     tradeoff: float = 1.0
     overrides: tuple[str, ...] = ()
     config_file: str | None = None
@@ -201,8 +203,9 @@ class RunOptions:
         `shorthand` has those of the command's own flags. Raises UsageError.
         """
         quality: Values = {} if self.quality is None else {"codec": {"quality": self.quality}}
+        fast: Values = {"solver": {"steps": 1}} if self.fast else {}
         layers = [load_config_file(self.config_file, scopes)] if self.config_file else []
-        layers += [quality, shorthand or {}, parse_overrides(self.overrides, scopes)]
+        layers += [quality, fast, shorthand or {}, parse_overrides(self.overrides, scopes)]
         merged: Values = {}
         for layer in layers:
             for scope, values in layer.items():

@@ -20,6 +20,7 @@ from .options import (
     check_samples,
     codec_options,
     exact_option,
+    fast_option,
     json_option,
     prior_options,
     runtime_options,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @codec_options
 @prior_options
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="How many images to draw.")
+@fast_option
 @tradeoff_option
 @click.option("--out", default="runs", show_default=True, metavar="DIR", help="Results go to DIR/STEM/.")
 @recording_options

@@ -68,7 +68,7 @@ def test_a_cell_that_leaves_little_open_takes_fewer_steps(world: SimpleNamespace
         assert found.nfe == len(prior.calls)
         assert prior.calls[-1] == pytest.approx(CellConfig().sigma_min, rel=1e-5)
         levels[error] = found.nfe
-    assert levels == {0.002: 2, 0.02: 3, 0.5: 9}
+    assert levels == {0.002: 2, 0.02: 3, 0.5: 8}
 
 
 def test_an_image_takes_the_steps_that_it_would_take_alone(world: SimpleNamespace) -> None:
@@ -76,7 +76,7 @@ def test_an_image_takes_the_steps_that_it_would_take_alone(world: SimpleNamespac
     both, alone = world.BoxCell(scene), [world.BoxCell(image[None]) for image in scene]
     both.distortion = errors
     together = ProjectAndRenoise(CellConfig()).solve(both, prior, Noise([1, 2]))
-    assert together.nfe == 4
+    assert together.nfe == 3
     for number, cell in enumerate(alone):
         cell.distortion = errors[number : number + 1]
         found = ProjectAndRenoise(CellConfig()).solve(cell, prior, Noise([1 + number]))
@@ -118,6 +118,12 @@ def test_the_first_half_of_the_steps_is_told_less_noise_and_the_rest_the_truth(w
     fixed = world.GaussianPrior()
     ProjectAndRenoise(CellConfig(steps=6, sigma_share=0.9)).solve(cell, fixed, Noise([1]))
     assert fixed.calls[:3] == pytest.approx([0.9 * step.sigma for step in steps[:3]], rel=1e-5)
+
+
+def test_the_only_step_is_told_what_keeps_the_variance_of_an_image(world: SimpleNamespace) -> None:
+    prior, cell, steps = world.GaussianPrior(), world.BoxCell(world.scene(1)), []
+    ProjectAndRenoise(CellConfig(steps=1)).solve(cell, prior, Noise([1]), steps.append)
+    assert prior.calls == [pytest.approx(steps[0].sigma * (2**0.5 - 1) ** 0.5, rel=1e-5)]
 
 
 @pytest.mark.parametrize("share", [0, 3, "some"])

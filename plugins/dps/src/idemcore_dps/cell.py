@@ -23,7 +23,7 @@ pays: docs/solvers.md has the figures.
 STEPS_NEAR, STEPS_FAR, MOST = (1.0, 10.0), (1.5, 15.0), 12
 """Steps of `auto`: the first number, and the second times the way down in cube roots of noise levels; at most MOST.
 
-So 4 from what JPEG at quality 10 leaves open, and 3 at quality 75: docs/solvers.md has the figures.
+So 3 from what JPEG at quality 10 leaves open, and 2 at quality 75: docs/solvers.md has the figures.
 """
 START_PER_STEP = 0.75
 """Unless told, no start is further up than this times `steps`, in errors of the codec: few steps do not find the way.
@@ -72,8 +72,8 @@ class ProjectAndRenoise(InversionSolver[DiffusionGenerator]):
         x = noise.like(x0).mul_(_wide(levels[0])).add_(x0)
         for i, sigma in enumerate(levels):
             done = [i >= n for n in passes]
-            down, up = ancestral(sigma, levels[min(i + 1, steps - 1)], eta)
-            early = torch.tensor([i < n / 2 and n > 1 for n in passes], device=sigma.device)
+            down, up = ancestral(sigma, levels[i + 1] if i + 1 < steps else torch.zeros_like(sigma), eta)
+            early = torch.tensor([i < n / 2 for n in passes], device=sigma.device)
             told = torch.where(early, sigma * self._share(down / sigma, eta), sigma).clamp(min=generator.sigma_min)
             last, x0 = x0 if any(done) else None, generator.denoise(x, told)
             change = self._way_inside(cell, x0, self._variance(sigma, error), noise)
