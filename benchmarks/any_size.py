@@ -53,6 +53,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
         for size in options.sizes:
             width, height = map(int, size.split("x"))
             rows.append(measured(options, height, width, folder))
@@ -128,7 +129,7 @@ def seams(original: Tensor, found: Tensor, tile: int) -> str:
     for axis in (2, 3):
         borders = [
             (right.first * prior.multiple, left.last * prior.multiple)
-            for left, right in pairwise(tiles.windows(original.shape[axis]))
+            for left, right in pairwise(tiles.tiling.windows(original.shape[axis]))
         ]
         steps = [image.short().diff(dim=axis).abs().double().mean(dim=(0, 1, 5 - axis)) for image in (found, original)]
         for first, last in borders:
