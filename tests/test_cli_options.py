@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections import defaultdict
 from pkgutil import resolve_name
 
@@ -61,3 +62,12 @@ def test_flags_go_to_the_object_that_has_them():
 
     given = {"place": "a", "crop": 8, "seed": 3}
     assert seen(**given) == ("a", ImagesOptions(crop=8), RunOptions(seed=3))
+
+
+def test_fast_is_one_pass_and_set_wins_over_it(idem, photo, tmp_path):
+    words = ("run", photo, "--generator", "toy", "--out", tmp_path, "--json", "--device", "cpu", "--fast")
+    passes = [json.loads(idem(*words, *more).stdout)["nfe"] for more in ((), ("--set", "solver.steps=3"))]
+    assert passes == [1, 3]
+    refused = idem(*words, "--solver", "mean")
+    assert refused.exit_code == 2
+    assert "solver.steps" in refused.stderr
