@@ -321,7 +321,7 @@ def test_a_failure_half_way_leaves_the_earlier_samples(
     monkeypatch.setattr("idemcore_toy.generator.ToyGenerator.denoise", failing)
     result = idem(*options, "-n", 4, "--batch", 1)
     assert result.exit_code == code
-    assert len(passes) == 6
+    assert len(passes) == (6 if isinstance(error, KeyboardInterrupt) else 7)  # an error is looked into by one more
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
@@ -329,5 +329,5 @@ def test_a_diffusion_that_diverges_is_told_and_not_written(idem, tmp_path: Path,
     monkeypatch.setattr("idemcore_toy.generator.ToyGenerator.denoise", lambda self, x, sigma: x * float("nan"))
     result = idem("sample", "--generator", "toy", "--size", "4x4", "--steps", 2, "-o", tmp_path / "x.png")
     assert result.exit_code == 1
-    assert "not a number" in result.stderr
+    assert "`denoise` of generator 'toy' gives values that are not finite" in result.stderr
     assert list(tmp_path.iterdir()) == []
