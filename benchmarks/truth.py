@@ -20,6 +20,7 @@ from idemcore_toy.truth import TOUCHING, Figures, Truth
 SOLVERS: list[tuple[str, dict[str, Any]]] = [
     ("mse", {}),
     ("cell", {"steps": 4}),
+    ("cell", {"steps": 4, "sigma_share": 1.0}),
     ("cell", {"steps": 12}),
     ("cell", {"steps": 50}),
     ("backproj", {}),

@@ -175,7 +175,7 @@ class DiffusionGenerator(Generator):
     sigma_min: float
     sigma_max: float
 
-    warm_start: float = 1.0
+    warm_start: float = 1.5
     """Where to start from a plain decode, in multiples of its rms error: further up for a prior of whole images."""
 
     sigmas: Tensor | None = None

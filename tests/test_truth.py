@@ -51,7 +51,7 @@ def test_samplers_are_near_the_posterior(scene: SimpleNamespace, name: str) -> N
 
 
 def test_cell_does_not_pile_up_on_faces_as_plain_projection_does(scene: SimpleNamespace) -> None:
-    steps = {"steps": 12, "eta": 1.0, "start": 1.5}
+    steps = {"steps": 12, "eta": 1.0}
     default = solved(scene, "cell", steps)
     plain = solved(scene, "cell", {**steps, "relaxation": 1.0, "jitter": 0.0})
     tuned = solved(scene, "cell", {**steps, "jitter": 0.5})
