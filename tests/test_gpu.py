@@ -95,7 +95,7 @@ def test_the_pretended_apple_has_no_float64():
                 make()
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("device", ["cuda", pytest.param("mps", marks=pytest.mark.slow)])
 def test_eval_on_a_gpu_gives_what_the_cpu_gives(device, face, idem, tmp_path, monkeypatch):
     place = tmp_path / "faces"
     place.mkdir()

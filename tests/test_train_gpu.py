@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "train_gpu.sh"
 SMALL = ("channels=[8,8]", "blocks=1", "crops=[32]", "pixels=4096", "scales=[1.0]", "validate_minutes=0.02")
 
 
+@pytest.mark.slow
 def test_a_training_at_full_throughput_says_how_full_it_is_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for seed in range(3):

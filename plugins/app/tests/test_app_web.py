@@ -259,6 +259,7 @@ def test_an_upload_beyond_the_limit_is_stopped(tmp_path, jpeg):
     assert everything(tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_a_thousand_files_are_taken_and_shown(client, jpeg):
     for number in range(1000):
         client.upload(f"album/{number:04}.jpg", jpeg)

@@ -93,6 +93,7 @@ def test_the_prior_of_faces_removes_most_noise_from_a_face(faces: AdmGenerator, 
     assert (denoised - clean).square().mean() < 0.1 * sigma**2
 
 
+@pytest.mark.slow
 def test_samples_of_the_prior_of_faces_are_one_face_on_average(faces: AdmGenerator) -> None:
     """Mirrored in training: their mean is symmetric."""
     assert faces.size == (64, 64)

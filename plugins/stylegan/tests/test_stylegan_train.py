@@ -50,6 +50,7 @@ def updates(training: StyleGanTraining, count: int) -> list[dict[str, float]]:
     return told
 
 
+@pytest.mark.slow
 def test_training_makes_images_like_the_given_ones(images: Tensor, tmp_path: Path) -> None:
     training = StyleGanTraining(tmp_path, replace(TINY, mirror=False, batch=16), CPU, images)
     updates(training, 250)
