@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .results.case import Case
     from .runtime import Runtime
 
-
 SetT = TypeVar("SetT", bound="SetMetric")
 State = Mapping[str, "npt.NDArray[Any]"]
 """What a set metric holds, as arrays by name, ready for `numpy.savez`."""

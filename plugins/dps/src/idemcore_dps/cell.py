@@ -23,7 +23,7 @@ pays: docs/solvers.md has the figures.
 STEPS_NEAR, STEPS_FAR, MOST = (1.0, 10.0), (1.5, 15.0), 12
 """Steps of `auto`: the first number, and the second times the way down in cube roots of noise levels; at most MOST.
 
-So 3 from what JPEG at quality 10 leaves open, and 2 at quality 75: docs/solvers.md has the figures.
+So 3 or 4 from what JPEG at quality 10 leaves open, and 2 or 3 at quality 75: docs/solvers.md has the figures.
 """
 START_PER_STEP = 0.75
 """Unless told, no start is further up than this times `steps`, in errors of the codec: few steps do not find the way.
