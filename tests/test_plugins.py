@@ -9,14 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 from idemcore.cli.group import explain
 from idemcore.errors import MissingError, UsageError
 from idemcore.hookspecs import API_VERSION
 from idemcore.plugins.blame import as_failure, origin
-from idemcore.plugins.catalogue import KINDS, Catalogue, Plugin, import_target, load_catalogue
-from idemcore.plugins.registry import known_plugins
+from idemcore.plugins.catalogue import Plugin, import_target, load_catalogue
 
 Install = Callable[..., None]
 
@@ -291,15 +289,6 @@ def test_an_unknown_name_offers_the_nearest(install: Install) -> None:
     assert "Not loaded: demo-bad" in error.value.hint
 
 
-def test_a_known_name_that_is_not_installed_says_what_to_install() -> None:
-    with pytest.raises(MissingError) as error:
-        Catalogue([]).resolve("codec", "jpeg")
-    assert error.value.exit_code == 4
-    assert "pip install idemcore-jpeg" in error.value.hint
-    with pytest.raises(UsageError):
-        Catalogue([]).resolve("codec", "cell")
-
-
 def test_the_name_of_a_broken_plugin_gives_its_reason(install: Install) -> None:
     install("idemcore-jpeg", "import no_such_module")
     with pytest.raises(MissingError, match="idemcore-jpeg is broken .*no_such_module"):
@@ -355,46 +344,6 @@ def test_an_installed_distribution_is_found(tmp_path: Path, install: Install) ->
     assert ran.stdout == "one line\n", ran.stderr
 
 
-def test_listing_plugins_imports_no_torch() -> None:
-    code = (
-        "import sys; from idemcore.plugins.catalogue import load_catalogue; load_catalogue()\n"
-        "print([m for m in ('torch', 'PIL', 'numpy', 'omegaconf', 'yaml') if m in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-def test_the_registry_agrees_with_what_is_installed() -> None:
-    ours = {p.name: p for p in load_catalogue().plugins if p.name in known_plugins() and p.state == "ok"}
-    for name, plugin in ours.items():
-        entry = known_plugins()[name]
-        assert {k: sorted(entry.get(k, [])) for k in KINDS} == {
-            k: sorted(spec.name for kind, spec in plugin.specs if kind == k) for k in KINDS
-        }
-        begins = {spec.name: spec.magic.hex() for kind, spec in plugin.specs if kind == "codec" and spec.magic}
-        assert entry.get("magic", {}) == begins
-    assert all(set(entry) <= {"summary", "magic", *KINDS} for entry in known_plugins().values())
-
-
-def test_the_environment_knows_our_plugins_by_their_short_names(
-    install: Install, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install("idemcore-demo", good("a"))
-    monkeypatch.setenv("IDEM_PLUGINS", "demo")
-    assert state("idemcore-demo").state == "ok"
-    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "demo")
-    assert state("idemcore-demo").state == "disabled"
-
-
-def test_the_name_of_what_a_plugin_provides_says_where_to_read_of_it(idem: Callable[..., Result]) -> None:
-    result = idem("plugins", "info", "ddpm-photo")
-    assert result.exit_code == 2
-    assert "It is a generator of idemcore-ddpm: type `idem generators info ddpm-photo`." in result.stderr
-
-
-def test_every_plugin_that_is_installed_here_is_sound() -> None:
-    assert {plugin.name: plugin.reason for plugin in load_catalogue().plugins if plugin.state != "ok"} == {}
-
-
 WRONG_TARGETS = {
     "codec:Codec": "there is no module codec",
     "{module}.codec:Codec": "there is no module {module}.codec",
@@ -442,32 +391,11 @@ def test_an_error_inside_a_plugin_names_plugin_file_and_line(install: Install) -
     assert origin(elsewhere.value) == ""
 
 
-COMMAND = """
-import click
-from idemcore.hookspecs import CommandSpec, hookimpl
-
-@click.command()
-@click.option("--loud", is_flag=True)
-def greet(loud):
-    '''Say hello.'''
-    click.echo("HELLO" if loud else "hello", err=True)
-
-@hookimpl
-def idem_commands():
-    return [CommandSpec(name, "{module}:greet", "Say hello.", api=1) for name in ("greet", "decode")]
-"""
-
-
-def test_a_plugin_brings_a_command_and_replaces_none(install: Install, idem: Callable[..., Result]) -> None:
-    install("demo-a", COMMAND)
-    assert "greet       Say hello." in idem("--help").output
-    assert idem("--help").output.count("\n  decode ") == 1
-    assert idem("greet", "--loud").output == "HELLO\n"
-    assert "Usage: idem greet" in idem("greet", "--help").output
-    assert "Usage: idem decode" in idem("decode", "--help").output
-
-
-def test_a_command_that_is_not_installed_says_what_to_install(install: Install, idem: Callable[..., Result]) -> None:
-    result = idem("app")
-    assert result.exit_code == 4
-    assert "Not installed: command 'app' (idemcore-app). Install with: pip install idemcore-app" in result.output
+def test_the_environment_knows_our_plugins_by_their_short_names(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("idemcore-demo", good("a"))
+    monkeypatch.setenv("IDEM_PLUGINS", "demo")
+    assert state("idemcore-demo").state == "ok"
+    monkeypatch.setenv("IDEM_DISABLE_PLUGINS", "demo")
+    assert state("idemcore-demo").state == "disabled"
