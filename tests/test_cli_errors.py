@@ -153,6 +153,7 @@ def test_usage_errors_of_the_command_line(check, photo):
     check(2, ("--qualty", "--quality"), "run", photo, "--qualty", 3)
     check(2, ("rum", "run"), "rum")
     check(2, ("--mse", "--tradeoff"), "decode", photo, "-o", "x.png", "--mse", "--tradeoff", 0.5)
+    check(2, ("--mse", "--fast"), "decode", photo, "-o", "x.png", "--mse", "--fast")
     check(2, ("1.5",), "decode", photo, "-o", "x.png", "--tradeoff", 1.5)
 
 

@@ -60,6 +60,16 @@ def test_what_is_wrong_with_a_prior_is_laid_at_it(bitstream, decoder, monkeypatc
     assert OF_TOY in raised.value.hint
 
 
+def test_what_is_wrong_with_a_restorer_is_laid_at_it(bitstream, monkeypatch):
+    decoder = Decoder.load("toy", "cell", CPU, {"solver": {"steps": 3, "start_at": "toy-restorer"}})
+    spoil, told = WRONG["half the size"]
+    restore = decoder.solver.restorer.restore
+    monkeypatch.setattr(decoder.solver.restorer, "restore", lambda *given: spoil(restore(*given)))
+    with pytest.raises(IdemError, match=f"`restore` of generator 'toy-restorer' {told}") as raised:
+        decoder.reconstruct(bitstream)
+    assert OF_TOY in raised.value.hint
+
+
 @pytest.mark.parametrize(("spoil", "told"), [WRONG["grey"], WRONG["not a number"]], ids=["grey", "not a number"])
 def test_what_is_wrong_with_a_cell_is_laid_at_the_codec(bitstream, decoder, monkeypatch, spoil, told):
     project = type(bitstream.cell).project

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from idemcore.errors import BitstreamError, IdemError, MissingError, UnsupportedCombination, UsageError
+from idemcore.errors import BitstreamError, MissingError, UnsupportedCombination, UsageError
 from idemcore.hookspecs import EncoderSpec, GeneratorSpec, SolverSpec
 from idemcore.io.images import read_bytes, read_image, to_bytes, to_float
 from idemcore.pipeline import identity
@@ -67,34 +65,6 @@ def test_a_device_has_solved_before_the_clock_is_read_and_certifying_begins(bits
     decoder.reconstruct(bitstream, callback=lambda step: order.append("step"))
     assert order == ["wait", "step", "step", "step", "wait", "certify"]
     assert waited == [CPU.device] * 2
-
-
-def test_an_image_of_another_shape_is_laid_at_the_solver_and_not_at_the_stream(bitstream, decoder, monkeypatch):
-    solve = type(decoder.solver).solve
-
-    def grey(self, *given):
-        found = solve(self, *given)
-        return replace(found, image=found.image[:, :1])
-
-    monkeypatch.setattr(type(decoder.solver), "solve", grey)
-    with pytest.raises(IdemError, match=r"Solver 'cell' gave a tensor \[1, 1, 24, 40\] for images \[1, 3, 24, 40\]"):
-        decoder.reconstruct(bitstream)
-
-
-@pytest.mark.parametrize("start_at", ["", "toy-restorer"])
-def test_a_prior_of_a_wrong_shape_is_named_and_not_the_stream(bitstream, monkeypatch, start_at):
-    method = "restore" if start_at else "denoise"
-    settings = {"solver": {"steps": 3, "start_at": start_at}} if start_at else {"solver": {"steps": 3}}
-    decoder = Decoder.load("toy", "cell", CPU, settings)
-    prior = decoder.solver.restorer if start_at else decoder.generator
-    original = getattr(prior, method)
-    monkeypatch.setattr(prior, method, lambda *given: original(*given)[..., ::2, ::2])
-    wanted = (
-        rf"`{method}` of generator 'toy.*' gives a torch.float32 tensor \[1, 3, 12, 20\] for images \[1, 3, 24, 40\]"
-    )
-    with pytest.raises(IdemError, match=wanted) as told:
-        decoder.reconstruct(bitstream)
-    assert "`idem plugins check idemcore-toy`" in told.value.hint
 
 
 def test_callback_sees_each_step_and_can_cancel(bitstream, decoder):

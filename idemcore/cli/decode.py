@@ -146,6 +146,8 @@ def _check_mse(made: Results, options: RunOptions) -> None:
         raise UsageError(
             "--mse and --tradeoff exclude each other.", "--solver mean gives the exact image of least error."
         )
+    if options.fast:
+        raise UsageError("--mse takes no pass of a prior that --fast could spare.", "Leave one of them out.")
     if options.trace or options.save_steps:
         raise UsageError("--mse takes no steps that --trace or --save-steps could show.", "Leave one of them out.")
     if made.samples > 1:

@@ -51,9 +51,34 @@ def sample(network: torch.nn.Module, count: int, side: int, seed: int, device: t
 
 def weights_file(state: dict[str, Tensor], config: TrainConfig, note: dict[str, str]) -> bytes:
     """Averaged weights as bfloat16 safetensors; the network's shape travels in the metadata."""
-    shape = {"channels": json.dumps(config.channels), "blocks": str(config.blocks)}
+    shape = {"channels": json.dumps(config.channels), "blocks": str(config.blocks), "patch": str(config.patch)}
     tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in state.items()}
     return save(tensors, metadata={**shape, **note})
+
+
+def take_over(network: ResidualUNet, given: ResidualUNet) -> bool:
+    """Gives `network` the weights of `given`, which may have more blocks, and finer resolutions than a `patch` has.
+
+    False if they do not fit. Of more blocks it takes some, evenly; a head and tail of another `patch` stay as they are.
+    """
+    finer = (network.patch // given.patch).bit_length() - 1
+    if given.patch << finer != network.patch or given.channels[finer:] != network.channels:
+        return False
+    if given.blocks < network.blocks:
+        return False
+    network.embed.load_state_dict(given.embed.state_dict())
+    stages = [(network.middle, given.middle)]
+    for mine, its in ((network.down_blocks, given.down_blocks), (network.up_blocks, given.up_blocks)):
+        stages += zip(mine, list(its)[finer:], strict=True)
+    for mine, its in stages:
+        for number, block in enumerate(mine):
+            block.load_state_dict(its[number * len(its) // len(mine)].state_dict())
+    same = [(network.downs, given.downs[finer:]), (network.ups, given.ups[finer:])]
+    if not finer:
+        same += [(network.head, given.head), (network.tail, given.tail)]
+    for mine, its in same:
+        mine.load_state_dict(its.state_dict())
+    return True
 
 
 class PhotoTraining(NetworkTraining):
@@ -69,15 +94,15 @@ class PhotoTraining(NetworkTraining):
         self.prepare(network, config.learning_rate, torch.Generator().manual_seed(config.seed))
 
     def _new_network(self) -> ResidualUNet:
-        network = ResidualUNet(self.config.channels, self.config.blocks)
+        network = ResidualUNet(self.config.channels, self.config.blocks, patch=self.config.patch)
         return network.to(self.device).to(memory_format=torch.channels_last)
 
     def initial(self, weights: str) -> nn.Module:
-        given = load_network(weights, INIT_HINT)
-        if (given.channels, given.blocks) != (tuple(self.config.channels), self.config.blocks):
+        given, network = load_network(weights, INIT_HINT), self._new_network()
+        if not take_over(network, given):
             hint = f"Add --set 'train.channels={list(given.channels)}' --set train.blocks={given.blocks}."
             raise InputError(f"train.init={weights} is of another network than the settings.", hint)
-        return given
+        return network
 
     def update(self) -> dict[str, float]:
         config = self.config
