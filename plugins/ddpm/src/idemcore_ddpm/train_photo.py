@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -66,19 +67,25 @@ def take_over(network: ResidualUNet, given: ResidualUNet) -> bool:
         return False
     if given.blocks < network.blocks:
         return False
-    network.embed.load_state_dict(given.embed.state_dict())
-    stages = [(network.middle, given.middle)]
+    pairs: list[tuple[nn.Module, nn.Module]] = [(network.embed, given.embed), *_stages(network, given, finer)]
+    for mine, its in ((network.downs, given.downs), (network.ups, given.ups)):
+        pairs += zip(mine, list(its)[finer:], strict=True)
+    if not finer:
+        pairs += [(network.head, given.head), (network.tail, given.tail)]
+    for taken, source in pairs:
+        taken.load_state_dict(source.state_dict())
+    return True
+
+
+def _stages(network: ResidualUNet, given: ResidualUNet, finer: int) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Each residual block of `network`, and that of `given` which it starts as."""
+    stages: list[tuple[nn.Module, nn.Module]] = [(network.middle, given.middle)]
     for mine, its in ((network.down_blocks, given.down_blocks), (network.up_blocks, given.up_blocks)):
         stages += zip(mine, list(its)[finer:], strict=True)
-    for mine, its in stages:
-        for number, block in enumerate(mine):
-            block.load_state_dict(its[number * len(its) // len(mine)].state_dict())
-    same = [(network.downs, given.downs[finer:]), (network.ups, given.ups[finer:])]
-    if not finer:
-        same += [(network.head, given.head), (network.tail, given.tail)]
-    for mine, its in same:
-        mine.load_state_dict(its.state_dict())
-    return True
+    for stage, source in stages:
+        blocks, choice = list(stage.children()), list(source.children())
+        for number, block in enumerate(blocks):
+            yield block, choice[number * len(choice) // len(blocks)]
 
 
 class PhotoTraining(NetworkTraining):
