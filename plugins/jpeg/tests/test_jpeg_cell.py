@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from idemcore.errors import InputError
+from idemcore.io.images import read_image
 from idemcore_jpeg.cell import JpegCell
 
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 CELLS = [(q, s, size) for s in SAMPLINGS for q, size in ((10, (48, 64)), (75, (37, 51)), (90, (17, 70)))]
+
+
+@pytest.fixture(scope="module")
+def photograph() -> torch.Tensor:
+    return read_image(Path(__file__).parents[3] / "examples" / "photo.png")
 
 
 def near(cell: JpegCell, seed: int = 0, sigma: float = 0.03) -> torch.Tensor:
@@ -136,8 +144,32 @@ def test_snap_needs_kicks_for_clipped_highlights(encoder, monkeypatch) -> None:
     codec = encoder(quality=90, subsampling="4:4:4")
     cell = codec.cell(codec.encode(image))
     assert cell.contains(cell.snap(cell.centre)).all()
-    monkeypatch.setattr("idemcore_jpeg.snap.KICKS", 0)
+    monkeypatch.setattr("idemcore_jpeg.snap.RESTARTS", 0)
     assert not cell.contains(cell.snap(cell.centre)).any()
+
+
+def test_snap_finds_edges_where_pixels_are_repeated(photograph, encoder, monkeypatch) -> None:
+    """Two rows are left of the last MCUs, and quantisers are fine: from g(y), nothing near fits."""
+    codec = encoder(quality=95, subsampling="4:2:0")
+    cell = codec.cell(codec.encode(photograph[..., :2, 240:304]))
+    assert cell.contains(cell.snap(cell.centre)).all()
+    monkeypatch.setattr("idemcore_jpeg.snap.RESTARTS", 0)
+    monkeypatch.setattr("idemcore_jpeg.snap.BestTiles.throw", lambda *_: None)
+    assert not cell.contains(cell.snap(cell.centre)).any()
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_an_edge_that_an_image_gave_is_not_given_up(subsampling, photograph, encoder) -> None:
+    """Rounding moves repeated pixels together, so far beyond the walls of fine cells that no real numbers fit."""
+    codec = encoder(quality=100, subsampling=subsampling)
+    for start in range(4):
+        cell = codec.cell(codec.encode(photograph[..., start : start + 18, 40 * start : 40 * start + 19]))
+        box = cell.box.image(0)
+        tiles = box.layout.tiles(255 * cell.centre)
+        for where in (where for where in box.layout.maps if not where.inner):
+            rows, columns = range(*where.rows.indices(99)), range(*where.columns.indices(99))
+            at = tuple(torch.tensor(index) for index in zip(*((0, m, n) for m in rows for n in columns), strict=True))
+            assert not box.is_empty(tiles[:, at[0], at[1], at[2]], where, at, 600).any()
 
 
 def test_snap_leaves_an_image_of_the_cell_alone(make, image_and_cell) -> None:

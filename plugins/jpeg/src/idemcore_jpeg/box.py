@@ -115,14 +115,18 @@ class Box:
         """Bool [T]: no tile is in the cell and in [0,255], for alternating comes to rest outside of one of them.
 
         Between two convex sets that do not meet, it ends at their distance; else the distance falls all the time.
+        Outside means by more than the rounding of components explains: where an edge pixel is repeated, so is that.
         """
-        margin, left = torch.zeros((), device=tiles.device), []
+        margin, beyond = torch.zeros((), device=tiles.device), list[Tensor]()
         for _ in range(2):
             tiles = self.project_tiles(tiles, where, at, margin, rounds)
             found = self._analyse(tiles, where) / self.steps[at[0], 0, 0]
             position = found - found.clamp(self.low[at], self.high[at])
-            left.append((position.abs() - 0.5).mul(self.layout.valid[at[1:]][..., None]).flatten(1).max(1).values)
-        return (left[1] > EMPTY) & (left[1] > RESTING * left[0])
+            beyond.append((position.abs() - 0.5).mul(self.layout.valid[at[1:]][..., None]).flatten(1))
+        first, last = (found.max(1).values for found in beyond)
+        rounded = torch.cat([samples.rounding.repeat(samples.group.count) for samples in where.samples])
+        unexplained = beyond[1] - (rounded.unflatten(0, (-1, 64)) / self.steps[at[0], 0, 0]).flatten(1)
+        return (unexplained.max(1).values > EMPTY) & (last > RESTING * first)
 
     def _alternate(self, tiles: Tensor, walls: Walls, rounds: int, where: TileMap | None = None) -> Tensor:
         """Moves all tiles [3,B,M,N,P], or listed ones of one map [3,T,P]: the list gets shorter as tiles arrive."""

@@ -24,6 +24,9 @@ from torch.nn import functional as F
 from .colour import COLOURS
 from .sampling import Factors, Sampling
 
+SIGMAS = 5.0
+"""Standard deviations beyond which no rounding error is expected."""
+
 
 @functools.lru_cache(maxsize=1)
 def dct_matrix() -> Tensor:
@@ -66,6 +69,8 @@ class SampleMap:
     """Float32 [n*64,P]: from a component's values of a tile to coefficients; rows of blocks outside the image are 0."""
     invert: Tensor
     """Float32 [P,n*64]: pseudo-inverse, the smallest change of a tile that makes a change of coefficients."""
+    rounding: Tensor
+    """Float32 [n*64]: what rounding pixels and samples to integers moves coefficients by at most, in grey levels."""
 
 
 @dataclass(frozen=True)
@@ -171,9 +176,23 @@ class Layout:
         exists = used[group.blocks][: group.blocks_each].repeat_interleave(64)
         dct = torch.block_diag(*[dct_matrix()] * group.blocks_each)
         analyse = dct @ _selection(index, pixel.numel()) * exists[:, None]
-        matrices = (matrix.float().to(device) for matrix in (analyse, torch.linalg.pinv(analyse)))
         bias = averaging_bias(tall, wide).repeat(group.blocks_each)
-        return SampleMap(group, index.to(device), bias.to(device), *matrices)
+        exact = (analyse, torch.linalg.pinv(analyse), _rounding(dct, index, bias))
+        return SampleMap(group, index.to(device), bias.to(device), *(found.float().to(device) for found in exact))
+
+
+def _rounding(dct: Tensor, index: Tensor, bias: Tensor) -> Tensor:
+    """Float64 [samples]: the largest change that is possible, or SIGMAS standard deviations of it if that is less.
+
+    A sample repeated at an edge is rounded alike wherever the bias is the same, so that its errors add up.
+    """
+    pixels = index.shape[1]
+    kinds = torch.cat([index.sort(1).values, bias[:, None]], 1)
+    alike = torch.unique(kinds, dim=0, return_inverse=True)[1]
+    moved = dct @ F.one_hot(alike).to(dct)
+    once = int(pixels > 1)  # pixels are rounded before they are averaged, and their mean again
+    largest = (0.5 + 0.5 * once) * moved.abs().sum(1)
+    return torch.minimum(largest, SIGMAS * ((1 + once / pixels) / 12 * moved.square().sum(1)).sqrt())
 
 
 def averaging_bias(tall: int, wide: int) -> Tensor:

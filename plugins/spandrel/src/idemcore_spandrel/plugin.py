@@ -23,7 +23,7 @@ def idem_generators() -> list[GeneratorSpec]:
             target="idemcore_spandrel.restorer:SpandrelRestorer",
             summary="restorers by their files alone: FBCNN, SCUNet, SwinIR, NAFNet, Real-ESRGAN, HAT, DAT and more",
             config="idemcore_spandrel.config:RestorerConfig",
-            weights=("drunet", "fbcnn", "scunet", "swinir-jpeg", "realesrgan"),
+            weights=("fbcnn", "drunet", "scunet", "swinir-jpeg", "realesrgan"),
             offers=frozenset({"restorer"}),
         ),
     ]
