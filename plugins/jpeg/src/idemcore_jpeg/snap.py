@@ -36,8 +36,6 @@ ATTEMPTS = (
     Attempt(0.0, 0.0, 1),
     Attempt(0.7, 0.48, 100),
     Attempt(1.4, 0.5, 250),
-    Attempt(0.7, 0.5, 250),
-    Attempt(2.0, 0.5, 250),
     Attempt(0.0, 0.0, 250, from_centre=True),
     Attempt(9.0, 0.45, 250, from_centre=True),
 )
