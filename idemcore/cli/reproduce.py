@@ -77,8 +77,8 @@ def reproduce(name: str, output: str, asked: StudyOptions, options: RunOptions) 
     Each experiment uses the published checkpoints if all of them are installed, otherwise the bundled models on the
     kind of images that these were trained on; every title says which. Open DIR/index.html. If it is killed at any
     moment, the same command resumes. `codecs` has curves below 0.3 bits a pixel, with WebP, AVIF, JPEG XL and JPEG
-    2000 on the same images. `jpeg` has the tables of JPEG restoration: a report on LIVE1 or Classic5 also shows the printed
-    rows. FOLDER holds experiments of your own; see docs/paper.md. Exit 5 if runs failed.
+    2000 on the same images. `jpeg` has the tables of JPEG restoration: a report on LIVE1 or Classic5 also shows the
+    printed rows. FOLDER holds experiments of your own; see docs/paper.md. Exit 5 if runs failed.
     """
     from ..plugins.catalogue import load_catalogue
     from ..reproduce.experiments import load_experiments, shipped_experiments, studies

@@ -210,7 +210,7 @@ class CellConfig:
     sigma_min: float = 0.005  # last noise level, [0,1] units
     rho: float = 3.0  # spacing of the levels: even in sigma^(1/rho)
     eta: float | str = AUTO  # share of fresh noise, 0 (the flow) to 1 (reverse diffusion); auto: 0.25 or 1, by start
-    sigma_share: float | str = AUTO  # noise level stated in the first half of the steps, to the true one; auto: below 1 if near
+    sigma_share: float | str = AUTO  # level stated in the first half, to the true one; auto: below 1 near the cell
     jitter: float = 0.15  # variance of what is projected around the estimate, as a share of what is left to know
     relaxation: float = 2.0  # times the way into the cell that estimates go: 1 ends on its faces, 2 reflects there
     margin: float = 0.0  # quantiser steps inside the cell that every projection keeps, 0..0.5
