@@ -107,7 +107,8 @@ class PhotoTraining(NetworkTraining):
     def initial(self, weights: str) -> nn.Module:
         given, network = load_network(weights, INIT_HINT), self._new_network()
         if not take_over(network, given):
-            hint = f"Add --set 'train.channels={list(given.channels)}' --set train.blocks={given.blocks}."
+            hint = f"Add --set 'train.channels={list(given.channels)}' --set train.blocks={given.blocks}"
+            hint += f" --set train.patch={given.patch}." if given.patch > 1 else "."
             raise InputError(f"train.init={weights} is of another network than the settings.", hint)
         return network
 

@@ -135,13 +135,16 @@ class BestTiles:
         for where in self.box.layout.maps:
             search = Search(where, self.box.layout.colours, iterations, seed)
             for at in self._missing_in(where):
-                self._improve_tiles(at, self._start(attempt, origin, where, at), search)
+                start = self._projected(attempt, origin[:, at[0], at[1], at[2]], where, at)
+                self._improve_tiles(at, start, search)
 
     def throw(self, maps: list[TileMap], random: torch.Generator, seed: int) -> None:
         """Starts COPIES of each tile that misses from random points of the cell, and keeps the best of them."""
         for where in maps:
+            if not (missing := self._missing_in(where)):
+                continue
             search = Search(where, self.box.layout.colours, THROW.iterations, seed)
-            for at in self._missing_in(where):
+            for at in missing:
                 copies = max(1, min(COPIES, CHUNK // len(at[0]), PIXELS // int(where.real.sum())))
                 image, row, column = several = tuple(index.repeat_interleave(copies) for index in at)
                 wanted = self.wanted[:, image, row, column]
@@ -155,11 +158,6 @@ class BestTiles:
         listed = outside[:, where.rows, where.columns].nonzero()
         listed += torch.tensor([0, where.rows.start, where.columns.start], device=listed.device)
         return [chunk.unbind(1) for chunk in listed.split(CHUNK) if len(chunk)]
-
-    def _start(self, attempt: Attempt, origin: Tensor, where: TileMap, at: tuple[Tensor, ...]) -> Tensor:
-        """Byte tiles [3,T,P] that the search starts from."""
-        image, row, column = at
-        return self._projected(attempt, origin[:, image, row, column], where, at)
 
     def _projected(self, attempt: Attempt, tiles: Tensor, where: TileMap, at: tuple[Tensor, ...]) -> Tensor:
         """Byte tiles [3,T,P] near the tiles given, and in the cell as far as rounding lets them."""
@@ -175,7 +173,10 @@ class BestTiles:
         self._keep(at, *search.run(start, self.wanted[:, image, row, column], *_intervals(self.box, at)))
 
     def _keep(self, at: tuple[Tensor, ...], found: Tensor, penalty: Tensor) -> None:
-        """Of tiles found [3,T*C,P] and their F [T*C], C of each listed one: the nearest best, if better than it was."""
+        """Keeps the best of C tiles for each listed one, if better than before; the nearest of equals.
+
+        `found` [3,T*C,P] and their F `penalty` [T*C]: the C of the first listed tile come first.
+        """
         image, row, column = at
         each = penalty.unflatten(0, (len(image), -1))
         away = found.unflatten(1, each.shape) - self.wanted[:, image, row, column][:, :, None]
