@@ -100,19 +100,14 @@ class ResidualUNet(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: Sequence[int] = (32, 64, 128, 192),
-        blocks: int = 2,
-        embedding: int = 128,
-        planes: int = 3,
-        patch: int = 1,
+        self, channels: Sequence[int] = (32, 64, 128, 192), blocks: int = 2, embedding: int = 128, planes: int = 3
     ) -> None:
-        """`planes` of the input: the image's colours first; `patch`x`patch` pixels are one position of all layers."""
+        """`planes` of the input: the image's colours first."""
         super().__init__()
-        self.channels, self.blocks, self.patch = tuple(channels), blocks, patch
-        self.multiple = patch * 2 ** (len(channels) - 1)
+        self.channels, self.blocks = tuple(channels), blocks
+        self.multiple = 2 ** (len(channels) - 1)
         self.embed = NoiseEmbedding(embedding)
-        self.head = nn.Conv2d(planes * patch**2, channels[0], 3, padding=1)
+        self.head = nn.Conv2d(planes, channels[0], 3, padding=1)
         self.down_blocks, self.downs = nn.ModuleList(), nn.ModuleList()
         self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         for width, wider in itertools.pairwise(channels):
@@ -121,7 +116,7 @@ class ResidualUNet(nn.Module):
             self.ups.append(nn.Conv2d(wider, width, 1))
             self.up_blocks.append(Stage(blocks, width, embedding))
         self.middle = Stage(2 * blocks, channels[-1], embedding)
-        self.tail = nn.Conv2d(channels[0], 3 * patch**2, 3, padding=1)
+        self.tail = nn.Conv2d(channels[0], 3, 3, padding=1)
         zero(self.tail)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -131,7 +126,7 @@ class ResidualUNet(nn.Module):
     def residual(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x [B,planes,H,W] and the features [B,dim] that blocks read their gains from -> [B,3,H,W]."""
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round away noise below 1/256
-            h = self.head(F.pixel_unshuffle(x.float(), self.patch))
+            h = self.head(x.float())
         skips = []
         for stage, down in zip(self.down_blocks, self.downs, strict=True):
             h = stage(h, embedding)
@@ -142,7 +137,7 @@ class ResidualUNet(nn.Module):
             h = F.interpolate(up(h), scale_factor=2.0, mode="nearest")
             h = _added(h, skips.pop())
             h = stage(h, embedding)
-        return F.pixel_shuffle(self.tail(h), self.patch)
+        return self.tail(h)
 
 
 SIGMA_DATA = 0.5

@@ -37,13 +37,8 @@ class CropsConfig(TrainingConfig):
     channels: tuple[int, ...] = (32, 64, 128, 192)  # widths of the network, from full resolution down by halves
     blocks: int = 2  # residual blocks of each width, down and up
 
-    @property
-    def unit(self) -> int:
-        """Sides of crops are multiples of it, pixels."""
-        return 2 ** (len(self.channels) - 1)
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        unit = self.unit
+        unit = 2 ** (len(self.channels) - 1)
         if not self.crops or min(self.crops) < 1 or any(side % unit for side in self.crops):
             raise ValueError(f"crops must be multiples of {unit} pixels, not {self.crops}")

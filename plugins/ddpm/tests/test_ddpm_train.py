@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors import safe_open
 
 from idemcore.errors import InputError, MissingError
-from idemcore.networks.residual_unet import ResidualUNet
 from idemcore.runtime import Runtime
 from idemcore.training.crops import Crops
 from idemcore.training.loop import process_settings
@@ -89,8 +88,7 @@ def test_train_tells_steps_crops_and_loss_and_notes_them_in_the_weights(photos: 
     assert last["crops"] == round(last["step"] * 2048 / 64**2)
     with safe_open(weights, "pt") as file:
         assert file.metadata() == {
-            "channels": "[8, 8]", "blocks": "1", "patch": "1",
-            "crops": f"{last['step'] / 2:.0f}", "minutes": f"{last['minutes']:.1f}"
+            "channels": "[8, 8]", "blocks": "1", "crops": f"{last['step'] / 2:.0f}", "minutes": f"{last['minutes']:.1f}"
         }  # fmt: skip
 
 
@@ -152,34 +150,7 @@ def test_missing_weights_to_start_from_are_an_error(crops: Crops, tmp_path: Path
     assert "train.init" in caught.value.hint
 
 
-def test_a_lighter_network_starts_from_some_of_the_weights(crops: Crops, tmp_path: Path) -> None:
-    """It has no full resolution and every other block: its layers are those that the whole network has there."""
-    whole = ResidualUNet((8, 16, 24), 2)
-    with torch.no_grad():
-        for parameter in whole.parameters():
-            parameter.normal_(std=0.1)
-    path = tmp_path / "whole.safetensors"
-    path.write_bytes(weights_file(whole.state_dict(), replace(TINY, channels=whole.channels, blocks=2), {}))
-    config = replace(TINY, channels=(16, 24), blocks=1, patch=2, init=str(path))
-    training = PhotoTraining(tmp_path, config, CPU, crops)
-    training.resume()
-    light, whole = training.network, load_network(str(path))
-    pairs = [
-        (light.embed, whole.embed), (light.downs[0], whole.downs[1]), (light.ups[0], whole.ups[1]),
-        (light.down_blocks[0][0], whole.down_blocks[1][0]), (light.up_blocks[0][0], whole.up_blocks[1][0]),
-        (light.middle[0], whole.middle[0]), (light.middle[1], whole.middle[2]),
-    ]  # fmt: skip
-    for taken, given in pairs:
-        assert all(map(torch.equal, taken.state_dict().values(), given.state_dict().values()))
-    updates(training, 2)
-    loaded = load_network(str(training.write_weights()))
-    assert (loaded.channels, loaded.blocks, loaded.patch, loaded.multiple) == ((16, 24), 1, 2, 4)
-    assert loaded(torch.zeros(1, 3, 8, 12), torch.ones(1)).shape == (1, 3, 8, 12)
-
-
-@pytest.mark.parametrize(
-    "other", [{"channels": (8, 8, 8)}, {"blocks": 2}, {"patch": 2}, {"channels": (8,), "patch": 4}]
-)
+@pytest.mark.parametrize("other", [{"channels": (8, 8, 8)}, {"blocks": 2}])
 def test_weights_of_another_network_are_no_start(
     other: dict[str, Any], trained: Path, crops: Crops, tmp_path: Path
 ) -> None:
@@ -195,12 +166,10 @@ def test_noise_levels_are_mostly_those_of_a_warm_start() -> None:
     assert sigma.max() <= 20
 
 
-@pytest.mark.parametrize("values", [{"minutes": float("nan")}, {"minutes": -1.0}, {"crops": (20,)}, {"patch": 3}])
+@pytest.mark.parametrize("values", [{"minutes": float("nan")}, {"minutes": -1.0}, {"crops": (20,)}])
 def test_settings_that_cannot_train_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         TrainConfig(**values)
-    with pytest.raises(ValueError, match="crops must be multiples of 16 pixels"):
-        TrainConfig(patch=2, crops=(24,))
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:

@@ -151,7 +151,7 @@ def test_snap_needs_kicks_for_clipped_highlights(encoder, monkeypatch) -> None:
 def test_snap_finds_edges_where_pixels_are_repeated(photograph, encoder, monkeypatch) -> None:
     """Two rows are left of the last MCUs, and quantisers are fine: from g(y), nothing near fits."""
     codec = encoder(quality=95, subsampling="4:2:0")
-    cell = codec.cell(codec.encode(photograph[..., :2, 240:304]))
+    cell = codec.cell(codec.encode(photograph[..., :2, 192:256]))
     assert cell.contains(cell.snap(cell.centre)).all()
     monkeypatch.setattr("idemcore_jpeg.snap.RESTARTS", 0)
     monkeypatch.setattr("idemcore_jpeg.snap.BestTiles.throw", lambda *_: None)

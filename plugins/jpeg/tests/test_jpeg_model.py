@@ -9,7 +9,7 @@ import torch
 
 from idemcore_jpeg.entropy import read_coefficients
 from idemcore_jpeg.layout import Layout
-from idemcore_jpeg.model import bounds, coefficients, quantise
+from idemcore_jpeg.model import bounds, coefficients, quantise, tile_coefficients
 from idemcore_jpeg.reading import pack_symbols, pack_tables
 from idemcore_jpeg.stream import parse
 
@@ -65,3 +65,16 @@ def test_layout_cuts_and_joins_without_loss(subsampling: str) -> None:
     for height, width in SIZES:
         layout, image = Layout(height, width, subsampling), torch.rand(2, 3, height, width)
         assert torch.equal(layout.image(layout.tiles(image)), image)
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_a_map_of_real_pixels_gives_the_same_coefficients(make, subsampling: str) -> None:
+    layout = Layout(33, 43, subsampling)
+    tiles = layout.tiles(make.natural(33, 43).int())
+    assert len(layout.maps) == 4
+    for where in layout.maps:
+        part = tiles[:, :, where.rows, where.columns].flatten(1, 3)
+        cut = where.of_real_pixels()
+        assert cut.real.numel() == where.real.sum()
+        found = tile_coefficients(part[..., where.real], cut, layout.colours)
+        assert torch.equal(found, tile_coefficients(part, where, layout.colours))

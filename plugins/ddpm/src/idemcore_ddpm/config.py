@@ -76,16 +76,6 @@ class TrainConfig(CropsConfig):
     sigma_median: float = 0.12  # training noise: log-normal, units of [-1,1] images
     sigma_spread: float = 1.0  # standard deviation of log(sigma)
     tail: float = 0.06  # share of crops with sigma log-uniform in 0.5..20 instead
-    patch: int = 1  # side of the squares of pixels that are one position of the network's layers: 1, 2, 4 or 8
-
-    @property
-    def unit(self) -> int:
-        return self.patch * super().unit
-
-    def __post_init__(self) -> None:
-        if self.patch not in (1, 2, 4, 8):
-            raise ValueError(f"patch must be 1, 2, 4 or 8, not {self.patch}")
-        super().__post_init__()
 
 
 @dataclass

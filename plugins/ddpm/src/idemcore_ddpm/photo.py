@@ -64,7 +64,7 @@ def load_network(weights: str, hint: str = WEIGHTS_HINT) -> ResidualUNet:
     try:
         channels, blocks = json.loads(metadata["channels"]), int(metadata["blocks"])
         with torch.random.fork_rng(devices=[]):
-            network = ResidualUNet(channels, blocks, patch=int(metadata.get("patch", 1)))
+            network = ResidualUNet(channels, blocks)
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} does not say `channels` and `blocks` of a photograph prior.", hint) from error
     fill(network, state, path, hint)

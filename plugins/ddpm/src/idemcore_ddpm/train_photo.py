@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -52,40 +51,9 @@ def sample(network: torch.nn.Module, count: int, side: int, seed: int, device: t
 
 def weights_file(state: dict[str, Tensor], config: TrainConfig, note: dict[str, str]) -> bytes:
     """Averaged weights as bfloat16 safetensors; the network's shape travels in the metadata."""
-    shape = {"channels": json.dumps(config.channels), "blocks": str(config.blocks), "patch": str(config.patch)}
+    shape = {"channels": json.dumps(config.channels), "blocks": str(config.blocks)}
     tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in state.items()}
     return save(tensors, metadata={**shape, **note})
-
-
-def take_over(network: ResidualUNet, given: ResidualUNet) -> bool:
-    """Gives `network` the weights of `given`, which may have more blocks, and finer resolutions than a `patch` has.
-
-    False if they do not fit. Of more blocks it takes some, evenly; a head and tail of another `patch` stay as they are.
-    """
-    finer = (network.patch // given.patch).bit_length() - 1
-    if given.patch << finer != network.patch or given.channels[finer:] != network.channels:
-        return False
-    if given.blocks < network.blocks:
-        return False
-    pairs: list[tuple[nn.Module, nn.Module]] = [(network.embed, given.embed), *_stages(network, given, finer)]
-    for mine, its in ((network.downs, given.downs), (network.ups, given.ups)):
-        pairs += zip(mine, list(its)[finer:], strict=True)
-    if not finer:
-        pairs += [(network.head, given.head), (network.tail, given.tail)]
-    for taken, source in pairs:
-        taken.load_state_dict(source.state_dict())
-    return True
-
-
-def _stages(network: ResidualUNet, given: ResidualUNet, finer: int) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Each residual block of `network`, and that of `given` which it starts as."""
-    stages: list[tuple[nn.Module, nn.Module]] = [(network.middle, given.middle)]
-    for mine, its in ((network.down_blocks, given.down_blocks), (network.up_blocks, given.up_blocks)):
-        stages += zip(mine, list(its)[finer:], strict=True)
-    for stage, source in stages:
-        blocks, choice = list(stage.children()), list(source.children())
-        for number, block in enumerate(blocks):
-            yield block, choice[number * len(choice) // len(blocks)]
 
 
 class PhotoTraining(NetworkTraining):
@@ -101,16 +69,15 @@ class PhotoTraining(NetworkTraining):
         self.prepare(network, config.learning_rate, torch.Generator().manual_seed(config.seed))
 
     def _new_network(self) -> ResidualUNet:
-        network = ResidualUNet(self.config.channels, self.config.blocks, patch=self.config.patch)
+        network = ResidualUNet(self.config.channels, self.config.blocks)
         return network.to(self.device).to(memory_format=torch.channels_last)
 
     def initial(self, weights: str) -> nn.Module:
-        given, network = load_network(weights, INIT_HINT), self._new_network()
-        if not take_over(network, given):
-            hint = f"Add --set 'train.channels={list(given.channels)}' --set train.blocks={given.blocks}"
-            hint += f" --set train.patch={given.patch}." if given.patch > 1 else "."
+        given = load_network(weights, INIT_HINT)
+        if (given.channels, given.blocks) != (tuple(self.config.channels), self.config.blocks):
+            hint = f"Add --set 'train.channels={list(given.channels)}' --set train.blocks={given.blocks}."
             raise InputError(f"train.init={weights} is of another network than the settings.", hint)
-        return network
+        return given
 
     def update(self) -> dict[str, float]:
         config = self.config

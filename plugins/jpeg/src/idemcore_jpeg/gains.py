@@ -18,7 +18,8 @@ class Gains:
 
     def __init__(self, samples: SampleMap, where: TileMap) -> None:
         device, pixels = where.real.device, where.real.numel()
-        self.samples, self.inner = samples, where.inner
+        self.samples, self.once = samples, samples.index.numel() == pixels
+        """`once`: no pixel is repeated."""
         self.count = samples.index.shape[1]
         self.basis = dct_matrix().float().to(device)
         self.signs = SIGNS.to(device)[:, None]
@@ -43,7 +44,7 @@ class Gains:
 
     def _component(self, plane: Tensor, below: Tensor, above: Tensor, weight: Tensor) -> Tensor:
         """The gains of a plane [T,P] and what belongs to its n blocks, [T,n,64]."""
-        if not self.inner:
+        if not self.once:
             return self._at_edge(plane, below, above, weight)
         gains = self._sample_gains(below, above, weight).transpose(1, 2).flatten(2)
         if self.count > 1:

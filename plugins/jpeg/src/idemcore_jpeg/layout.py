@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -88,6 +88,15 @@ class TileMap:
     def inner(self) -> bool:
         """Every pixel of the tile lies inside the image."""
         return bool(self.real.all())
+
+    def of_real_pixels(self) -> TileMap:
+        """The same for tiles that hold their pixels inside the image only."""
+        place = self.real.cumsum(0) - 1
+        cut = [
+            replace(one, index=place[one.index], analyse=one.analyse[:, self.real], invert=one.invert[self.real])
+            for one in self.samples
+        ]
+        return replace(self, samples=cut, real=self.real[self.real])
 
 
 class Layout:

@@ -40,20 +40,26 @@ class Search:
     """Searches many tiles of one map side by side; each tile's path depends on nothing but that tile."""
 
     def __init__(self, where: TileMap, colours: Colours, iterations: int, seed: int) -> None:
-        device = where.real.device
-        self.where, self.colours, self.iterations, self.seed = where, colours, iterations, seed
+        device, self.real = where.real.device, where.real
+        self.where, self.colours, self.iterations, self.seed = where.of_real_pixels(), colours, iterations, seed
         grey = len(colours.fixed) == 1
         self.steps = (GREY_STEPS if grey else STEPS).to(device)
         """Int32 [steps,3]."""
         self.shifts = (self.steps.cpu() @ colours.fixed.T).to(device)
         """Int32 [steps,C]: what a step adds to each component in fixed point."""
-        self.gains = [Gains(samples, where) for samples in where.samples]
+        self.gains = [Gains(samples, self.where) for samples in self.where.samples]
         densest = max(self.gains, key=lambda gains: gains.samples.group.blocks_each).block
         self.members = [(densest == k).nonzero()[:, 0] for k in densest.unique()]
         """Pixels of each block of the densest component."""
 
     def run(self, start: Tensor, wanted: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Byte tiles int32 [3,T,P], tiles wanted, bounds int32 [T,K,64] -> the best tiles found and their F [T]."""
+        found = start.clone()
+        found[..., self.real], penalty = self._run(start[..., self.real], wanted[..., self.real], low, high)
+        return found, penalty
+
+    def _run(self, start: Tensor, wanted: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for the pixels inside the image."""
         best, best_penalty = start.clone(), torch.full((start.shape[1],), torch.inf, device=start.device)
         live = torch.arange(start.shape[1], device=start.device)
         tiles, tabu = start.clone(), torch.zeros(start.shape[1:], dtype=torch.int32, device=start.device)
@@ -115,7 +121,7 @@ class Search:
         moved = tiles[:, :, None] + sign
         away = (tiles - wanted).clamp(-FAR, FAR)[:, :, None]
         cost = STILL * (2 * sign * away + sign.square())
-        red, green, blue = cost.masked_fill_((moved < 0) | (moved > 255) | ~self.where.real, torch.inf)
+        red, green, blue = cost.masked_fill_((moved < 0) | (moved > 255), torch.inf)
         if len(self.steps) == 3:
             return red + green + blue
         total: Tensor = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
