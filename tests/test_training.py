@@ -201,29 +201,36 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(tmp_path: Path) -> N
 
 
 class Scored(Countdown):
-    """Validated after each five steps: its score rises to that of step 15, and falls from there."""
+    """Validated after the first step and each five more: its score rises to that of step 16, and falls from there."""
 
-    validate_minutes = 4 / 60
+    validate_minutes, peak = 4 / 60, 16
 
     def validate(self) -> dict[str, float]:
-        return {"score": float(-abs(self.step - 15)), "number": self.number}
+        return {"score": float(-abs(self.step - self.peak)), "number": self.number}
 
 
 @pytest.mark.usefixtures("clock")
 def test_the_weights_of_the_best_validation_are_kept_whatever_comes_after(tmp_path: Path) -> None:
     told: list[dict[str, float]] = []
     path = Scored(tmp_path, 1.0).run(told.append)
-    assert path.read_text() == str(0.5**15)
+    assert path.read_text() == str(0.5**16)
     validations = [record for record in told if "score" in record]
-    assert [record["step"] for record in validations] == list(range(5, 61, 5))
-    assert [record["best"] for record in validations][:4] == [-10, -5, 0, 0]
+    assert [record["step"] for record in validations] == [*range(1, 61, 5), 60]
+    assert [record["best"] for record in validations][:5] == [-15, -10, -5, 0, 0]
+
+
+@pytest.mark.usefixtures("clock")
+def test_weights_to_start_from_are_kept_if_training_makes_them_worse(tmp_path: Path) -> None:
+    training = Scored(tmp_path, 0.5)
+    training.peak = 1
+    assert training.run(lambda record: None).read_text() == str(0.5)
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_resumed_training_knows_the_best_so_far(tmp_path: Path) -> None:
     Scored(tmp_path, 0.5).run(lambda record: None)
     again = Scored(tmp_path, 1.0)
-    assert again.run(lambda record: None).read_text() == str(0.5**15)
+    assert again.run(lambda record: None).read_text() == str(0.5**16)
     assert (again.best.score, again.best.stale, again.step) == (0.0, 9, 60)
 
 
@@ -232,7 +239,7 @@ def test_it_stops_when_validations_bring_nothing_for_too_long(tmp_path: Path) ->
     training = Scored(tmp_path, 10.0)
     training.patience = 3
     training.run(lambda record: None)
-    assert training.step == 30
+    assert training.step == 31
 
 
 @pytest.mark.usefixtures("clock")
@@ -243,7 +250,7 @@ def test_the_log_is_a_table_and_a_picture_too(tmp_path: Path) -> None:
     again = Scored(tmp_path, 0.5)
     again.run(lambda record: None)
     rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
-    assert [row["step"] for row in rows if row["score"]] == ["5", "10", "15", "20", "25", "30"]
+    assert [row["step"] for row in rows if row["score"]] == ["1", "6", "11", "16", "21", "26", "30"]
     assert [float(row["loss"]) > 0 for row in rows if row["loss"]] == [True, True]
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size == (800, 600)

@@ -49,7 +49,7 @@ class CodecTrainConfig:
     threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 4.0  # minutes between checkpoints
     held_out: float = 0.05  # share of the photographs that is kept for validation; each quality's best weights are kept
-    validate_minutes: float = 10.0  # minutes of training between validations
+    validate_minutes: float = 10.0  # minutes between validations; the first is after one step
 
     def __post_init__(self) -> None:
         if not 0 < self.minutes < float("inf"):

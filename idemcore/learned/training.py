@@ -159,6 +159,10 @@ class CodecTraining(Training):
         bits = -(bounded(likelihood_y, 1e-9).log2().sum() + bounded(likelihood_z, 1e-9).log2().sum())
         return bits / (x.shape[0] * x.shape[2] * x.shape[3]), (x_hat.float() - x).square().mean()
 
+    @property
+    def unvalidated(self) -> bool:
+        return self.top is None
+
     def validate(self) -> dict[str, float]:
         """The loss of the quality in training, as a score, with bits per pixel and PSNR of held-out photographs."""
         state = self.averaged()

@@ -16,7 +16,7 @@ class TrainingConfig:
     threads: int = 0  # 0: as many as PyTorch chooses
     save_minutes: float = 4.0  # minutes between checkpoints
     held_out: float = 0.05  # share of the images that is kept for validation; those weights are kept that do best
-    validate_minutes: float = 10.0  # minutes of training between validations
+    validate_minutes: float = 10.0  # minutes between validations; the first is after one step
     patience: int = 0  # validations without a new best after which the training stops; 0: it does not
 
     def __post_init__(self) -> None:

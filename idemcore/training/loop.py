@@ -102,6 +102,17 @@ class Training(ABC):
         return self.elapsed / (60 * self.minutes)
 
     @property
+    def unvalidated(self) -> bool:
+        """There is no validation yet that others compare with."""
+        return not self.best.weights
+
+    @property
+    def validation_due(self) -> bool:
+        """After the first step too, which is tiny: weights to start from are kept unless training makes better ones."""
+        late = self.elapsed - self.validated > 60 * self.validate_minutes
+        return self.validate_minutes > 0 and (late or self.unvalidated)
+
+    @property
     def ended(self) -> bool:
         """The time is up, or validations have brought nothing for too long."""
         return self.progress >= 1 or 0 < self.patience <= self.best.stale
@@ -170,7 +181,7 @@ class Training(ABC):
             averages = {key: _average(averages.get(key, value), value) for key, value in measured.items()}
             if self.step % LOG_STEPS == 0 or self.progress >= 1:
                 self._log(averages, progress)
-            if self.validate_minutes and self.elapsed - self.validated > self.validate_minutes * 60:
+            if self.validation_due:
                 self._validate(progress)
             if self.elapsed - saved > self.save_minutes * 60:
                 self.save()
