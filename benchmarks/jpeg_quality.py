@@ -13,6 +13,7 @@ from torch import Tensor
 from idemcore.io.images import to_float
 from idemcore.pipeline.codec import Bitstream, Codec
 from idemcore.pipeline.decoder import Decoder
+from idemcore.plugins.settings import parse_overrides
 
 
 def blurred(image: Tensor) -> Tensor:
@@ -55,8 +56,8 @@ def main() -> None:
         row("libjpeg", {name: stream.decoded for name, stream in streams.items()}, 0.0)
         row("original, blurred by 1 pixel", {name: blurred(image) for name, image in originals.items()}, 0.0)
         for text in options.set or [""]:
-            settings = dict(item.split("=") for item in text.split(",") if item)
-            chosen = {"solver": settings, "generator": {"weights": options.weights}}
+            items = [f"solver.{item}" for item in text.split(",") if item]
+            chosen = parse_overrides([*items, f"generator.weights={options.weights}"], ("solver", "generator"))
             decoder = Decoder.load("ddpm-photo", "cell", settings=chosen)
             if text == (options.set or [""])[0]:
                 row("one denoising of g(y)", {k: denoised_once(s, decoder) for k, s in streams.items()}, 0.0)
