@@ -262,7 +262,9 @@ def test_each_quality_keeps_the_weights_that_did_best_on_what_is_held_out(
     assert all(torch.equal(run.finished[2][name], first[name]) for name in first)
     assert not all(torch.equal(states[1][1][name], first[name]) for name in first), "training went on from there"
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert {line["quality"] for line in log if "score" in line} == {1, 2}
+    scored = [line for line in log if "score" in line]
+    assert {line["quality"] for line in scored} == {1, 2}
+    assert scored[0]["step"] == 1, "what training starts from counts too"
     resumed = CodecTraining(tmp_path, settings, CPU, "small", make.model, crops, {})
     assert resumed.resume()
     assert (resumed.top is None) == (run.top is None)
