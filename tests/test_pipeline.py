@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -46,6 +48,19 @@ def test_bytes_of_no_codec_are_refused(bitstream):
         open_bitstream(b"Dear reader", "letter", CPU)
     with pytest.raises(MissingError, match="no installed codec knows"):
         open_bitstream(bitstream.data, "photo.idem", CPU, Catalogue([]))
+
+
+def test_a_certificate_says_what_drew_not_what_opened_the_file(bitstream):
+    half = Decoder.load("toy", "cell", Runtime(torch.device("cpu"), torch.bfloat16), {"solver": {"steps": 1}})
+    result = half.reconstruct(bitstream)
+    content = certificate(bitstream, result, picture_facts(result.image, b""), half)
+    assert (bitstream.codec.computed.precision, content.computed.precision) == ("fp32", "bf16")
+
+
+def test_a_bitstream_of_another_device_is_refused(bitstream, decoder):
+    elsewhere = replace(decoder, runtime=Runtime(torch.device("meta"), torch.float32))
+    with pytest.raises(UsageError, match="opened on cpu, but the decoder is on meta"):
+        elsewhere.reconstruct(bitstream)
 
 
 def test_reconstruction_is_in_the_cell_and_belongs_to_its_seed(bitstream, decoder):

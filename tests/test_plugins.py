@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import time
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from idemcore.cli.group import explain
-from idemcore.errors import MissingError, UsageError
+from idemcore.errors import IdemError, MissingError, UsageError
 from idemcore.hookspecs import API_VERSION
 from idemcore.plugins.blame import as_failure, origin
-from idemcore.plugins.catalogue import Plugin, import_target, load_catalogue
+from idemcore.plugins.catalogue import NotInstalled, Plugin, import_target, load_catalogue
 
 Install = Callable[..., None]
 
@@ -322,6 +323,20 @@ def test_two_plugins_with_one_name_are_told_apart_by_distribution(install: Insta
     assert catalogue.resolve("codec", "Demo_B:same") is second
     with pytest.raises(UsageError, match="no codec named 'demo-c:same'"):
         catalogue.resolve("codec", "demo-c:same")
+
+
+def test_every_error_comes_back_from_a_worker() -> None:
+    """A pickle calls the class with the message alone, whatever it was made of."""
+    load_catalogue()
+    kinds = [IdemError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert {NotInstalled, UsageError} <= set(kinds)
+    for kind in kinds:
+        error = kind({"codec 'jpeg'": "idemcore-jpeg"}) if kind is NotInstalled else kind("It broke.", "Mend it.")
+        error.message = f"a.jpg: {error.message}"
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
 
 
 def test_import_target_gives_the_object_or_the_reason(install: Install) -> None:

@@ -13,6 +13,7 @@ from ..io.inputs import declare_folder, declare_output
 from ..io.remote import is_address
 from ..io.walking import Source, expanded
 from ..plugins.settings import SCOPES
+from ..results.certificate import beside
 from .album import codec_suffixes, find_jobs, is_several
 from .decoded import facts, not_exact
 from .file_work import FileJob
@@ -228,7 +229,7 @@ def _check_places(places: Sequence[Path], output: str | None, jpeg: str | None) 
     elif places[0].exists() and not places[0].is_file():
         raise UsageError(f"{places[0]} is not a regular file.", "Name the file to write: `-o FILE.png`.")
     if output:
-        declare_output(output, Path(output).with_name(f"{Path(output).stem}.certificate.json"))
+        declare_output(output, beside(Path(output)))
     if jpeg:
         check_suffix(jpeg, ".jpg")
         declare_output(jpeg)
@@ -256,8 +257,6 @@ def _decode_file(
 
 
 def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], as_json: bool) -> None:
-    from ..pipeline.decode_file import CERTIFICATE, beside
-
     if as_json:
         print_json(facts(decoded, output, jpeg))
         return
@@ -265,7 +264,7 @@ def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], a
     print_record(
         {
             "image": f"{output}, {content.image.width}x{content.image.height}",
-            "certificate": beside(output, CERTIFICATE),
+            "certificate": beside(output),
             **({"jpeg": jpeg} if jpeg else {}),
             **({"steps": ", ".join(beside(output, name).name for name in steps)} if steps else {}),
             "certifying moved": moved(content.psnr_moved),

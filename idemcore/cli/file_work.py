@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import IdemWarning
 from ..io import remote
 from ..io.walking import Source
+from ..results.certificate import CERTIFICATE, beside
 from .decoded import facts, not_exact
 from .recording import Recorder, Watch
 
@@ -61,19 +62,15 @@ class FileJob:
 
     def fetch_results(self, folder: Path) -> None:
         """Copies picture and certificate from `place` to the folder, if both are there; the small one first."""
-        from ..pipeline.decode_file import CERTIFICATE, beside
-
         if self.output is None:
             return
-        for name in (beside(self.output, CERTIFICATE), self.output):
+        for name in (beside(self.output), self.output):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             if not remote.fetch(remote.below(self.place, name.as_posix()), folder / name):
                 return
 
     def send_results(self, folder: Path) -> None:
         """Copies all files of the folder to `place`, the certificate last: it never names what is not there."""
-        from ..pipeline.decode_file import CERTIFICATE
-
         written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         for path in sorted(written, key=lambda path: path.name.endswith(CERTIFICATE)):
             remote.send(path, remote.below(self.place, path.relative_to(folder).as_posix()))

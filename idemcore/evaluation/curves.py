@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,13 @@ from ..results.rows import CurveMeta, EvalRow
 RATE = "bpp"
 Number = float | None
 """None where undefined."""
-_OPTIONAL = ("description", "missing", "protocol", "source", "date")
+_OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
+    "description": str,
+    "missing": dict,
+    "protocol": dict,
+    "source": str,
+    "date": str,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ class Curve:
             return cls.of(content, path.stem)
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             reason = f"{path} is no result in CompressAI's format: {error}."
-            raise InputError(reason, "`idem eval DIR --out FOLDER` writes such files.") from error
+            raise InputError(
+                reason, "`idem eval DIR --out FOLDER` writes such files: results: {bpp: [...], psnr-rgb: [...], ...}."
+            ) from error
 
     @classmethod
     def of(cls, content: Mapping[str, Any], name: str = "") -> Curve:
@@ -66,7 +74,7 @@ class Curve:
         results = {key: [_number(v) for v in values] for key, values in content.get("results", content).items()}
         if RATE not in results or len({len(values) for values in results.values()}) > 1:
             raise ValueError("'results' must hold lists of one length, 'bpp' among them")
-        own = {key: content[key] for key in _OPTIONAL if key in content}
+        own = {key: kind(content[key]) for key, kind in _OPTIONAL.items() if content.get(key) is not None}
         intervals = {key: [_pair(pair) if pair else None for pair in pairs]
                      for key, pairs in content.get("intervals", {}).items()}  # fmt: skip
         meta = CurveMeta.from_json(content["meta"]) if content.get("meta") else None

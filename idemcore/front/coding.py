@@ -19,7 +19,8 @@ from ..pipeline.codec import open_bitstream as identified
 from ..pipeline.decode_file import presented
 from ..pipeline.decoder import Decoder, Reconstruction
 from ..pipeline.verify import Verdict, readings, verdict
-from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER, Settings
+from ..plugins.catalogue import load_catalogue
+from ..plugins.selection import DEFAULT_CODEC, DEFAULT_GENERATOR, DEFAULT_SOLVER, Settings, part_of
 from ..protocols import Callback, Encoder, Generator, InversionSolver
 from ..runtime import Runtime
 from .loading import load_codec, load_decoder
@@ -32,7 +33,11 @@ def encode(image: Any, codec: str | Encoder | Codec = DEFAULT_CODEC, **settings:
     `image` is a path, a tensor [3,H,W] or [1,3,H,W], a NumPy array [H,W,3] or a Pillow image, of uint8 samples or
     floats in [0,1]. Raises UsageError for anything else, and for a codec or setting that is wrong.
     """
-    return _codec(codec, settings).encode(image)
+    if not isinstance(codec, Codec):
+        codec = load_codec(codec, **settings)
+    elif settings:
+        raise UsageError("A loaded codec has its settings.", f"Give {min(settings)} to `load_codec`.")
+    return codec.encode(image)
 
 
 def decode(
@@ -59,8 +64,8 @@ def decode(
         raise UsageError("A decoder has its generator, solver and settings.", "Give these to `load_decoder`.")
     if not 0 <= tradeoff <= 1:
         raise UsageError(f"tradeoff is {tradeoff!r}, not a number from 0 to 1.", "0 is least error, 1 most realism.")
-    bitstream = open_bitstream(source, codec, salvage=salvage)
     decoder = decoder or load_decoder(generator, solver, settings=settings)
+    bitstream = _opened(source, codec, decoder.runtime, salvage)
     result = decoder.reconstruct(bitstream, seed, tradeoff=tradeoff, callback=callback)
     facts: dict[str, Any] = {"seed": seed, "sample": 0, "tradeoff": tradeoff}
     facts["special"] = ("salvage",) if salvage else ()
@@ -107,13 +112,31 @@ def verify(
 
 
 def open_bitstream(
-    source: object, codec: str | Encoder | Codec | None = None, *, salvage: bool = False, name: str = "the bitstream"
+    source: object,
+    codec: str | Encoder | Codec | None = None,
+    *,
+    salvage: bool = False,
+    name: str = "the bitstream",
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
 ) -> Bitstream:
     """The bitstream of a file or of bytes, with `cell`, `decoded` (g(y)) and `codec`; itself if it is one.
 
     `codec` is needed only where the bytes do not say who wrote them. `salvage` reads a damaged JPEG as far as it goes.
-    `name` is what errors call bytes. Raises BitstreamError, UsageError or MissingError.
+    `name` is what errors call bytes. `device`, `precision` and `tile` are as for `load_decoder`. Raises BitstreamError,
+    UsageError or MissingError.
     """
+    return _opened(source, codec, Runtime.choose(device, precision, tile), salvage, name)
+
+
+def _opened(
+    source: object,
+    codec: str | Encoder | Codec | None,
+    runtime: Runtime,
+    salvage: bool = False,
+    name: str = "the bitstream",
+) -> Bitstream:
     if isinstance(source, Bitstream):
         return source
     if not isinstance(source, str | PathLike | bytes):
@@ -122,8 +145,10 @@ def open_bitstream(
     data = source if isinstance(source, bytes) else read_file(Path(source))
     where = name if isinstance(source, bytes) else fspath(source)
     if codec is None:
-        return identified(data, where, Runtime.choose(), special=("salvage",) if salvage else ())
-    return _codec(codec, {}).open(data, where)
+        return identified(data, where, runtime, special=("salvage",) if salvage else ())
+    if not isinstance(codec, Codec):
+        codec = Codec.build(part_of(load_catalogue(), "codec", codec), runtime)
+    return codec.open(data, where)
 
 
 def _stored(image: Any) -> Tensor:
@@ -134,11 +159,3 @@ def _stored(image: Any) -> Tensor:
     if len(pixels) != 1:
         raise UsageError(f"The batch has {len(pixels)} images.", "Give them one by one.")
     return pixels
-
-
-def _codec(codec: str | Encoder | Codec, settings: dict[str, Any]) -> Codec:
-    if not isinstance(codec, Codec):
-        return load_codec(codec, **settings)
-    if settings:
-        raise UsageError("A loaded codec has its settings.", f"Give {min(settings)} to `load_codec`.")
-    return codec

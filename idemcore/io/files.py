@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -50,6 +51,15 @@ def _read_up_to(file: IO[bytes], path: Path, limit: int) -> bytes:
 
 def _too_long(path: Path, limit: int) -> UsageError:
     return UsageError(f"{path} has more than {limit:,} bytes.", "That is the limit: name a smaller file.")
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file of any size, in hex. Raises OSError if it cannot be read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def parse_json(data: bytes | str) -> Any:

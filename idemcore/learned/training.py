@@ -213,8 +213,10 @@ class CodecTraining(Training):
         """The model with other weights for a while."""
         current = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(state)
-        yield self.model
-        self.model.load_state_dict(current)
+        try:
+            yield self.model
+        finally:
+            self.model.load_state_dict(current)
 
     def state(self) -> dict[str, Any]:
         return {

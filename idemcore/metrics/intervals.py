@@ -14,10 +14,18 @@ _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 _Z_975 = 1.959964
 """The same of the normal distribution."""
 
-SHARES = frozenset({"exact", "solver_exact"})
-"""Metrics that say yes (1) or no (0) of an image."""
-OF_BATCHES = frozenset({"seconds", "peak_memory", "nfe", "backwards"})
-"""Metrics that are measured of a whole batch: its images share one value, for passes that of the image with most."""
+_SHARES = frozenset({"exact", "solver-exact"})
+_OF_BATCHES = frozenset({"seconds", "peak-memory", "nfe", "backwards"})
+
+
+def is_share(metric: str) -> bool:
+    """Whether it says yes (1) or no (0) of an image."""
+    return metric.replace("_", "-") in _SHARES
+
+
+def is_of_batch(metric: str) -> bool:
+    """Whether it is measured of a whole batch: its images share one value, for passes that of the image with most."""
+    return metric.replace("_", "-") in _OF_BATCHES
 
 
 def summarise(images: Sequence[str], values: Sequence[float], metric: str = "", batched: bool = False) -> Score:
@@ -31,11 +39,10 @@ def summarise(images: Sequence[str], values: Sequence[float], metric: str = "", 
         if not math.isnan(value):
             groups.setdefault(image, []).append(value)
     means = [sum(group) / len(group) for group in groups.values()]
-    name = metric.replace("-", "_")
-    if name in SHARES and all(0 <= mean <= 1 for mean in means):
+    if is_share(metric) and all(0 <= mean <= 1 for mean in means):
         return share_score(means)
     score = mean_score(means)
-    return Score(score.value, count=score.count) if batched and name in OF_BATCHES else score
+    return Score(score.value, count=score.count) if batched and is_of_batch(metric) else score
 
 
 def share_score(values: Sequence[float]) -> Score:

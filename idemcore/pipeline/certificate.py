@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..results.certificate import BitstreamFacts, Certificate, ComputedFacts, PictureFacts
+from ..results.certificate import BitstreamFacts, Certificate, PictureFacts
 from .codec import Bitstream
 from .decoder import Decoder, Reconstruction
 
@@ -26,7 +26,6 @@ def certificate(
     tradeoff: float | None = None,
     special: tuple[str, ...] = (),
     codec_settings: Mapping[str, Any] = MappingProxyType({}),
-    computed: ComputedFacts | None = None,
     notes: tuple[str, ...] = (),
 ) -> Certificate:
     """What is written beside a PNG. `decoder` and what follows are None of a plain decode."""
@@ -40,10 +39,10 @@ def certificate(
         seed=seed,
         sample=sample,
         tradeoff=tradeoff,
-        tile=decoder.tile if decoder else None,
+        tile=decoder.runtime.tile if decoder else None,
         special=special,
         codec_settings=codec_settings,
-        computed=computed or codec.computed.facts,
+        computed=(decoder or codec).computed.facts,
         notes=notes,
         image=picture,
         bitstream=BitstreamFacts(len(bitstream.data), bitstream.sha256),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -17,20 +16,19 @@ from torch import Tensor
 
 from ..errors import IdemError, UsageError, named
 from ..io.exif import Metadata, turn
-from ..io.files import json_bytes, read_file, write_together
+from ..io.files import json_bytes, parse_json, read_file, write_together
 from ..io.images import png_bytes
 from ..plugins.catalogue import Catalogue, load_catalogue
 from ..plugins.selection import DecoderParts, Settings, select_decoder
 from ..protocols import Callback
 from ..results.base import as_json
-from ..results.certificate import Certificate
+from ..results.certificate import CERTIFICATE, Certificate, beside
 from ..runtime import Runtime
 from .certificate import certificate, picture_facts
 from .codec import Bitstream, KeptCodecs, open_bitstream
 from .decoder import Decoder, Reconstruction, plain_decode
 from .identity import Computed, is_installed, part_facts
 
-CERTIFICATE = "certificate.json"
 DRAWING = ("generator", "solver", "adapter", "restorer")
 """The parts of a certificate that are not the file's."""
 
@@ -55,7 +53,7 @@ class Decoded:
         if jpeg:
             codec = self.bitstream.codec
             files[jpeg] = codec.encoder.rewrite(self.bitstream.stream, self.result.image.cpu())
-        write_together({**files, beside(output, CERTIFICATE): json_bytes(self.certificate.to_json())})
+        write_together({**files, beside(output): json_bytes(self.certificate.to_json())})
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class Decoding:
         """Whether `output` is picture `number` of a file with this content, by the certificate beside it."""
         asked = {**self.asked, **self._seed(number)}
         try:
-            content = Certificate.from_json(json.loads(read_file(beside(output, CERTIFICATE))))
+            content = Certificate.from_json(parse_json(read_file(beside(output))))
             return bool(
                 content.bitstream.sha256 == hashlib.sha256(data).hexdigest()
                 and all(getattr(content, key) == value for key, value in asked.items() if key not in _ignored(content))
@@ -196,8 +194,3 @@ def names_beside(source: Path, tag: str = "") -> Iterator[Path]:
 def tags(pictures: int) -> list[str]:
     """What tells several pictures of one file apart in their names: nothing for one, -1, -2, ... for more."""
     return [""] if pictures == 1 else [f"-{n + 1}" for n in range(pictures)]
-
-
-def beside(image: Path, name: str) -> Path:
-    """Where a file that goes with an image file is."""
-    return image.with_name(f"{image.stem}.{name}")

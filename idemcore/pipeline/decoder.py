@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import IdemError, IdemWarning, Unsupported, UnsupportedCombination, article
+from ..errors import IdemError, IdemWarning, Unsupported, UnsupportedCombination, UsageError, article
 from ..hookspecs import EncoderSpec, GeneratorSpec
 from ..io.images import png_bytes, to_bytes, to_float
 from ..noise import Noise
@@ -29,7 +29,7 @@ from ..runtime import Runtime, wait
 from .certify import Certified, certify, psnr
 from .codec import Bitstream
 from .faults import check_cell, check_prior, contradiction
-from .identity import part_facts
+from .identity import Computed, part_facts
 from .restored_start import StartingAtRestored
 from .tiles import fitted
 
@@ -93,10 +93,8 @@ class Decoder:
     """None where the solver needs nothing of it: its weights are not loaded."""
     solver: InversionSolver[Any]
     """Wrapped by the adapter, and by the restorer that it starts at, if there are."""
-    device: torch.device
-    """Where networks run, and cells and solutions lie."""
-    tile: int | None = None
-    """See `Runtime.tile`."""
+    runtime: Runtime
+    """Where and how networks run; cells and solutions lie on its device."""
 
     @classmethod
     def build(
@@ -112,7 +110,7 @@ class Decoder:
             solver = import_target(parts.adapter.spec.target)(solver, parts.adapter.config)
         if parts.restorer:
             solver = StartingAtRestored(solver, load(parts.restorer, runtime), runtime.tile)
-        return cls(parts, generator, solver, runtime.device, runtime.tile)
+        return cls(parts, generator, solver, runtime)
 
     @classmethod
     def load(
@@ -127,6 +125,15 @@ class Decoder:
         The adapter that the two need is put between them; its settings are `{"adapter": {...}}`.
         """
         return cls.build(select_decoder(load_catalogue(), generator, solver, settings), runtime or Runtime.choose())
+
+    @property
+    def device(self) -> torch.device:
+        return self.runtime.device
+
+    @property
+    def computed(self) -> Computed:
+        """The kind of its device, and its precision, for certificates."""
+        return Computed.of(self.runtime)
 
     @cached_property
     def facts(self) -> Mapping[str, PartFacts]:
@@ -255,14 +262,21 @@ class Decoder:
         generator = self.generator
         if generator is None or isinstance(generator, LatentGenerator):
             return generator
-        return fitted(generator, size, self.tile)
+        return fitted(generator, size, self.runtime.tile)
 
     def check(self, bitstream: Bitstream) -> None:
         """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only.
 
+        Raises UsageError for a bitstream that was opened on another device.
+
         Denoisers and restorers take any size, in tiles of their own; a latent one makes a whole image of one latent.
         """
         self.parts.check(bitstream.codec.part.spec)
+        if (there := bitstream.decoded.device.type) != self.device.type:
+            text = (
+                f"{bitstream.where or 'The bitstream'} was opened on {there}, but the decoder is on {self.device.type}."
+            )
+            raise UsageError(text, f"Load the codec with device='{self.device.type}', or let `decode` open the file.")
         if not isinstance(self.generator, LatentGenerator) or self.generator.size in (None, bitstream.size):
             return
         made, wanted = (f"{width}x{height}" for height, width in (cast(Any, self.generator.size), bitstream.size))

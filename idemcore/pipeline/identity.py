@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 CORE = "idemcore"
 _DRAWS = (
     "adapters",
+    "builtin.py",
     "io/images.py",
     "io/exif.py",
     "learned",
     "networks",
     "noise.py",
     "pipeline",
+    "protocols.py",
     "runtime.py",
     "sweeps/worker.py",
 )
@@ -73,7 +75,9 @@ class Computed:
         try:
             return cls.of(Runtime.choose(device, precision))
         except MissingError:
-            return cls(device.partition(":")[0], "bf16" if precision == "auto" else precision)
+            kind = device.partition(":")[0]
+            usual = "bf16" if kind == "cuda" else "fp32"
+            return cls(kind, usual if precision == "auto" else precision)
 
 
 CPU_FP32 = Computed()
@@ -127,7 +131,7 @@ def source_sha256(name: str) -> str:
     """First digits of the sha256 over the Python files of an editable distribution; "" for others."""
     if not _is_editable(name):
         return ""
-    return digest([[where, file_sha256(path, path.stat().st_mtime_ns)] for where, path in _sources(name)])
+    return digest([[where, file_sha256(path)] for where, path in _sources(name)])
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -192,7 +193,8 @@ def check_replaceable(folder: Path) -> None:
 def folder_in_place_of(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place when the block ends without an exception, else vanishes."""
     check_replaceable(folder)
-    partial, former = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("partial", "former"))
+    token = secrets.token_hex(8)
+    partial, former = (folder.with_name(f".{folder.name}.{token}.{word}") for word in ("partial", "former"))
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -84,6 +84,10 @@ class NotInstalled(MissingError):
         line = install_line(list(dict.fromkeys(absent.values())))
         super().__init__(f"Not installed: {named}.", f"Install with: {line}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as it was made: a message is no mapping."""
+        return type(self), (self.absent,), vars(self)
+
 
 @dataclass(frozen=True)
 class Catalogue:

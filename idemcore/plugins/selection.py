@@ -332,13 +332,13 @@ def _alternative(codec: EncoderSpec, generator: GeneratorSpec, solver: SolverSpe
     others = [cast(SolverSpec, s) for _, s in catalogue.specs("solver") if s.name != solver.name]
     works = {
         "--solver": [s.name for s in others if not missing_capabilities(codec, generator, s)],
-        "--generator": [g.name for g in generators if not (missing_capabilities(codec, g, solver) or _asks(g))],
+        "--generator": [g.name for g in generators if not (missing_capabilities(codec, g, solver) or asks(g))],
         "--codec": [c.name for c in codecs if not missing_capabilities(c, generator, solver)],
     }
     offers = [f"{flag} {' or '.join(names)}" for flag, names in works.items() if names]
     return f"Use {', or '.join(offers)}." if offers else "No installed plugin completes it; see `idem plugins list`."
 
 
-def _asks(spec: Spec) -> bool:
+def asks(spec: Spec) -> bool:
     """Is there a setting without a default, so that the name alone does not do?"""
     return any(field.default == REQUIRED for field in describe(import_target(spec.config))) if spec.config else False

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import IdemError, IdemWarning, InputError, UsageError
-from ..io.files import read_file
+from ..io.files import parse_json, read_file
 from ..io.walking import JPEG_SUFFIXES, is_hidden
-from ..results.certificate import Certificate, PartFacts
+from ..results.certificate import CERTIFICATE, Certificate, PartFacts
 from ..results.rows import ImageFacts, RunFiles, SweepRow
+from ..sweeps.store import ROWS
 
-SUFFIX = ".certificate.json"
-ROWS = "rows.jsonl"
+SUFFIX = f".{CERTIFICATE}"
 NAMED = 10
 """Files that one note names at most."""
 
@@ -68,7 +67,7 @@ def _row(folder: Path, path: Path, files: Mapping[str, Path], names: Mapping[Pat
     if is_hidden(name) or not picture.is_file():
         return None
     try:
-        found = Certificate.from_json(json.loads(read_file(path)))
+        found = Certificate.from_json(parse_json(read_file(path)))
     except (IdemError, ValueError, TypeError):
         _warn(f"{path} is no certificate that this idem reads: {name} is not shown")
         return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..metrics.intervals import OF_BATCHES, SHARES, mean_score
+from ..metrics.intervals import is_of_batch, is_share, mean_score
 from ..protocols import Score
 from ..results.base import JsonObject, as_json
 from .measures import Measure, measure_of
@@ -126,9 +126,9 @@ def _difference(anchor: ConfigurationSummary, test: ConfigurationSummary, metric
 def _mean(metric: str, values: Sequence[float], sides: Sequence[ConfigurationSummary]) -> tuple[Score, str]:
     """With its interval, and why there is none."""
     score = mean_score(values)
-    if metric in OF_BATCHES and any(is_batched(side.rows) for side in sides):
+    if is_of_batch(metric) and any(is_batched(side.rows) for side in sides):
         return Score(score.value, count=score.count), "images of a batch share one value"
-    if metric in SHARES and score.low is not None and score.high is not None:
+    if is_share(metric) and score.low is not None and score.high is not None:
         return Score(score.value, max(-1.0, score.low), min(1.0, score.high), score.count), ""
     return score, "" if score.low is not None else "one image has no interval"
 

@@ -22,7 +22,7 @@ class PrintedRow:
     system: str
     quality: int
     values: Mapping[str, float]
-    """By metric, as `measures.canonical` spells it."""
+    """By metric, as `measures.canonical` spells it; of what `comparable` gives, as the summary does."""
     before: int = 0
     """Quality of an earlier compression; 0 if there was none."""
 
@@ -72,7 +72,7 @@ def printed_tables() -> list[PrintedTable]:
 def comparable(summary: Summary) -> list[PrintedTable]:
     """The tables on exactly the summary's images and codec, with the rows and metrics that the summary has too."""
     known = recognised(str(image.sha256) for image in summary.images)
-    measured = {measure.name for measure in summary.measures}
+    measured = {canonical(measure.name): measure.name for measure in summary.measures}
     found = []
     for table in printed_tables():
         rates = _rates(summary, table.codec) if known and table.images == known.name else set()
@@ -88,8 +88,8 @@ def _rates(summary: Summary, codec: str) -> set[tuple[Any, Any]]:
     return {(one.get("quality"), one.get("before", 0)) for one in codecs}
 
 
-def _shared(values: Mapping[str, float], measured: set[str]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if name in measured}
+def _shared(values: Mapping[str, float], measured: Mapping[str, str]) -> dict[str, float]:
+    return {measured[name]: value for name, value in values.items() if name in measured}
 
 
 def columns(table: PrintedTable, summary: Summary) -> list[Measure]:

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, UsageError
+from ..errors import UsageError
 from ..evaluation.baselines import pixels_digest
+from ..evaluation.curves import RATE, Curve
 from ..evaluation.known_sets import difference, recognised
-from ..io.files import parse_json, read_file
 from ..plugins.registry import registry_folder
 from .measures import canonical
-from .summary import RATE
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,12 @@ class Reference:
 
 
 def read_reference(path: Path) -> Reference:
-    """Raises InputError for a file that is not `{"name", "results": {"bpp": [...], "psnr-rgb": [...], ...}}`."""
-    try:
-        content = parse_json(read_file(path))
-        results = {canonical(key): [float(v) for v in values] for key, values in content["results"].items()}
-        if any(len(values) != len(results[RATE]) for values in results.values()):
-            raise ValueError("its lists are not of one length")
-        name, description = content.get("name") or path.stem, content.get("description") or ""
-        protocol = dict(content.get("protocol") or {})
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        hint = "It needs results: {bpp: [...], psnr-rgb: [...], ...} with lists of one length."
-        raise InputError(f"{path} is not a result file in CompressAI's format: {error}.", hint) from error
-    images, named = str(protocol.get("images", "")), str(protocol.get("pixels_sha256", ""))
-    source = str(content.get("source") or "")
-    return Reference(str(name), str(description), results, images, pixels=named, source=source)
+    """Raises InputError for a file that is no `Curve`; what is undefined in it (`null`) is a point less."""
+    curve = Curve.read(path)
+    values = {key: [math.nan if v is None else v for v in found] for key, found in curve.results.items()}
+    results = {canonical(key): found for key, found in values.items()}
+    images, pixels = (str(curve.protocol.get(key, "")) for key in ("images", "pixels_sha256"))
+    return Reference(curve.name or path.stem, curve.description, results, images, pixels, curve.source)
 
 
 def published_curves(pixels: Iterable[str]) -> list[Reference]:

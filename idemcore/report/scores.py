@@ -12,6 +12,7 @@ from ..errors import IntegrityError, UsageError
 from ..io.files import atomic_write, parse_json, read_file
 from ..protocols import Score
 from ..results.rows import SweepRow
+from ..sweeps.upkeep import SCORES
 from ..weights.digest import digest
 from .summary import ConfigurationSummary
 
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from ..results.case import Case
     from ..runtime import Runtime
 
-SCORES = "scores.json"
-"""{KEY: {METRIC: {"value", "low", "high", "count"}}}; a KEY is the hash of the names of the pictures."""
-
 
 class Scores:
     """What is known of the sets of pictures in `store`; called with rows, it gives their scores by metric.
+
+    Its file is {KEY: {METRIC: {"value", "low", "high", "count"}}}; a KEY is the hash of the names of the pictures.
 
     Raises IntegrityError for a scores.json that is damaged.
     """

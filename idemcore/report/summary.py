@@ -140,7 +140,7 @@ def values_of(row: SweepRow, plain: bool = False) -> dict[str, float]:
     """The finite metrics of a row, or of its plain decode, whose rate is the row's."""
     metrics: dict[str, Any] = dict(row.metrics)
     if plain:
-        metrics = {key: metrics[key] for key in (RATE, "payload_bpp") if key in metrics} | dict(row.decoded_metrics)
+        metrics = {key: metrics[key] for key in (RATE, "payload-bpp") if key in metrics} | dict(row.decoded_metrics)
     else:
         metrics.setdefault("exact", row.exact)
         metrics.setdefault("nfe", row.nfe)

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from ..metrics.intervals import share_score
 from ..protocols import Score
 from ..report.summary import ConfigurationSummary, Summary, values_of
 
@@ -125,11 +126,11 @@ def exact(summary: Summary) -> Iterator[Evidence]:
         runs = [row for row in drawn.rows if row.exact is not None]
         if runs:
             good = sum(bool(row.exact) for row in runs)
-            low, high = wilson(good, len(runs))
-            share = f"{good} of {len(runs)} ({low:.1%} to {high:.1%})"
+            share = share_score([float(bool(row.exact)) for row in runs])
+            found = f"{good} of {len(runs)} ({share.low:.1%} to {share.high:.1%})"
             alone = drawn.estimates.get("solver-recompression-psnr")
             before = f"; before certifying, re-compression at {_text(alone)} dB" if alone else ""
-            yield Evidence(drawn.label, share + before, "all", HOLDS if good == len(runs) else FAILS)
+            yield Evidence(drawn.label, found + before, "all", HOLDS if good == len(runs) else FAILS)
 
 
 def several(summary: Summary) -> Iterator[Evidence]:
@@ -224,14 +225,6 @@ def bootstrap(statistic: Callable[[Values], Values], count: int) -> Score:
     weights = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
     low, high = np.percentile(statistic(weights), (2.5, 97.5))
     return Score(value, float(low), float(high), count)
-
-
-def wilson(good: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927), which is of use at 0 and 1 too."""
-    share, extra = good / count, z**2 / count
-    middle = (share + extra / 2) / (1 + extra)
-    half = z / (1 + extra) * math.sqrt(share * (1 - share) / count + extra / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _ratio(after: Values, before: Values, weights: Values) -> Values:

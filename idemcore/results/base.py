@@ -12,6 +12,11 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 SCHEMA = 1
 """Version of every document that idem writes: it grows when a key changes its meaning or goes away."""
 
+
+class OtherSchema(ValueError):
+    """A document that another version of idem wrote."""
+
+
 ObjectT = TypeVar("ObjectT", bound="JsonObject")
 
 
@@ -42,10 +47,9 @@ class JsonDocument(JsonObject):
 
     @classmethod
     def from_json(cls: type[ObjectT], content: Any) -> ObjectT:
-        """Raises ValueError for a schema that this idem does not read, TypeError for what is no such document."""
-        found = content.get("schema") if isinstance(content, Mapping) else None
-        if found != SCHEMA:
-            raise ValueError(f"its schema is {found!r}; this idem reads {SCHEMA}")
+        """Raises OtherSchema for a schema that this idem does not read, TypeError for what is no such document."""
+        if isinstance(content, Mapping) and (found := content.get("schema")) != SCHEMA:
+            raise OtherSchema(f"its schema is {found!r}; this idem reads {SCHEMA}")
         return super().from_json(content)
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .base import JsonDocument, JsonObject
+
+CERTIFICATE = "certificate.json"
+
+
+def beside(image: Path, name: str = CERTIFICATE) -> Path:
+    """Where a file that goes with an image file is: x.certificate.json beside x.png."""
+    return image.with_name(f"{image.stem}.{name}")
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class PartFacts(JsonObject):
     settings: Mapping[str, Any]
     """All of its settings, including defaults."""
     weights_sha256: str | None
-    """First 16 hex digits of the sha256 of its weights; null without weights."""
+    """First 16 hex digits of the sha256 of its file of weights, or of those of several; null without weights."""
     source_sha256: str | None
     """First 16 hex digits of the sha256 of its Python files if they are installed editable, else null."""
     warm_start: float | None

@@ -18,6 +18,7 @@ from typing import IO, Any
 from ..errors import IntegrityError, UsageError
 from ..io.files import atomic_write, parse_json, read_file
 from ..io.locks import held_alone, locked
+from ..results.base import OtherSchema
 from ..results.rows import SweepRow
 
 FORMAT = 1
@@ -63,10 +64,13 @@ class Store:
                 yield self._parsed(line, number)
 
     def _parsed(self, line: bytes, number: int) -> SweepRow:
+        where = f"{self.path(ROWS)}, line {number}"
         try:
             return SweepRow.from_json(parse_json(line))
+        except OtherSchema as error:
+            hint = "Use the idem that wrote it, or another --store."
+            raise IntegrityError(f"{where} is of another version of idem: {error}.", hint) from error
         except (ValueError, KeyError, TypeError) as error:
-            where = f"{self.path(ROWS)}, line {number}"
             raise IntegrityError(f"{where} is damaged: {error!r}.", "Delete that line: its run is repeated.") from error
 
     def ids(self, status: str = "") -> set[str]:

@@ -53,11 +53,6 @@ def bare(of: Case) -> Case:
     return replace(of, **{f.name: None for f in fields(of) if f.name not in known})  # type: ignore[arg-type]
 
 
-def _same(byte_images: Tensor) -> Tensor:
-    """The codec of the kit's cases keeps every image as it is."""
-    return byte_images
-
-
 def values(metric: Any, of: Case) -> Tensor:
     """Float64: one value an image, or one of the set."""
     if isinstance(metric, SetMetric):

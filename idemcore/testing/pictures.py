@@ -30,8 +30,3 @@ def to_levels(image: Tensor) -> Tensor:
 def byte_image(image: Tensor) -> Tensor:
     """Uint8 of an image of 8-bit levels."""
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def blurred(image: Tensor, weight: float = 0.5) -> Tensor:
-    """The image mixed with the mean of each of its colours: near it, but of other symbols."""
-    return image.lerp(image.mean(dim=(2, 3), keepdim=True).expand_as(image), weight)

@@ -30,7 +30,6 @@ from ..protocols import (
 STEP = 32 / 255
 """Of the quantiser, in [0,1] units."""
 SHAPE = (3, 6, 10)
-METHODS = ("measure", "position", "excess", "project")
 
 
 class BoxCell(Cell):

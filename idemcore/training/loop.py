@@ -1,4 +1,4 @@
-"""What recipes share: crops of images, and a training that stops, resumes and logs."""
+"""What recipes share: a training that validates, stops, resumes and logs."""
 
 from __future__ import annotations
 
@@ -172,9 +172,9 @@ class Training(ABC):
         saved, averages = self.elapsed, dict[str, float]()
         while not self.ended:
             begin = time.monotonic()
-            with signals_held():  # a step is taken whole or not at all
+            with signals_held():  # a step is taken, and counted, whole or not at all
                 measured = self.update()
-            self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
+                self.step, self.elapsed = self.step + 1, self.elapsed + time.monotonic() - begin
             if not math.isfinite(measured["loss"]):
                 hint = "Go on from its last checkpoint with a smaller --set train.learning_rate=..."
                 raise IdemError("The training diverged.", hint)
@@ -188,13 +188,14 @@ class Training(ABC):
                 saved = self.elapsed
 
     def _validate(self, progress: Progress) -> None:
-        """The first of equal scores is kept."""
+        """The first of equal scores is kept; a checkpoint knows of the weights as soon as they are there."""
         measured = self.validate()
+        self.validated = self.elapsed
         if measured["score"] > self.best.score:
             self.best = Best(measured["score"], self.write_weights().relative_to(self.out).as_posix())
+            self.save()
         else:
             self.best = replace(self.best, stale=self.best.stale + 1)
-        self.validated = self.elapsed
         self._log({**measured, "best": self.best.score}, progress)
 
     def _log(self, values: dict[str, float], progress: Progress) -> None:

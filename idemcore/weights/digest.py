@@ -10,11 +10,10 @@ from typing import Any
 
 from ..errors import MissingError
 from ..hookspecs import Spec
-from ..plugins.selection import (
-    Part,
-)
-from ..weights.cards import ModelFile
-from ..weights.store import find, location, stored
+from ..io.files import sha256_of
+from ..plugins.selection import Part
+from .cards import ModelFile
+from .store import find, location, stored
 
 DIGITS = 16
 """Of ids: 64 bits, so that a store of a million runs has two alike with a chance of 3e-8."""
@@ -27,15 +26,17 @@ def digest(value: Any) -> str:
 
 
 def weights_sha256(part: Part[Any]) -> str:
-    """The sha256 of the files that the part's setting `weights` or `model` means, in hex; "" without weights.
+    """Of what the part's setting `weights` or `model` means; "" without weights.
 
+    First digits of the file's sha256, as `sha256sum` has it; of several files, those of a digest of all.
     Raises MissingError for weights that are not here.
     """
     weights = getattr(part.config, "weights", "") or getattr(part.config, "model", "")
     if not weights:
         return ""
     paths = _weight_files(part.spec, str(weights), getattr(part.config, "quality", None))
-    return digest([file_sha256(path, path.stat().st_mtime_ns) for path in paths])
+    found = [file_sha256(path) for path in paths]
+    return found[0][:DIGITS] if len(found) == 1 else digest(found)
 
 
 def _weight_files(spec: Spec, weights: str, quality: int | None) -> list[Path]:
@@ -60,11 +61,11 @@ def _here(file: ModelFile) -> Path:
     return path if path is not None and path.is_file() else stored(file.id)
 
 
+def file_sha256(path: Path) -> str:
+    """In hex; computed once, until the file changes."""
+    return _file_sha256(path, path.stat().st_mtime_ns)
+
+
 @cache
-def file_sha256(path: Path, _: int) -> str:
-    """In hex; `_` is the file's time of change."""
-    hashed = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            hashed.update(block)
-    return hashed.hexdigest()
+def _file_sha256(path: Path, _: int) -> str:
+    return sha256_of(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
@@ -13,6 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ..errors import IdemError, IntegrityError
+from ..io.files import sha256_of
 
 OnBytes = Callable[[int, int | None], None]
 """Called with the bytes here so far and the bytes of the whole file, None if the server does not tell."""
@@ -40,15 +40,6 @@ def fetch(url: str, part: Path, checksum: str, progress: OnBytes) -> str:
         return fetch(url, part, checksum, progress)
     message = f"{url} sent a file with sha256 {found[: max(8, len(checksum))]}, where {checksum} is published."
     raise IntegrityError(message, "Nothing was stored. If it stays so, the file there has been replaced.")
-
-
-def sha256_of(path: Path) -> str:
-    """In hex. Raises OSError if the file cannot be read."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _receive(url: str, part: Path, begin: int, resumable: bool, progress: OnBytes) -> None:

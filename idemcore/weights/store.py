@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import InputError, IntegrityError, MissingError, UsageError, nearest
+from ..io.files import sha256_of
 from .cards import ModelFile, cards
 
 if TYPE_CHECKING:
@@ -149,8 +150,6 @@ def import_file(file: ModelFile, path: Path) -> bool | None:
     if not path.is_file():
         raise UsageError(f"There is no file at {path}.", "Name the file that you downloaded.")
     adapter = _adapter(file)
-    from .download import sha256_of
-
     source = sha256_of(path)
     _store(file, adapter, path, source, str(path))
     return source.startswith(file.checksum) if file.checksum else None
@@ -162,8 +161,6 @@ def verify(file: ModelFile) -> Presence:
     if path is None or found in ("missing", "damaged"):
         return found
     if found == "bundled":
-        from .download import sha256_of
-
         return "bundled" if sha256_of(path) == file.sha256 else "damaged"
     from .checkpoints import fingerprint, read_safetensors
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from generate import DOCS
-from idemcore.results.base import SCHEMA, JsonDocument, JsonObject
+from idemcore.results.base import SCHEMA, JsonDocument, JsonObject, OtherSchema
 from idemcore.results.certificate import Certificate
 from idemcore.results.rows import BenchReport, CurveMeta, EvalRow, SweepRow
 from idemcore.results.run_report import RunReport
@@ -104,5 +104,7 @@ def test_another_document_is_refused(written, change, reason) -> None:
 def test_what_is_no_report_is_refused() -> None:
     with pytest.raises(TypeError, match="missing"):
         RunReport.from_json({"schema": 1})
-    with pytest.raises(ValueError, match="its schema is None"):
+    with pytest.raises(TypeError, match="expected an object"):
         RunReport.from_json([])
+    with pytest.raises(OtherSchema, match="its schema is None"):
+        RunReport.from_json({})

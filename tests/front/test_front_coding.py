@@ -59,6 +59,15 @@ def test_a_file_is_decoded_saved_and_verified(photo: Path, tmp_path: Path, mine:
         picture.save(tmp_path / "sharp.jpg")
 
 
+def test_a_file_is_opened_as_its_decoder_computes(photo: Path, tmp_path: Path) -> None:
+    source = idem.encode(photo, "toy", quality=2).save(tmp_path / "letter.idem")
+    decoder = idem.load_decoder("toy", "cell", settings={"solver": {"steps": 1}}, device="cpu", precision="bf16")
+    for codec in (None, "toy"):
+        picture = idem.decode(source, decoder=decoder, codec=codec)
+        assert picture.decoded.bitstream.codec.computed.precision == "bf16"
+        assert picture.certificate.computed.precision == "bf16"
+
+
 def test_codec_prior_and_solver_may_all_be_objects(image: Tensor, mine: SimpleNamespace) -> None:
     codec = idem.load_codec(mine.Coarse())
     assert repr(codec) == "<Codec Coarse(height=8)>"

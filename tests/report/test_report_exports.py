@@ -9,6 +9,7 @@ import json
 import pytest
 from sweeping import sweep_row
 
+from idemcore.evaluation.curves import Curve
 from idemcore.report.references import read_reference
 from idemcore.sweeps.store import Store
 
@@ -65,6 +66,15 @@ def test_compressai_files_are_curves_that_can_be_read_again(idem, store, tmp_pat
         names.add(content["name"])
         assert read_reference(path).points("psnr")[0][1] == content["results"]["psnr-rgb"][0]
     assert "elic · toy + cell" in names
+
+
+def test_a_curve_with_undefined_values_is_a_point_less(tmp_path):
+    results = {"bpp": [0.1, 0.2, 0.3], "psnr-rgb": [30, 31, 32], "ms-ssim-rgb": [None, 0.9, None]}
+    Curve("webp", results, protocol={"images": "kodak12"}).write(tmp_path / "webp.json")
+    reference = read_reference(tmp_path / "webp.json")
+    assert reference.points("ms-ssim") == [(0.2, 0.9)]
+    assert len(reference.points("psnr")) == 3
+    assert reference.images == "kodak12"
 
 
 def test_a_store_without_rows_or_of_another_kind_is_refused(idem, tmp_path):

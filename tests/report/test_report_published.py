@@ -45,6 +45,14 @@ def test_what_stands_beside_a_store_is_of_its_images_qualities_and_metrics() -> 
     assert {row.system: row.values["psnr"] for row in table.rows}["FBCNN"] == 30.12
 
 
+def test_a_printed_metric_is_known_however_it_is_spelt() -> None:
+    metrics = {"psnr": 27.0, "ssim": 0.8, "psnr-b": 26.5}
+    summary = summarise(rows("live1-grey", [10], **metrics))
+    fbcnn = {row.system: row.values for table in comparable(summary) for row in table.rows}["FBCNN"]
+    assert fbcnn["psnr-b"] < fbcnn["psnr"]
+    assert f"{fbcnn['psnr-b']:.2f}" in latex(summary)
+
+
 @pytest.mark.parametrize(
     "store",
     [rows("classic5", [25]), rows("classic5", [10], codec="elic"), rows("classic5", [10], drop=1),

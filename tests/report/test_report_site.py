@@ -132,7 +132,7 @@ def test_reference_curves_are_drawn_where_they_have_the_metric(idem, store, tmp_
 def test_a_broken_reference_is_refused(idem, store, tmp_path):
     (tmp_path / "curve.json").write_text('{"results": {"bpp": [1], "psnr": [1, 2]}}')
     result = idem("report", store, "-o", tmp_path / "site", "--reference", tmp_path / "curve.json")
-    assert (result.exit_code, "not of one length" in result.stderr) == (1, True)
+    assert (result.exit_code, "lists of one length" in result.stderr) == (1, True)
 
 
 def test_a_second_report_takes_the_place_of_the_first(idem, store, site):

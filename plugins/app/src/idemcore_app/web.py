@@ -21,6 +21,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from idemcore.io.files import write_json
+
 from . import pictures, words, zipping
 from .album import LAYER, Album, Choices, Photo, Version
 from .checking import Refused, clean_name, look, with_suffix
@@ -238,7 +240,7 @@ class Site:
         note = target.with_suffix(".json")
         if not note.exists():
             found = await run_in_threadpool(pictures.spread, [folder / f"{one.layer}.png" for one in alike], target)
-            note.write_text(json.dumps(found), encoding="utf-8")
+            write_json(found, note)
         mean, most = json.loads(note.read_text(encoding="utf-8"))
         said = words.spread_words(mean, most, len(alike))
         return FileResponse(target, headers={"x-words": quote(said)})

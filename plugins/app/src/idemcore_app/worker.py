@@ -25,7 +25,7 @@ from PIL import Image
 import idemcore as idem
 from idemcore.errors import IdemError, named
 from idemcore.io.exif import Metadata, turn
-from idemcore.io.files import atomic_write, json_bytes, read_file
+from idemcore.io.files import atomic_write, json_bytes, parse_json, read_file
 from idemcore.io.images import decode_bytes, png_bytes, to_float
 from idemcore.protocols import Step
 
@@ -80,7 +80,7 @@ class Work:
         low, high = (picture.astype(np.float32) for picture in pictures)
         mixed = (low + np.float32(share) * (high - low)) / np.float32(255)
         picture = idem.certify(mixed.clip(0, 1), bitstream)
-        drawn = json.loads(read_file(folder / f"{layer}.certificate.json"))
+        drawn = parse_json(read_file(folder / f"{layer}.certificate.json"))
         kept = {key: drawn[key] for key in PARTS if key in drawn}
         output = folder / f"{request['output']}.png"
         content = {**picture.certificate.to_json(), **kept, "tradeoff": share}
@@ -104,9 +104,11 @@ class Work:
             self.tell({"stage": "encoding"})
             pixels = to_float(decode_bytes(read_file(folder / "file"), name))
             quality = {} if request["quality"] is None else {"quality": request["quality"]}
-            atomic_write(encoded, idem.encode(pixels, request["codec"], **quality).data)
+            where = {key: self.runtime[key] for key in ("device", "precision") if key in self.runtime}
+            codec = idem.load_codec(request["codec"], **where, **quality)
+            atomic_write(encoded, codec.encode(pixels).data)
         data = read_file(encoded if request["picture"] else folder / "file")
-        return idem.open_bitstream(data, salvage=request["salvage"], name=name)
+        return idem.open_bitstream(data, salvage=request["salvage"], name=name, **self.runtime)
 
     def _once(self, path: Path, write: Callable[[Path], Any]) -> None:
         if not path.exists():

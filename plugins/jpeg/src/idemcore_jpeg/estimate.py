@@ -12,7 +12,7 @@ from torch import Tensor
 
 from idemcore.errors import InputError
 from idemcore.networks.border import image_by_image, pad_to_multiple
-from idemcore.pipeline.tiles import fitted
+from idemcore.pipeline.tiles import fitted, least_tile
 from idemcore.protocols import DiffusionGenerator
 from idemcore.runtime import Runtime
 from idemcore.weights.checkpoints import fill, read_safetensors
@@ -53,7 +53,8 @@ class Estimator:
     def _one(self, box: Box, decoded: Tensor) -> Tensor:
         height, width = decoded.shape[-2:]
         denoiser = DecodeDenoiser(self.loaded.network, box, self.runtime)
-        return fitted(denoiser, (height, width)).denoise(decoded, denoiser.sigma_max).clamp(0, 1)
+        tile = self.runtime.tile and max(self.runtime.tile, least_tile(denoiser))
+        return fitted(denoiser, (height, width), tile).denoise(decoded, denoiser.sigma_max).clamp(0, 1)
 
 
 class DecodeDenoiser(DiffusionGenerator):
