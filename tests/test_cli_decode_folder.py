@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -141,7 +143,8 @@ def test_folder_goes_on_where_it_was(idem, photos, tmp_path):
     before = {name: (out / name).stat().st_mtime_ns for name in PNGS}
     assert summary() == {"decoded": 0, "done_before": 4, "failed": 1}
     assert before == {name: (out / name).stat().st_mtime_ns for name in PNGS}
-    (out / "a.png").write_bytes(b"cut")
+    (out / "a.png").unlink()
+    (out / "1998" / "b.png").unlink()
     (out / "1998" / "b.certificate.json").unlink()
     Image.open(photos / "1998" / "c.jpg").save(photos / "1998" / "c.jpg", quality=9)
     assert summary() == {"decoded": 3, "done_before": 1, "failed": 1}
@@ -149,6 +152,89 @@ def test_folder_goes_on_where_it_was(idem, photos, tmp_path):
     assert summary("--seed", 1, "--set", "solver.steps=3") == {"decoded": 4, "done_before": 0, "failed": 1}
     assert summary("--mse") == {"decoded": 4, "done_before": 0, "failed": 1}
     assert summary("--mse") == {"decoded": 0, "done_before": 4, "failed": 1}
+
+
+def test_a_picture_that_is_not_ours_any_more_is_kept(idem, photos, tmp_path):
+    out = tmp_path / "restored"
+    (photos / "bad.jpg").unlink()
+    assert idem("decode", photos, "-o", out, *TOY).exit_code == 0
+    Image.open(out / "a.png").rotate(180).save(out / "a.png")
+    retouched = (out / "a.png").read_bytes()
+    result = idem("decode", photos, "-o", out, *TOY, "--seed", 1)
+    assert (result.exit_code, (out / "a.png").read_bytes()) == (2, retouched)
+    assert "a.png is there already, and no certificate beside it" in result.stderr
+    assert json.loads((out / "1998" / "b.certificate.json").read_text())["seed"] == 0, "nothing was done"
+
+
+def test_pictures_of_ones_own_are_kept(idem, photo, tmp_path):
+    """In the folder that is decoded into itself, and where --write-jpeg would write."""
+    Image.open(photo).save(tmp_path / "a.jpg", quality=30)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    own = (tmp_path / "a.png").read_bytes()
+    result = idem("decode", tmp_path, "-o", tmp_path, "--mse")
+    assert (result.exit_code, (tmp_path / "a.png").read_bytes()) == (2, own)
+    (tmp_path / "jpegs").mkdir()
+    (tmp_path / "jpegs" / "a.jpg").write_bytes(own)
+    result = idem("decode", tmp_path, "-o", tmp_path / "out", "--write-jpeg", tmp_path / "jpegs", "--mse")
+    assert (result.exit_code, (tmp_path / "jpegs" / "a.jpg").read_bytes()) == (2, own)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_files_of_one_stem_have_a_picture_each(idem, photo, tmp_path):
+    for number, name in enumerate(("a.jpg", "a.jpeg")):
+        Image.open(photo).crop((0, 0, 20 + number, 20)).save(tmp_path / name)
+    words = ("decode", tmp_path / "a.jpg", tmp_path / "a.jpeg", "--mse")
+    assert "decoded: 2" in idem(*words).stdout
+    assert {name: Image.open(tmp_path / name).size for name in pngs(tmp_path) if name != photo.name} == {
+        "a.png": (20, 20),
+        "a-2.png": (21, 20),
+    }
+    assert "done before: 2" in idem(*words).stdout
+    (tmp_path / "e").mkdir()
+    Image.open(photo).save(tmp_path / "e" / "a.jpg")
+    both = idem("decode", tmp_path / "a.jpg", tmp_path / "e" / "a.jpg", "--mse", "--write-jpeg", tmp_path / "jpegs")
+    assert (both.exit_code, "would both be written to" in both.stderr) == (2, True)
+
+
+def test_a_zip_file_writes_into_the_folder_alone(idem, photo, tmp_path):
+    data = io.BytesIO()
+    Image.open(photo).save(data, "JPEG")
+    names = ("good.jpg", f"{tmp_path}/absolute.jpg", "../above.jpg", "a/../../above.jpg", "C:/drive.jpg")
+    with ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, data.getvalue())
+    words = ("-o", tmp_path / "out", "--write-jpeg", tmp_path / "jpegs", "--mse")
+    result = idem("decode", tmp_path / "photos.zip", *words)
+    assert result.exit_code == 0
+    assert result.stderr.count("which leads elsewhere") == 4
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.suffix in (".png", ".jpg")
+                  and p != photo) == ["jpegs/good.jpg", "out/good.png"]  # fmt: skip
+
+
+def test_a_name_that_is_no_utf8_is_kept(idem, photo, tmp_path):
+    place = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    data = io.BytesIO()
+    Image.open(photo).save(data, "JPEG")
+    try:
+        Path(os.fsdecode(place)).write_bytes(data.getvalue())
+    except OSError:
+        pytest.skip("file names are Unicode here")
+    source = os.fsdecode(place)
+    assert idem("run", source, "--solver", "mse", "--codec", "toy", "--out", tmp_path / "run").exit_code == 0
+    words = ("sweep", "-m", "codec=toy", "solver=mse", source, "--store", tmp_path / "store")
+    assert idem(*words, "--metrics", "psnr,kd").exit_code == 0
+    assert "caf" in (tmp_path / "store" / "rows.jsonl").read_text()
+    assert idem("report", tmp_path / "store", "-o", tmp_path / "page").exit_code == 0
+    again = idem(*words)
+    assert (again.exit_code, again.stderr.count("unexpected")) == (0, 0)
+
+
+def test_a_folder_in_the_way_leaves_picture_and_certificate_as_they_were(idem, photo, tmp_path):
+    Image.open(photo).save(tmp_path / "a.jpg")
+    (tmp_path / "x.png").mkdir()
+    (tmp_path / "x.certificate.json").write_text("of another picture")
+    result = idem("decode", tmp_path / "a.jpg", "--mse", "-o", tmp_path / "x.png")
+    assert (result.exit_code, (tmp_path / "x.certificate.json").read_text()) == (2, "of another picture")
 
 
 def test_interrupted_folder_leaves_whole_files_only(idem, photos, tmp_path, monkeypatch):
@@ -208,6 +294,9 @@ def test_require_exact_of_a_folder(idem, photos, tmp_path, monkeypatch):
     strict = idem("decode", photos, "-o", tmp_path / "strict", *TOY, "--require-exact")
     assert strict.exit_code == 3
     assert pngs(tmp_path / "strict") == PNGS
+    again = idem("decode", photos, "-o", tmp_path / "strict", *TOY, "--require-exact")
+    assert (again.exit_code, again.stderr.count("does not re-encode")) == (3, 4)
+    assert "done before: 4" in again.stdout
 
 
 def test_folder_that_cannot_be(idem, photos, photo, tmp_path):

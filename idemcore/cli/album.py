@@ -79,8 +79,9 @@ def _job(
 def _check_apart(jobs: Sequence[FileJob]) -> None:
     taken: dict[Path, FileJob] = {}
     for job in jobs:
-        if job.output and (other := taken.setdefault(job.output, job)) is not job:
-            raise UsageError(
-                f"{other.source} and {job.source} would both be written to {job.output}.",
-                "Name the folder that they are in, or decode them one by one, each with its -o.",
-            )
+        for place in filter(None, (job.output, job.jpeg)):
+            if (other := taken.setdefault(place, job)) is not job:
+                raise UsageError(
+                    f"{other.source} and {job.source} would both be written to {place}.",
+                    "Name the folder that they are in, or decode them one by one, each with its -o.",
+                )

@@ -253,7 +253,7 @@ def _decode_file(
     decoded.write(output, job.jpeg, recorder.files)
     _show(decoded, output, job.jpeg, list(recorder.files), as_json)
     if require_exact and not decoded.result.exact:
-        raise not_exact(decoded, file, output)
+        raise not_exact(decoded.certificate, file, output)
 
 
 def _show(decoded: Decoded, output: Path, jpeg: Path | None, steps: list[str], as_json: bool) -> None:

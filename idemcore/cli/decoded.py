@@ -9,15 +9,14 @@ from ..errors import NotExact
 
 if TYPE_CHECKING:
     from ..pipeline.decode_file import Decoded
+    from ..results.certificate import Certificate
 
 
-def not_exact(decoded: Decoded, file: Path | str, output: Path | str) -> NotExact:
+def not_exact(found: Certificate, file: Path | str, output: Path | str) -> NotExact:
     """What --require-exact says."""
-    count, reason = decoded.result.differing_symbols, decoded.certificate.reason
-    message = f"{output} does not re-encode to {file}: {count} symbols differ."
-    plain = decoded.certificate.solver is None
+    message = f"{output} does not re-encode to {file}: {found.differing_symbols} symbols differ."
     hint = "A plain decode seldom re-encodes to its file: leave out --mse, or use --tradeoff 0 instead."
-    return NotExact(message, hint if plain else reason or "Try another --seed.")
+    return NotExact(message, hint if found.solver is None else found.reason or "Try another --seed.")
 
 
 def facts(decoded: Decoded, output: Path | str, jpeg: Path | str | None) -> dict[str, Any]:

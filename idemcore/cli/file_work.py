@@ -121,7 +121,7 @@ class FileWork:
         if exact:
             return Outcome(said, exact)
         if self.require_exact:
-            return Outcome(said, exact, not_exact(decoded, source, picture))
+            return Outcome(said, exact, not_exact(decoded.certificate, source, picture))
         reason, count = decoded.certificate.reason or "", decoded.result.differing_symbols
         note = f"{job.source}: not exact, {count} symbols differ. {reason}".rstrip()
         return Outcome(said, exact, notes=() if decoding.plain else (note,))

@@ -7,7 +7,7 @@ find_jobs -> what is done is left out -+-> FileWork, here ------------------+-> 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IdemError, UsageError
+from .decoded import not_exact
 from .file_work import FileJob, FileWork, Outcome, disk_full, start_remote
 from .group import exit_code, tell
 from .output import bars, print_json, print_record, say
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..pipeline.decode_file import Decoding
     from ..protocols import Callback, Engine, Step
+    from ..results.certificate import Certificate
 
 SOLVING = 0.8
 """Share of a file's time until its last step, about: the rest is certification."""
@@ -68,9 +70,7 @@ def decode_several(
     decoding = work.decoding
     bar = Bar(tally := Tally())
     with bar.shown():
-        placed = [(job, _place(decoding, job)) for job in bar.each(jobs, "looking for what is done")]
-        left = [replace(job, output=output) for job, output in placed if output]
-        tally.done_before = len(jobs) - len(left)
+        left = list(_left(work, bar.each(jobs, "looking for what is done"), tally))
         if left and not decoding.plain and not engine:
             _ = decoding.decoder  # what is wrong with the prior is said once, not of each file
         for job, outcome in _remotely(work, left, engine, bar) if engine else _here(work, left, bar):
@@ -117,31 +117,61 @@ def _count(job: FileJob, outcome: Outcome, tally: Tally, as_json: bool) -> None:
         tally.codes.add(tell(outcome.error, "" if outcome.facts else str(job.source)))
 
 
-def _place(decoding: Decoding, job: FileJob) -> Path | None:
-    """Where the picture goes; None if it is there already."""
+def _left(work: FileWork, jobs: Iterable[FileJob], tally: Tally) -> Iterator[FileJob]:
+    """The jobs that are not done, each with its place. Raises UsageError if somebody's own file would be replaced."""
+    taken: set[Path] = set()
+    for job in jobs:
+        output, done = _place(work.decoding, job, taken)
+        if done is None:
+            taken.add(output)
+            yield replace(job, output=output)
+            continue
+        tally.done_before += 1
+        if work.require_exact and not done.exact:
+            tally.codes.add(tell(not_exact(done, str(job.source), output)))
+
+
+def _place(decoding: Decoding, job: FileJob, taken: Collection[Path]) -> tuple[Path, Certificate | None]:
+    """Where the picture goes, and its certificate if it is there already."""
     from ..pipeline.decode_file import free_name, names_beside
 
     if job.place:
+        assert job.output
         with TemporaryDirectory() as folder:
             job.fetch_results(Path(folder))
-            return None if _is_done(decoding, job, Path(folder) / (job.output or "")) else job.output
+            return job.output, _done(decoding, job, Path(folder) / job.output)
     if job.output:
-        return None if _is_done(decoding, job, job.output) else job.output
+        done = _done(decoding, job, job.output)
+        if done is None:
+            _check_ours(job, job.output)
+        return job.output, done
     for output in names_beside(job.source.path, job.tag):
         if not output.exists():
-            return free_name(job.source.path, tag=job.tag)
-        if _is_done(decoding, job, output):
-            return None
-    raise AssertionError("names have no end")
+            break
+        if done := _done(decoding, job, output):
+            return output, done
+    output = free_name(job.source.path, tag=job.tag, taken=taken)
+    _check_ours(job, output)
+    return output, None
 
 
-def _is_done(decoding: Decoding, job: FileJob, output: Path) -> bool:
+def _done(decoding: Decoding, job: FileJob, output: Path) -> Certificate | None:
     if not output.is_file() or (job.jpeg and not job.jpeg.is_file()):
-        return False
+        return None
     try:
-        return decoding.is_done(job.source.content(), output, job.number)
+        return decoding.done(job.source.content(), output, job.number)
     except UsageError:
-        return False
+        return None
+
+
+def _check_ours(job: FileJob, output: Path) -> None:
+    """Raises UsageError for a file in the way, unless it came with the picture that a certificate here is of."""
+    from ..pipeline.decode_file import certificate_of
+
+    here = [path for path in (output, job.jpeg) if path and path.exists()]
+    if here and certificate_of(output) is None:
+        reason = f"{here[0]} is there already, and no certificate beside it says that idem wrote it."
+        raise UsageError(reason, "Move it away, or name another folder.")
 
 
 class Bar:

@@ -207,7 +207,7 @@ def _export(summary: Summary, kind: str, output: str | None, as_json: bool) -> l
     """Writes tables or curves; returns the files, none if all went to stdout."""
     import json
 
-    from ..io.files import atomic_write
+    from ..io.files import atomic_write, text_bytes
     from ..report.exports import compressai, csv_text, latex, markdown
 
     if kind == "compressai":
@@ -225,5 +225,5 @@ def _export(summary: Summary, kind: str, output: str | None, as_json: bool) -> l
             return []
         content = {Path(output): text}
     for path, text in content.items():
-        atomic_write(path, text.encode())
+        atomic_write(path, text_bytes(text))
     return list(content)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MissingError, UsageError, nearest
-from ..io.files import atomic_write, parse_json, read_file
+from ..io.files import atomic_write, parse_json, read_file, text_bytes
 from ..metrics.intervals import mean_score
 from ..plugins.registry import registry_folder
 from ..protocols import Score
@@ -89,7 +89,7 @@ class Curve:
         return {"name": self.name, "description": self.description, **values}
 
     def write(self, path: Path) -> None:
-        atomic_write(path, (json.dumps(self.content(), indent=1, ensure_ascii=False) + "\n").encode())
+        atomic_write(path, text_bytes(json.dumps(self.content(), indent=1, ensure_ascii=False) + "\n"))
 
     def key(self, metric: str) -> str:
         """What the results call a metric: `psnr` may be there as `psnr-rgb`. Raises UsageError if it is not there."""

@@ -92,9 +92,14 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """As `atomic_write`, of several files: none takes its place before all are on the disk, and then all do."""
-    with ExitStack() as stack:
-        for path, data in contents.items():
+    """As `atomic_write`, of several files: none takes its place before all are on the disk, and then all do, in order.
+
+    No place may be a folder.
+    """
+    for path in filter(Path.is_dir, contents):
+        raise _failed("write", path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    with ExitStack() as stack:  # closes the last first
+        for path, data in reversed(list(contents.items())):
             _write_checked(stack.enter_context(replacing(path)), data, path)
         with signals_held():
             stack.close()
@@ -136,9 +141,14 @@ def _failed(verb: str, path: Path, error: OSError) -> IdemError:
     return (UsageError if error.errno in PATH_ERRORS else IdemError)(message)
 
 
+def text_bytes(text: str) -> bytes:
+    """UTF-8. A byte of a file's name that is none becomes \\udc80 to \\udcff, which a reader of JSON turns back."""
+    return text.encode(errors="backslashreplace")
+
+
 def json_bytes(value: Any) -> bytes:
     """For people to read."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    return text_bytes(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_json(value: Any, path: Path) -> None:

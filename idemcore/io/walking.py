@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob, has_magic
 from os.path import lexists
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from ..errors import IdemError, IdemWarning, InputError, UsageError
@@ -104,7 +104,7 @@ def walk(place: Path | str, suffixes: Collection[str], what: str = "images") -> 
     if isinstance(place, Path):
         declare_input(place)
     everything = _everything(place) if isinstance(place, Path) else _everything_at(place, suffixes)
-    found = [source for source in everything if not is_hidden(source.name)]
+    found = [source for source in _safe(everything, place) if not is_hidden(source.name)]
     taken = [source for source in found if _suffix(source.name) in suffixes]
     others = Counter(_suffix(source.name) or "no suffix" for source in found if _suffix(source.name) not in suffixes)
     if not taken:
@@ -119,6 +119,21 @@ def walk(place: Path | str, suffixes: Collection[str], what: str = "images") -> 
 def is_hidden(name: str) -> bool:
     """Is it, or a folder that it is in, hidden, or a companion that macOS made? `name` has slashes."""
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _safe(found: Iterable[Source], place: Path | str) -> Iterator[Source]:
+    """All but what a zip file or a server names so that a result of that name would lie outside of its folder."""
+    for source in found:
+        if (source.zipped or source.address) and _leads_outside(source.name):
+            warnings.warn(f"{place}: left out {source.name!r}, which leads elsewhere", IdemWarning, stacklevel=3)
+        else:
+            yield source
+
+
+def _leads_outside(name: str) -> bool:
+    """On any system: /a, ../a, C:a, and so on."""
+    windows = PureWindowsPath(name)
+    return bool(PurePosixPath(name).root or windows.anchor or ".." in windows.parts)
 
 
 def _everything(place: Path) -> Iterator[Source]:

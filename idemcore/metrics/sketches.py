@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..io.files import text_bytes
 from ..protocols import State
 from .distance import Features
 
@@ -67,7 +68,7 @@ class Reservoir:
 
     def update(self, rows: npt.NDArray[Any], group: str, draw: int = 0) -> None:
         """Takes in rows [N,D] of the image `group`; `draw` tells its draws apart."""
-        rng = np.random.default_rng(list(hashlib.sha256(f"{group}\x1f{draw}".encode()).digest()))
+        rng = np.random.default_rng(list(hashlib.sha256(text_bytes(f"{group}\x1f{draw}")).digest()))
         self._keep(rows.astype(np.float32), rng.random(len(rows)), np.full(len(rows), number(group)))
 
     def combine(self, other: Reservoir) -> None:
@@ -91,7 +92,7 @@ class Reservoir:
 
 def number(group: str) -> np.uint64:
     """63 bits that name an image."""
-    return np.uint64(int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") >> 1)
+    return np.uint64(int.from_bytes(hashlib.sha256(text_bytes(group)).digest()[:8], "big") >> 1)
 
 
 class Draws:

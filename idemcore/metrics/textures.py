@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..io.files import text_bytes
 from ..protocols import Score, SetMetric, State
 from ..results.case import Case
 from .distance import Features, sliced_wasserstein
@@ -76,7 +77,7 @@ def _descriptors(band: Tensor, image: str, level: int) -> Features:
     """[128, 3*7*7] patches at places that depend on the image's name, the same for original and reconstruction."""
     side = DESCRIPTOR_SIDE
     height, width = band.shape[-2] - side + 1, band.shape[-1] - side + 1
-    rng = np.random.default_rng([level, *image.encode()])
+    rng = np.random.default_rng([level, *text_bytes(image)])
     windows = band.unfold(1, side, 1).unfold(2, side, 1).numpy()  # a view
     rows, columns = rng.integers(height, size=DESCRIPTORS), rng.integers(width, size=DESCRIPTORS)
     return np.asarray(windows[:, rows, columns].swapaxes(0, 1).reshape(DESCRIPTORS, -1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import count
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import IdemError, UsageError, named
 from ..io.exif import Metadata, turn
-from ..io.files import json_bytes, parse_json, read_file, write_together
+from ..io.files import json_bytes, parse_json, read_file, sha256_of, write_together
 from ..io.images import png_bytes
 from ..plugins.catalogue import Catalogue, load_catalogue
 from ..plugins.selection import DecoderParts, Settings, select_decoder
@@ -121,20 +121,23 @@ class Decoding:
     def _seed(self, number: int) -> dict[str, int]:
         return {} if self.plain else {"seed": self.seed + number}
 
-    def is_done(self, data: bytes, output: Path, number: int = 0) -> bool:
-        """Whether `output` is picture `number` of a file with this content, by the certificate beside it."""
+    def done(self, data: bytes, output: Path, number: int = 0) -> Certificate | None:
+        """The certificate of `output` if that is picture `number` of a file with this content, as it is asked for."""
+        content = certificate_of(output)
+        if content is None or content.bitstream.sha256 != hashlib.sha256(data).hexdigest():
+            return None
         asked = {**self.asked, **self._seed(number)}
-        try:
-            content = Certificate.from_json(parse_json(read_file(beside(output))))
-            return bool(
-                content.bitstream.sha256 == hashlib.sha256(data).hexdigest()
-                and all(getattr(content, key) == value for key, value in asked.items() if key not in _ignored(content))
-                and is_installed(content.codec)
-                and content.image.upright == self.upright
-                and content.image.png_sha256 == hashlib.sha256(read_file(output)).hexdigest()
-            )
-        except (IdemError, ValueError, TypeError, AttributeError):
-            return False
+        alike = all(getattr(content, key) == value for key, value in asked.items() if key not in _ignored(content))
+        return content if alike and is_installed(content.codec) and content.image.upright == self.upright else None
+
+
+def certificate_of(picture: Path) -> Certificate | None:
+    """The certificate beside a PNG; None if there is none that this idem reads, or it is of other bytes."""
+    try:
+        content = Certificate.from_json(parse_json(read_file(beside(picture))))
+        return content if content.image.png_sha256 == sha256_of(picture) else None
+    except (IdemError, OSError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def _ignored(content: Certificate) -> tuple[str, ...]:
@@ -174,13 +177,14 @@ def check_rewritable(bitstream: Bitstream) -> None:
         )
 
 
-def free_name(source: Path, others: Iterable[str] = (), tag: str = "") -> Path:
+def free_name(source: Path, others: Iterable[str] = (), tag: str = "", taken: Collection[Path] = ()) -> Path:
     """x.png beside x.jpg; x-2.png, x-3.png and so on where that, its certificate or one of `others` exists already.
 
-    `tag` follows x, as in x-1.png of several pictures.
+    `tag` follows x, as in x-1.png of several pictures. Of names that are `taken` none is given.
     """
     for output in names_beside(source, tag):
-        if not any(lexists(place) for place in (output, *(beside(output, name) for name in (CERTIFICATE, *others)))):
+        places = (output, *(beside(output, name) for name in (CERTIFICATE, *others)))
+        if output not in taken and not any(map(lexists, places)):
             return output
     raise AssertionError("names have no end")
 

@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from ..errors import UsageError
-from ..io.files import atomic_write, replacing
+from ..io.files import atomic_write, replacing, text_bytes
 from . import tables
 from .chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
 from .measures import Measure
@@ -51,7 +51,7 @@ class Pictures:
             stat = source.stat()
             within = next(source.relative_to(place) for place in places if source.is_relative_to(place))
             key = f"{within}\0{stat.st_size}\0{stat.st_mtime_ns}"
-            name = hashlib.sha256(key.encode()).hexdigest()[:20] + suffix
+            name = hashlib.sha256(text_bytes(key)).hexdigest()[:20] + suffix
             if not (self.folder / name).exists():
                 with replacing(self.folder / name) as temporary:
                     shutil.copyfile(source, temporary)
@@ -112,7 +112,8 @@ def write_site(
     for name in FILES:
         atomic_write(folder / name, (STYLE_FOLDER / name).read_bytes())
     page = folder / "index.html"
-    atomic_write(page, _page(summary, references, data, title or store.resolve().name, missing or {}, live).encode())
+    content = _page(summary, references, data, title or store.resolve().name, missing or {}, live)
+    atomic_write(page, text_bytes(content))
     pictures.prune()
     return page
 

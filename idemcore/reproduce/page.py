@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from string import Template
 from typing import Any
 
 from ..errors import UsageError
-from ..io.files import atomic_write
+from ..io.files import atomic_write, text_bytes, write_json
 from ..report import tables
 from ..report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plane_chart, rate_chart
 from ..report.measures import Measure
@@ -60,8 +59,8 @@ def write_page(
         command=escape(command),
         run=_run(results, skipped, waiting),
     )
-    atomic_write(folder / PAGE, page.encode())
-    atomic_write(folder / MARKER, (json.dumps(content(results, skipped), indent=2, ensure_ascii=False) + "\n").encode())
+    atomic_write(folder / PAGE, text_bytes(page))
+    write_json(content(results, skipped), folder / MARKER)
     return folder / PAGE
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingError, UsageError
-from ..io.files import atomic_write
+from ..io.files import atomic_write, text_bytes
 from ..results.rows import SweepRow
 
 
@@ -57,12 +57,12 @@ def _csv(table: list[dict[str, Any]], columns: list[str]) -> bytes:
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(table)
-    return text.getvalue().encode()
+    return text_bytes(text.getvalue())
 
 
 def _jsonl(table: list[dict[str, Any]], columns: list[str]) -> bytes:
     rows = ({column: row.get(column) for column in columns} for row in table)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    return text_bytes("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _parquet(table: list[dict[str, Any]], columns: list[str]) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import IntegrityError, UsageError
-from ..io.files import atomic_write, parse_json, read_file
+from ..io.files import atomic_write, parse_json, read_file, text_bytes, write_json
 from ..io.locks import held_alone, locked
 from ..results.base import OtherSchema
 from ..results.rows import SweepRow
@@ -132,7 +132,7 @@ class Store:
             if definition not in known["sweeps"]:
                 known["sweeps"].append(dict(definition))
             known["runs"] = runs
-            atomic_write(self.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
+            write_json(known, self.path(META))
             yield
 
     @contextmanager
@@ -157,7 +157,7 @@ class Store:
 
 
 def _line(row: SweepRow) -> bytes:
-    return json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return text_bytes(json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _make(root: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import IntegrityError, UsageError
-from ..io.files import atomic_write, parse_json, read_file, replacing
+from ..io.files import atomic_write, parse_json, read_file, replacing, write_json
 from ..results.base import JsonObject
 from ..results.rows import SweepRow
 from .export import flat
@@ -185,7 +185,7 @@ def _unreferenced(store: Store, rows: Iterable[SweepRow]) -> list[Path]:
 def _note_sweeps(target: Store, content: Sequence[Mapping[str, Any]]) -> None:
     known = target.meta()
     known["sweeps"] += [sweep for sweep in content if sweep not in known["sweeps"]]
-    atomic_write(target.path(META), (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
+    write_json(known, target.path(META))
 
 
 def _copy_pictures(store: Store, target: Store, row: SweepRow) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import MissingError
 from ..hookspecs import Spec
-from ..io.files import sha256_of
+from ..io.files import sha256_of, text_bytes
 from ..plugins.selection import Part
 from .cards import ModelFile
 from .store import find, location, stored
@@ -22,7 +22,7 @@ DIGITS = 16
 def digest(value: Any) -> str:
     """First digits of the sha256 of the value's JSON with sorted keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(text_bytes(text)).hexdigest()[:DIGITS]
 
 
 def weights_sha256(part: Part[Any]) -> str:
