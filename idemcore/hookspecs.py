@@ -70,6 +70,8 @@ class Spec:
     """The `API_VERSION` that the plugin was written for, as a literal, so that an idem that speaks another says so."""
     expected_failures: Mapping[str, str] = field(default_factory=dict, hash=False)
     """From laws of `idem plugins check` that are known not to hold to the reasons."""
+    weights_from: tuple[str, ...] = ("weights", "model")
+    """Its settings that name weights: certificates, sweeps and resumed folders tell results of other weights apart."""
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from idemcore.errors import MissingError
 from idemcore.pipeline import identity as module
-from idemcore.pipeline.identity import CPU_FP32, Computed, identity, is_installed, part_facts, source_sha256
+from idemcore.pipeline.identity import (
+    CPU_FP32,
+    Computed,
+    codec_facts,
+    identity,
+    is_installed,
+    part_facts,
+    source_sha256,
+)
 from idemcore.plugins.catalogue import load_catalogue
-from idemcore.plugins.selection import select
+from idemcore.plugins.selection import Part, choose, select
 from idemcore.results.certificate import CodecFacts
 from idemcore.runtime import Runtime
 from idemcore.sweeps.combinations import resolve
 from idemcore.sweeps.identity import Configuration
+from idemcore.weights.digest import weights_sha256
+from idemcore.weights.store import find
 
 TOY = {"codec": "toy", "generator": "toy"}
 SHA = "0" * 64
@@ -116,6 +129,49 @@ def test_what_was_installed_then_is_compared_with_what_is_now(editable: Path) ->
     assert not is_installed(replace(part, plugin="no-such-plugin"))
     change(editable)
     assert not is_installed(part)
+
+
+def chosen(kind: str, name: str, **settings: object) -> Part[Any]:
+    return choose(load_catalogue(), kind, name, settings)
+
+
+def test_weights_are_named_by_the_setting_that_the_plugin_says(tmp_path: Path) -> None:
+    trained = tmp_path / "estimate.safetensors"
+    trained.write_bytes(b"once")
+    once, bundled, without = (weights_sha256(chosen("codec", "jpeg", estimate=str(name)))
+                              for name in (trained, "bundled", "none"))  # fmt: skip
+    assert once == hashlib.sha256(b"once").hexdigest()[:16], "as sha256sum has it"
+    assert without == ""
+    assert len({once, bundled, without}) == 3
+    (card,) = find("jpeg-estimate")
+    assert card.sha256.startswith(bundled)
+    facts = codec_facts(chosen("codec", "jpeg", estimate=str(trained)), b"")
+    runs = {run_id({"codec": "jpeg", "codec.estimate": str(name)}) for name in (trained, "bundled")}
+    assert (len(runs), is_installed(facts)) == (2, True)
+    trained.write_bytes(b"twice!")
+    assert not is_installed(facts)
+    runs.add(run_id({"codec": "jpeg", "codec.estimate": str(trained)}))
+    assert len(runs) == 3
+
+
+def test_a_repository_of_the_hub_is_named_by_what_was_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    model = tmp_path / "models--owner--cats"
+    part = chosen("generator", "diffusers", model="owner/cats")
+    with pytest.raises(MissingError, match="no weights 'owner/cats'"):
+        weights_sha256(part)
+    found = []
+    for commit in ("a" * 40, "b" * 40):
+        unet = model / "snapshots" / commit / "unet"
+        unet.mkdir(parents=True)
+        (unet / "diffusion_pytorch_model.safetensors").write_bytes(commit.encode())
+        (unet / "config.json").write_text("{}")
+        (model / "refs").mkdir(exist_ok=True)
+        (model / "refs" / "main").write_text(commit)
+        found.append(weights_sha256(part))
+    (unet / "config.json").write_text('{"sample_size": 32}')
+    assert len({*found, weights_sha256(part)}) == 3
 
 
 @pytest.fixture

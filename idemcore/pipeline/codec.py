@@ -40,7 +40,9 @@ class Codec:
     @classmethod
     def build(cls, part: Part[EncoderSpec], runtime: Runtime) -> Codec:
         """As chosen by `selection`. Raises MissingError for weights that are not here."""
-        return cls(part, part.build(runtime), Computed.of(runtime))
+        codec = cls(part, part.build(runtime), Computed.of(runtime))
+        _ = codec.facts  # what cannot be identified fails before the work, not after
+        return codec
 
     @classmethod
     def load(cls, name: str = DEFAULT_CODEC, runtime: Runtime | None = None, **settings: Any) -> Codec:

@@ -110,7 +110,9 @@ class Decoder:
             solver = import_target(parts.adapter.spec.target)(solver, parts.adapter.config)
         if parts.restorer:
             solver = StartingAtRestored(solver, load(parts.restorer, runtime), runtime.tile)
-        return cls(parts, generator, solver, runtime)
+        decoder = cls(parts, generator, solver, runtime)
+        _ = decoder.facts  # what cannot be identified fails before the work, not after
+        return decoder
 
     @classmethod
     def load(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IdemError, MissingError
 from ..hookspecs import ENTRY_POINT_GROUP, GeneratorSpec
-from ..plugins.catalogue import import_target
-from ..plugins.selection import Part
+from ..plugins.catalogue import import_target, load_catalogue
+from ..plugins.selection import Part, choose
 from ..results.base import as_json
 from ..results.certificate import CodecFacts, ComputedFacts, PartFacts
 from ..weights.digest import digest, file_sha256, weights_sha256
@@ -115,16 +115,20 @@ def codec_facts(part: Part[Any], model_id: bytes) -> CodecFacts:
         settings=as_json(asdict(part.config)),
         model_id=model_id.hex() or None,
         stream={},
+        weights_sha256=weights_sha256(part) or None,
     )
 
 
 def is_installed(codec: CodecFacts) -> bool:
-    """Is the codec of an earlier certificate still the one that is installed?"""
+    """Is the codec of an earlier certificate still the one that is installed, with the same weights?"""
     try:
         now = version(codec.plugin), source_sha256(codec.plugin) or None
-    except PackageNotFoundError:
+        if now != (codec.version, codec.source_sha256):
+            return False
+        part = choose(load_catalogue(), "codec", f"{codec.plugin}:{codec.name}", codec.settings)
+        return (weights_sha256(part) or None) == codec.weights_sha256
+    except (PackageNotFoundError, IdemError):
         return False
-    return now == (codec.version, codec.source_sha256)
 
 
 def source_sha256(name: str) -> str:

@@ -55,6 +55,8 @@ class CodecFacts(JsonObject):
     """Hex, as in the header of an `.idem` file; null for the codec's own file format."""
     stream: Mapping[str, str | int | float]
     """What the bitstream says about itself, such as its quality. They are not settings."""
+    weights_sha256: str | None = None
+    """First 16 hex digits of the sha256 of its file of weights, or of those of several; null without weights."""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,22 @@ def pull_repository(name: str) -> Pulled:
     return Pulled(repository, Path(folder).name, Path(folder))
 
 
+def local_repository(name: str) -> Path | None:
+    """The folder here of what `OWNER/NAME[@REVISION]` stands for; None for what is not here, or no such name."""
+    parts = _NAME.fullmatch(name)
+    if not parts:
+        return None
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    except ImportError:
+        return None
+    try:
+        return Path(hub.snapshot_download(parts["repository"], revision=parts["revision"], local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
 def wanted(names: Sequence[str]) -> list[str]:
     """Chooses the files of a repository to pull.
 

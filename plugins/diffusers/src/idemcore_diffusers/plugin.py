@@ -23,6 +23,7 @@ def idem_generators() -> list[GeneratorSpec]:
             target="idemcore_diffusers.latent:LatentRestorer",
             summary="latent models of diffusers as restorers: Stable Diffusion, SDXL, SD3, Flux, Sana, LDM; LCM, DMD2",
             config="idemcore_diffusers.config:LatentConfig",
+            weights_from=("model", "network", "lora"),
             offers=frozenset({"restorer"}),
         ),
     ]

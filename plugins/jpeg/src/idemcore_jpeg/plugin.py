@@ -18,6 +18,7 @@ def idem_encoders() -> Sequence[EncoderSpec]:
             summary="JPEG by libjpeg-turbo: ordinary .jpg files, cell known in closed form",
             config="idemcore_jpeg.config:JpegConfig",
             weights=("jpeg-estimate",),
+            weights_from=("estimate",),
             offers=frozenset({"measure", "gradient", "position", "excess", "project", "estimate", "salvage"}),
             suffix=".jpg",
             magic=b"\xff\xd8\xff",
