@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -51,6 +52,22 @@ def test_damaged_exif_is_upright() -> None:
         assert Metadata(damaged).orientation in (1, 6)
         assert Metadata(damaged).upright.orientation == 1
     assert Metadata(exif(9)).orientation == 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "form"), [(3, "H2x"), (4, "I")])
+def test_an_orientation_of_another_type_turns_as_pillow_does(pixels, kind: int, form: str, order: str) -> None:
+    body = struct.pack(order + "HIHHHI" + form + "I", 42, 8, 1, 0x0112, kind, 1, 6, 0)
+    metadata = Metadata({"<": b"II", ">": b"MM"}[order] + body)
+    assert metadata.orientation == 6
+    assert decode_bytes(png_bytes(pixels, metadata), "x.png").shape[-2:] == (7, 5)
+    assert decode_bytes(png_bytes(pixels, metadata.upright), "x.png").shape[-2:] == (5, 7)
+
+
+def test_an_image_with_damaged_exif_is_read_upright_with_a_note(pixels) -> None:
+    data = png_bytes(pixels, Metadata(b"garbage!!"))
+    with pytest.warns(IdemWarning, match=r"x\.png has damaged EXIF data"):
+        assert torch.equal(decode_bytes(data, "x.png"), pixels)
 
 
 def test_png_as_stored_is_neither_turned_nor_converted(pixels) -> None:

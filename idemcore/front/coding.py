@@ -68,7 +68,7 @@ def decode(
     bitstream = _opened(source, codec, decoder.runtime, salvage)
     result = decoder.reconstruct(bitstream, seed, tradeoff=tradeoff, callback=callback)
     facts: dict[str, Any] = {"seed": seed, "sample": 0, "tradeoff": tradeoff}
-    facts["special"] = ("salvage",) if salvage else ()
+    facts["special"] = ("salvage",) if getattr(bitstream.codec.part.config, "salvage", False) else ()
     return Picture(presented(bitstream, result, decoder, **facts))
 
 
@@ -138,6 +138,7 @@ def _opened(
     name: str = "the bitstream",
 ) -> Bitstream:
     if isinstance(source, Bitstream):
+        _check_salvage(source.codec, salvage)
         return source
     if not isinstance(source, str | PathLike | bytes):
         hint = "Give a path, bytes, or what `encode` gave; an image is encoded first: `decode(encode(image))`."
@@ -147,8 +148,19 @@ def _opened(
     if codec is None:
         return identified(data, where, runtime, special=("salvage",) if salvage else ())
     if not isinstance(codec, Codec):
-        codec = Codec.build(part_of(load_catalogue(), "codec", codec), runtime)
+        part = part_of(load_catalogue(), "codec", codec)
+        if salvage and "salvage" in part.spec.offers:
+            part = part_of(load_catalogue(), "codec", codec, {"salvage": True})
+        return Codec.build(part, runtime).open(data, where)
+    _check_salvage(codec, salvage)
     return codec.open(data, where)
+
+
+def _check_salvage(codec: Codec, wanted: bool) -> None:
+    """Raises UsageError for a codec that could salvage, but was loaded without."""
+    if wanted and "salvage" in codec.part.spec.offers and not getattr(codec.part.config, "salvage", False):
+        hint = "Give it to `load_codec` or `open_bitstream`, or let `decode` open the file."
+        raise UsageError(f"Codec '{codec.name}' was loaded without salvage=True.", hint)
 
 
 def _stored(image: Any) -> Tensor:

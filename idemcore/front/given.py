@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -28,6 +29,17 @@ class Held(Source):
 
 
 @dataclass(frozen=True)
+class ByPath(Source):
+    """One of several of one name, called by its path: a name says which draws are of one image."""
+
+    other: Source | None = None
+
+    def content(self) -> bytes:
+        assert self.other
+        return self.other.content()
+
+
+@dataclass(frozen=True)
 class Given(Images):
     """A list of images: paths, tensors, arrays, Pillow images."""
 
@@ -45,10 +57,12 @@ def images_of(given: Any, crop: int | None = None, size: int | None = None, limi
     if isinstance(given, str | PathLike):
         return Images(Path(given), frame, limit)
     listed = given if isinstance(given, Sequence) else [given]
-    found = tuple(source for number, one in enumerate(listed) for source in _sources(one, number))
+    found = [source for number, one in enumerate(listed) for source in _sources(one, number)]
     if not found:
         raise UsageError("There are no images.", "Give a folder, a zip file, or a list of images.")
-    return Given(Path("images"), frame, limit, found)
+    names = Counter(source.name for source in found)
+    apart = (source if names[source.name] == 1 else ByPath(source.path, str(source), other=source) for source in found)
+    return Given(Path("images"), frame, limit, tuple(apart))
 
 
 def _sources(one: Any, number: int) -> list[Source]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-ORIENTATION, SHORT = 0x0112, 3
+ORIENTATION = 0x0112
+_FORMATS = {3: "H", 4: "I"}
+"""By TIFF's types: that of an orientation is SHORT, 3, but some programs write LONG, which Pillow reads too."""
 _FLIPS = {1: [], 2: [-1], 3: [-2, -1], 4: [-2], 5: [], 6: [-1], 7: [-2, -1], 8: [-2]}
 """By EXIF's orientation: the axes that are turned round, after rows and columns changed places for those from 5 on."""
 
@@ -26,8 +28,8 @@ class Metadata:
     @property
     def orientation(self) -> int:
         """EXIF's 1 to 8; 1 is upright, and what a file without it or with a damaged one is taken for."""
-        at = _orientation_at(self.exif)
-        found = struct.unpack_from(_order(self.exif) + "H", self.exif, at)[0] if at else 1
+        at, form = _orientation_at(self.exif)
+        found = struct.unpack_from(form, self.exif, at)[0] if at else 1
         return found if found in _FLIPS else 1
 
     @property
@@ -35,11 +37,11 @@ class Metadata:
         """The same, of a picture that `turn` has turned."""
         x, y, metric = self.density
         density = (y, x, metric) if self.orientation > 4 else self.density
-        at = _orientation_at(self.exif)
+        at, form = _orientation_at(self.exif)
         if not at:
             return self
-        one = struct.pack(_order(self.exif) + "H", 1)
-        return replace(self, exif=self.exif[:at] + one + self.exif[at + 2 :], density=density)
+        one = struct.pack(form, 1)
+        return replace(self, exif=self.exif[:at] + one + self.exif[at + len(one) :], density=density)
 
 
 def turn(image: Tensor, orientation: int) -> Tensor:
@@ -53,22 +55,20 @@ def turn_back(image: Tensor, orientation: int) -> Tensor:
     return flipped.transpose(-1, -2) if orientation > 4 else flipped
 
 
-def _order(exif: bytes) -> str:
-    return "<" if exif[:2] == b"II" else ">"
-
-
-def _orientation_at(exif: bytes) -> int:
-    """Where the value is; 0 if there is none. Of the first directory: the others are those of previews."""
-    order = _order(exif)
+def _orientation_at(exif: bytes) -> tuple[int, str]:
+    """Where the value is and how it is packed; 0 if there is none. Of the first directory: others are of previews."""
+    order = "<" if exif[:2] == b"II" else ">"
     try:
         magic, directory = struct.unpack_from(order + "HI", exif, 2)
         (count,) = struct.unpack_from(order + "H", exif, directory)
         if exif[:2] not in (b"II", b"MM") or magic != 42:
-            return 0
+            return 0, ""
         for entry in range(directory + 2, directory + 2 + 12 * count, 12):
             tag, kind, length, _ = struct.unpack_from(order + "HHII", exif, entry)
-            if (tag, kind, length) == (ORIENTATION, SHORT, 1):
-                return entry + 8
+            if (tag, length) == (ORIENTATION, 1) and kind in _FORMATS:
+                form = order + _FORMATS[kind]
+                struct.unpack_from(form, exif, entry + 8)
+                return entry + 8, form
     except struct.error:
         pass
-    return 0
+    return 0, ""

@@ -72,13 +72,15 @@ def decode_bytes(
         with pillow_limit():
             image = _open(data, path)
             image.load()
-            stored, image = image, image if as_stored else ImageOps.exif_transpose(image)
+            stored, (image, fault) = image, (image, "") if as_stored else _upright(image)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large: more than {max_pixels():,} pixels.", RAISE) from error
     except IdemError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their parsing meets
         raise InputError(f"{path} is damaged or cut short: {error}.", _FETCH) from error
+    if fault:
+        warnings.warn(IdemWarning(f"{path} has damaged EXIF data ({fault}): it is taken for upright"), stacklevel=2)
     icc = b"" if as_stored else _profile(stored, data, path)
     return _tensor(_in_srgb(image, path, background, icc))
 
@@ -249,6 +251,14 @@ def _to_srgb(image: Image.Image, path: Path, icc: bytes) -> Image.Image:
         message = f"{path} has a colour profile that {error}: its colours are taken as sRGB"
         warnings.warn(IdemWarning(message), stacklevel=2)
         return colours.convert("RGB")
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, str]:
+    """Turned as its EXIF data say, and why they cannot be read, if so: the pixels are sound."""
+    try:
+        return ImageOps.exif_transpose(image), ""
+    except Exception as error:  # whatever Pillow's parsing meets
+        return image, str(error)
 
 
 def _profile(image: Image.Image, data: bytes, path: Path) -> bytes:

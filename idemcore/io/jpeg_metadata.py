@@ -29,10 +29,16 @@ def segments(data: bytes) -> Iterator[Segment]:
         position += 2 + length
 
 
-def exif(found: Sequence[Segment]) -> bytes:
-    """A TIFF structure: what lies in several segments is joined, up to where a second structure begins."""
+def exif(found: Sequence[Segment]) -> tuple[bytes, str]:
+    """A TIFF structure, and why there is none although there are segments for it.
+
+    What lies in several segments is joined, up to where a second structure begins.
+    """
     parts = [body[1:] for body in _payloads(found, EXIF)]  # a byte of padding
-    return b"".join([*parts[:1], *takewhile(lambda part: part[:4] not in TIFF, parts[1:])])
+    joined = b"".join([*parts[:1], *takewhile(lambda part: part[:4] not in TIFF, parts[1:])])
+    if not joined or joined[:4] in TIFF:
+        return joined, ""
+    return b"", "its EXIF data are damaged"
 
 
 def profile(found: Sequence[Segment]) -> tuple[bytes, str]:

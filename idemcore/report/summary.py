@@ -39,6 +39,11 @@ class ConfigurationSummary:
     def plain(self) -> bool:
         return self.decoder is None
 
+    @property
+    def device(self) -> str:
+        """Kind of the device that drew; empty for a plain decode."""
+        return "" if self.plain else self.rows[0].device_kind
+
 
 @dataclass(frozen=True)
 class RateCurve:
@@ -175,7 +180,7 @@ def _configurations(rows: list[SweepRow]) -> list[ConfigurationSummary]:
 
 def _identity(row: SweepRow) -> list[Any]:
     """What the rows of a configuration share."""
-    return [getattr(row, key) for key in ("codec", *PARTS, "weights", "tradeoff")]
+    return [getattr(row, key) for key in ("codec", *PARTS, "device_kind", "weights", "tradeoff")]
 
 
 def _codec_weights(row: SweepRow) -> Any:
@@ -207,7 +212,7 @@ def _curves(configurations: list[ConfigurationSummary]) -> list[RateCurve]:
     groups: dict[str, list[ConfigurationSummary]] = defaultdict(list)
     for configuration in configurations:
         fixed = {k: v for k, v in configuration.codec.items() if not _number(v)}
-        groups[_canonical([fixed, configuration.decoder])].append(configuration)
+        groups[_canonical([fixed, configuration.decoder, configuration.device])].append(configuration)
     ordered = sorted(groups.values(), key=lambda points: (points[0].codec["name"], not points[0].plain))
     for points in ordered:
         points.sort(key=lambda c: (c.estimates[RATE].value if RATE in c.estimates else math.inf, c.label))
@@ -229,6 +234,7 @@ def name_together(configurations: Sequence[ConfigurationSummary]) -> None:
         kind: _varying([c.decoder[kind] for c in configurations if c.decoder and kind in c.decoder]) for kind in kinds
     }
     precisions = {c.decoder.get("precision") for c in configurations if c.decoder}
+    devices = {c.device for c in configurations if c.decoder}
     for c in configurations:
         decoder = PLAIN
         if c.decoder:
@@ -238,6 +244,7 @@ def name_together(configurations: Sequence[ConfigurationSummary]) -> None:
                 if k in c.decoder and (k != "adapter" or decoders[k].get(c.decoder[k]["name"]))
             ]
             names += [str(c.decoder.get("precision"))] if len(precisions) > 1 else []
+            names += [c.device] if len(devices) > 1 else []
             names += [f"tradeoff {c.decoder['tradeoff']:g}"] if "tradeoff" in c.decoder else []
             decoder = " + ".join(names)
         c.label = f"{_described(c.codec, codecs)} · {decoder}"

@@ -127,7 +127,12 @@ class SweepRow(JsonDocument):
     batch: int | None = None
     """Images that were solved together."""
     device: str | None = None
-    """Device that solved them."""
+    """Device that solved them, or would have."""
+
+    @property
+    def device_kind(self) -> str:
+        """`cuda` of cuda:1; empty if unknown."""
+        return (self.device or "").partition(":")[0]
 
     @property
     def decode_seconds(self) -> float | None:

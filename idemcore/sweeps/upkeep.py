@@ -87,7 +87,7 @@ def holding(store: Store) -> Holding:
 
 def identity(row: SweepRow) -> str:
     """What was run, apart from versions, the image and the seed."""
-    kinds = ("codec", "generator", "solver", "adapter", "restorer", "precision", "tradeoff")
+    kinds = ("codec", "generator", "solver", "adapter", "restorer", "device_kind", "precision", "tradeoff")
     return json.dumps([getattr(row, kind) for kind in kinds], sort_keys=True)
 
 

@@ -234,6 +234,18 @@ def test_a_cut_file_is_salvaged_when_asked(photo: Path, tmp_path: Path) -> None:
     assert picture.certificate.special == ("salvage",)
 
 
+def test_salvage_is_the_codecs_or_refused(photo: Path, tmp_path: Path) -> None:
+    whole = Path(idem.encode(photo, quality=50).save(tmp_path / "whole.jpg")).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[:-40])
+    found = [idem.decode(tmp_path / "cut.jpg", solver="mse", codec=codec, salvage=True) for codec in (None, "jpeg")]
+    assert [picture.certificate.special for picture in found] == [("salvage",)] * 2
+    assert [picture.certificate.codec.settings["salvage"] for picture in found] == [True] * 2
+    with pytest.raises(UsageError, match="'jpeg' was loaded without salvage"):
+        idem.decode(tmp_path / "cut.jpg", solver="mse", codec=idem.load_codec("jpeg"), salvage=True)
+    with pytest.raises(UsageError, match="'jpeg' was loaded without salvage"):
+        idem.decode(idem.open_bitstream(whole), solver="mse", salvage=True)
+
+
 def test_what_is_installed_is_listed_with_its_settings() -> None:
     solvers = {found["name"]: found for found in idem.available("solver")}
     assert solvers["cell"]["plugin"] == "idemcore-dps"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import idemcore as idem
 from idemcore.errors import UsageError
+from idemcore.io.images import to_bytes, write_png
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.plugins.objects import Made
 from idemcore.protocols import ImageMetric
@@ -37,6 +38,16 @@ def test_an_evaluation_takes_names_objects_and_functions(image: Tensor, photo: P
     assert rows.scores[0]["l1"] == pytest.approx(sum(row["l1"] for row in rows[:4]) / 4)
     assert repr(rows).startswith("<Records: 16 rows of codec, generator, solver, ")
     assert rows._repr_html_().count("<tr>") == 17
+
+
+def test_two_images_of_one_name_are_two_images(image: Tensor, tmp_path: Path) -> None:
+    places = [tmp_path / folder / "a.png" for folder in ("g", "h")]
+    for place, pixels in zip(places, (image, image.flip(-1) ** 2), strict=True):
+        place.parent.mkdir()
+        write_png(to_bytes(pixels), place)
+    rows = idem.evaluate("jpeg", idem.load_decoder("toy", "mse"), places, ["psnr"])
+    assert [row["image"] for row in rows] == [str(place) for place in places]
+    assert rows.scores[0]["psnr ±"] > 0, "an interval, over two images"
 
 
 def test_records_are_what_pandas_takes(image: Tensor, mine: SimpleNamespace) -> None:

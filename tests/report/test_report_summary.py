@@ -70,6 +70,14 @@ def test_times_and_passes_that_images_of_a_batch_share_have_no_interval():
         assert found["psnr"].low is not None
 
 
+def test_another_device_is_another_configuration_with_a_label_that_says_so():
+    summary = summarise([row(device="cpu", psnr=20.0), row(device="cuda:0"), row("b", device="cuda:1")])
+    drawn = [c for c in summary.configurations if not c.plain]
+    assert [(c.device, len(c.rows)) for c in drawn] == [("cpu", 1), ("cuda", 2)]
+    assert all(c.label.endswith(c.device) for c in drawn)
+    assert len(summary.curves) == len(summarise([row()]).curves) + 1
+
+
 def test_other_weights_are_another_configuration():
     rows = [row(weights={"generator": "a"}), row(weights={"generator": "b"})]
     assert len(summarise(rows).configurations) == 2

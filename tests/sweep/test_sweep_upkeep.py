@@ -64,6 +64,14 @@ def test_prune_takes_out_failed_and_outdated_runs_with_their_pictures(filled: St
     assert not ids & {first.id, "broken"}
 
 
+def test_a_run_of_another_device_is_not_outdated(filled: Store) -> None:
+    first = filled.rows()[0]
+    filled.append(replace(first, id="there", device="cuda:1"))
+    filled.append(replace(first, id="there too", device="cuda:0"))
+    assert prune(filled, outdated=True, only_say=False).rows == 1
+    assert {first.id, "there too"} <= filled.ids("ok")
+
+
 def test_a_failed_repetition_does_not_make_a_run_outdated(filled: Store) -> None:
     first = filled.rows()[0]
     filled.append(replace(first, id="later", status="failed", error="no luck"))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from idemcore.errors import BitstreamError, InputError
+from idemcore.errors import BitstreamError, IdemWarning, InputError
 from idemcore_jpeg import appended
 from idemcore_jpeg.huffman import fitted_table
 from idemcore_jpeg.reading import Reading
@@ -247,6 +247,13 @@ def test_exif_in_several_segments_is_joined(encoder) -> None:
     # A second structure is another camera's or editor's, and no part of the first.
     twice = zoo.inserted(data, zoo.segment(0xE1, b"Exif\0\0" + zoo.exif(3).tobytes()[6:]), 5)
     assert encoder().metadata(twice).exif == body
+
+
+def test_exif_that_is_none_is_left_out_with_a_note(encoder) -> None:
+    data = zoo.inserted(zoo.pillow(), zoo.segment(0xE1, b"Exif\0\0garbage!!"), 2)
+    with pytest.warns(IdemWarning, match="its EXIF data are damaged, and left out"):
+        encoder().cell([data])
+    assert encoder().metadata(data).exif == b""
 
 
 def test_profile_behind_the_frame_header_is_found(encoder) -> None:

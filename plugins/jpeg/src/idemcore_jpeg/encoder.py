@@ -78,9 +78,10 @@ class JpegEncoder(Encoder):
         }
 
     def metadata(self, stream: bytes) -> Metadata:
-        """EXIF, colour profile and density; a profile that lacks a part is left out."""
+        """EXIF, colour profile and density; what is damaged of the first two is left out."""
         found = parse(stream).segments
-        return Metadata(jpeg_metadata.exif(found), jpeg_metadata.profile(found)[0], jpeg_metadata.density(found))
+        (exif, _), (profile, _) = jpeg_metadata.exif(found), jpeg_metadata.profile(found)
+        return Metadata(exif, profile, jpeg_metadata.density(found))
 
     def rewrite(self, stream: bytes, byte_image: Tensor) -> bytes:
         """The file that `byte_image` gives with the tables, sampling, metadata and appended data of another.
@@ -102,8 +103,9 @@ class JpegEncoder(Encoder):
         cell = JpegCell(streams, self.device, estimator=self.estimator, salvage=self.config.salvage)
         for reading in cell.readings:
             self._readings[hashlib.sha256(reading.data).digest()] = reading
-            fault = jpeg_metadata.profile(reading.stream.segments)[1]
-            for note in [*reading.notes, *([f"{fault}: it is left out"] if fault else [])]:
+            kinds = (jpeg_metadata.exif, jpeg_metadata.profile)
+            faults = [fault for read in kinds if (fault := read(reading.stream.segments)[1])]
+            for note in [*reading.notes, *(f"{fault}, and left out" for fault in faults)]:
                 warnings.warn(IdemWarning(note), stacklevel=2)
         return cell
 
