@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from idemcore.testing import Subject
-from idemcore.testing.pictures import blurred, byte_image
+from idemcore.testing.pictures import byte_image
 
 Mutate = Callable[[Any], None]
 """Changes an instance in place."""
@@ -216,7 +216,7 @@ def snap_of_whole_blocks_only(f: Any, x: Tensor) -> Tensor:
 
 @cell_mutant("jpeg", "snap-is-near", "snap")
 def snap_of_a_blurred_image(f: Any, x: Tensor) -> Tensor:
-    return f(blurred(x))
+    return f(x.lerp(x.mean(dim=(2, 3), keepdim=True).expand_as(x), 0.5))
 
 
 @mutant("codec", "jpeg", "cell-distortion")

@@ -177,6 +177,11 @@ def never_forgets(metric: Any) -> None:
     metric.reset = lambda: None
 
 
+@mutant("metric", "spectrum", "merging")
+def loads_nothing(metric: Any) -> None:
+    metric.load = lambda state: None
+
+
 @mutant("metric", "bpp", "", "bytes for bits: as far as the kit can see, another unit is another metric")
 def bytes_for_bits(metric: Any) -> None:
     wrap(metric, "measure", lambda f, case: f(case) / 8)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from idemcore.errors import IdemError, InputError, IntegrityError, MissingError, UsageError
 from idemcore.weights import store as models
@@ -119,6 +120,15 @@ def test_a_wrong_sha256_stores_nothing(
 def test_the_right_first_digits_pass(demo: models.ModelFile, write_card: WriteCard, in_cache: InCache) -> None:
     write_card(url=demo.url, sha256_prefix=demo.sha256[:8])
     models.pull(models.find_one("demo"))
+    assert in_cache() == ["demo.safetensors"]
+
+
+def test_two_programs_do_not_fetch_into_one_file(demo: models.ModelFile, in_cache: InCache) -> None:
+    models.cache_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(models.cache_folder() / ".demo.lock"), pytest.raises(UsageError, match="is fetching the weights"):
+        models.pull(demo)
+    assert in_cache() == []
+    models.pull(demo)
     assert in_cache() == ["demo.safetensors"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -232,6 +233,35 @@ def test_a_resumed_training_knows_the_best_so_far(tmp_path: Path) -> None:
     again = Scored(tmp_path, 1.0)
     assert again.run(lambda record: None).read_text() == str(0.5**16)
     assert (again.best.score, again.best.stale, again.step) == (0.0, 9, 60)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(("pictures", "kept"), [([torch.ones(1)], 16), ([torch.zeros(1)], 31), ([], 60)])
+def test_a_best_score_counts_among_the_same_pictures_alone(
+    tmp_path: Path, pictures: list[torch.Tensor], kept: int
+) -> None:
+    """On others the first validation after the resume is the best so far; on none, the last weights are."""
+    for minutes, judges in ((0.5, [torch.ones(1)]), (1.0, pictures)):
+        training = Scored(tmp_path, minutes)
+        training.judge_by(judges, 4 / 60)
+        path = training.run(lambda record: None)
+    assert path.read_text() == str(0.5**kept)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("score", [-math.inf, math.nan])
+def test_a_score_that_is_no_number_is_worse_than_any_other(tmp_path: Path, score: float) -> None:
+    class Odd(Scored):
+        def validate(self) -> dict[str, float]:
+            found = super().validate()
+            return {**found, "score": score} if self.step < 14 else found
+
+    told: list[dict[str, float]] = []
+    path = Odd(tmp_path, 0.5).run(told.append)
+    assert [record["step"] for record in told if "score" in record] == [1, 6, 11, 16, 21, 26, 30]
+    assert path.read_text() == str(0.5**16)
+    for line in (tmp_path / "log.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 @pytest.mark.usefixtures("clock")

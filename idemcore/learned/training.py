@@ -93,7 +93,7 @@ class CodecTraining(Training):
         """Averaged weights by quality; that in training is not among them."""
         self.initial = initial
         self.top: Top | None = None
-        self.validate_minutes = config.validate_minutes * bool(crops.held_out)
+        self.judge_by(crops.held_out, config.validate_minutes)
         self.phase = self.schedule[0]
         self._begin_phase()
 
@@ -163,6 +163,9 @@ class CodecTraining(Training):
     def unvalidated(self) -> bool:
         return self.top is None
 
+    def forget_validations(self) -> None:
+        self.top = None
+
     def validate(self) -> dict[str, float]:
         """The loss of the quality in training, as a score, with bits per pixel and PSNR of held-out photographs."""
         state = self.averaged()
@@ -188,7 +191,7 @@ class CodecTraining(Training):
                 found.append((float(bpp), float(mse)))
         bpp, mse = (sum(values) / len(found) for values in zip(*found, strict=True))
         score = -(bpp + self.config.lambdas[self.phase.quality - 1] * 255**2 * mse)
-        return {"quality": self.phase.quality, "score": score, "bpp": bpp, "psnr": -10 * math.log10(mse)}
+        return {"quality": self.phase.quality, "score": score, "bpp": bpp, "psnr": -10 * math.log10(max(mse, 1e-12))}
 
     def _best(self) -> dict[str, Tensor]:
         """The averaged weights of now, or those of an earlier validation if they were better."""
@@ -237,7 +240,10 @@ class CodecTraining(Training):
         self.finished, self.phase = state["finished"], known[state["quality"]]
         self._begin_phase()
         self.model.load_state_dict(state["model"])
+        rates = [group["rate"] for group in self.optimizer.param_groups]  # of the settings, which may have changed
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["rate"] = rate
         self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
         self.phase_step, self.top = state["phase_step"], Top(**state["top"]) if state["top"] else None
         self.rng.set_state(state["rng"])

@@ -29,6 +29,7 @@ PART_KEYS = ("name", *GRID_KEYS)
 MOST_POINTS = 1_000_000
 """Combinations of one grid; a range counts out as many values at most."""
 
+_SHORT = {"codec.quality": "quality"}
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(\d+))?")
 
 Point = Mapping[str, Any]
@@ -42,7 +43,7 @@ class Grid:
     axes: Mapping[str, tuple[Any, ...]]
     base: Point = field(default_factory=dict)
     exclude: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
-    """Points that have, for every key of one of these, one of its values are left out."""
+    """Points that have, for every key of one of these, one of its values are left out. `quality` is spelt so here."""
     name: str = ""
     """By which the command line can change this grid alone."""
 
@@ -52,8 +53,12 @@ class Grid:
             raise UsageError(f"The axes span {count:,} combinations, more than {MOST_POINTS:,}.", "Split the sweep.")
         for values in product(*self.axes.values()):
             point = {**self.base, **dict(zip(self.axes, values, strict=True))}
-            if not any(all(point.get(key) in values for key, values in rule.items()) for rule in self.exclude):
+            if not self._excludes(point):
                 yield point
+
+    def _excludes(self, point: Point) -> bool:
+        named = {_SHORT.get(key, key): value for key, value in point.items()}
+        return any(all(named.get(key) in values for key, values in rule.items()) for rule in self.exclude)
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def parse_definition(content: Any) -> Definition:
     if not isinstance(content, dict):
         raise UsageError("expected a mapping.", f"Its keys are {', '.join((*GRID_KEYS, *FILE_KEYS))}.")
     _check_keys(content, (*GRID_KEYS, *FILE_KEYS))
-    axes = content.get("axes", {})
+    axes = content.get("axes") or {}
     listed = [_mapping(part, "axes") for part in _listed(axes)]
     parts = [part if "axes" in part else {"axes": part} for part in listed]
     return Definition(
@@ -227,13 +232,20 @@ def _grid(part: Mapping[str, Any], shared: Mapping[str, Any]) -> Grid:
     axes = {check_key(key): spread(values, key) for key, values in _mapping(part["axes"], "axes").items()}
     base = {**_mapping(shared.get("base"), "base"), **_mapping(part.get("base"), "base")}
     rules = [*_listed(shared.get("exclude", [])), *_listed(part.get("exclude", []))]
-    exclude = tuple({key: spread(v, key) for key, v in _mapping(rule, "exclude").items()} for rule in rules)
+    exclude = tuple(_rule(rule) for rule in rules)
     return Grid(
         axes,
         {check_key(key): value for key, value in base.items() if key not in axes},
         exclude,
         str(part.get("name", "")),
     )
+
+
+def _rule(rule: Any) -> dict[str, tuple[Any, ...]]:
+    found = {_SHORT.get(check_key(key), key): spread(values, key) for key, values in _mapping(rule, "exclude").items()}
+    if not found:
+        raise UsageError("exclude: a rule without keys would leave out everything.", "e.g. {solver: dps, quality: 5}")
+    return found
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:
@@ -273,4 +285,5 @@ def parse_until(text: str) -> dict[str, float]:
 
 
 def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    """What stands behind a key: nothing, one thing or several."""
+    return [] if value is None else value if isinstance(value, list) else [value]

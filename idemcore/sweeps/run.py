@@ -168,11 +168,11 @@ def execute_all(
 
 
 def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> Left:
-    """What `execute_all` would run and measure; `retry_failed`: what failed or could not be measured once, too."""
+    """What `execute_all` would run and measure; `retry_failed`: what failed, could not be measured or is lost, too."""
     present, lacking = set[str](), dict[str, SweepRow]()
     for row in store.scan():
         name = row.id
-        if retry_failed and row.status == "failed":
+        if retry_failed and (row.status == "failed" or not _picture(store, row).is_file()):
             present.discard(name)
             continue
         present.add(name)

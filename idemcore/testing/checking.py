@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import MissingError
+from .guard import network
 from .law import Broken, Law, NotTried
 from .subject import Subject, subjects_of
 
@@ -59,7 +60,9 @@ def checked(subject: Subject, only: Iterable[Law] | None = None) -> Iterator[Law
 
 def _tried(subject: Subject, trial: Any, one: Law) -> LawResult:
     begin = time.perf_counter()
-    outcome, message = _outcome(subject, trial, one)
+    with network(refused=False) as asked:
+        outcome, message = _outcome(subject, trial, one)
+    subject.asked.extend(asked)
     if (reason := subject.expected_failures.get(one.name)) is not None:
         if outcome == "broken":
             outcome, message = "expected", f"{reason} ({message})"

@@ -13,7 +13,7 @@ import torch
 
 from ..plugins.catalogue import import_target
 from ..plugins.settings import describe
-from .guard import threads
+from .guard import network, threads
 from .law import Broken, NotTried, close, equal, law, require
 from .trials import Outputs, Trial
 
@@ -124,7 +124,9 @@ def global_state(trial: Trial) -> None:
 @law("codec", "generator", "solver", "metric")
 def no_network(trial: Trial) -> None:
     """Building and using it asks no other machine for anything."""
-    asked = trial.watched.asked
+    with network(refused=False) as first:
+        _ = trial.outputs
+    asked = [*trial.subject.asked, *first, *trial.watched.asked]
     require(not asked, f"it asked the network for {asked[:1]}; what it needs must be brought before: `idem models`")
 
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Watched:
 def watch(work: Callable[[], Any]) -> Watched:
     """Does the work without a network, with global random numbers of other seeds than usual."""
     outputs = None
-    with seeded(12345), offline() as asked:
+    with seeded(12345), network(refused=True) as asked:
         before = _state()
         try:
             outputs = work()
-        except OSError:
+        except Exception:  # plugins wrap the error of a connection as they like
             if not asked:
                 raise
         after = _state()
@@ -96,23 +96,32 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def offline() -> Iterator[list[str]]:
-    """Refuses the block other machines, by name or by address; gives the list of those that it asked for."""
+def network(refused: bool) -> Iterator[list[str]]:
+    """Gives the list of other machines that the block asks for, by name or by address, and may refuse it them."""
     asked: list[str] = []
 
-    def refuse(address: Any) -> NoReturn:
+    def note(address: Any) -> None:
         asked.append(str(address))
-        raise OSError(f"there is no network here, and {address} was asked for")
+        if refused:
+            raise OSError(f"there is no network here, and {address} was asked for")
 
     def connect(self: socket.socket, address: Any) -> None:
-        return connects[0](self, address) if self.family == _LOCAL else refuse(address)
+        if self.family != _LOCAL:
+            note(address)
+        return connects[0](self, address)
 
     def connect_ex(self: socket.socket, address: Any) -> int:
-        return connects[1](self, address) if self.family == _LOCAL else refuse(address)
+        if self.family != _LOCAL:
+            note(address)
+        return connects[1](self, address)
+
+    def look_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        note(host)
+        return lookup(host, *arguments, **options)
 
     connects, lookup = (socket.socket.connect, socket.socket.connect_ex), socket.getaddrinfo
     socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign,assignment]
-    socket.getaddrinfo = lambda host, *_, **__: refuse(host)
+    socket.getaddrinfo = look_up
     try:
         yield asked
     finally:

@@ -95,8 +95,9 @@ def merging(trial: MetricTrial) -> None:
     for metric, start in ((first, 0), (second, DRAWS)):
         metric.reset()
         metric.update(whole.take(range(start, start + DRAWS)))
-    second.load(_written(second))
-    first.merge(second)
+    third = trial.subject.make()
+    third.load(_written(second))
+    first.merge(third)
     close(torch.tensor([first.result().value], dtype=torch.float64), wanted, 1e-5, "the parts, merged, and the whole")
 
 

@@ -35,6 +35,8 @@ class Subject:
     """From names of laws that are known not to hold to the reasons. One that holds after all is reported."""
     size: tuple[int, int] | None = None
     """(H, W) of the images to check on; None for the kit's own choice."""
+    asked: list[str] = field(default_factory=list, compare=False)
+    """Other machines that it asked for while laws were tried; what came from them may be in a cache since."""
 
     @classmethod
     def installed(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import IdemError, InputError
 from ..io.files import atomic_write
@@ -68,6 +70,8 @@ class Training(ABC):
     """Minutes of training between validations; 0: there are none."""
     patience = 0
     """Validations in a row without a new best after which the training stops; 0: it never does."""
+    judges = ""
+    """Names the pictures of validations: scores on others do not compare."""
 
     def __init__(self, out: Path, minutes: float, save_minutes: float) -> None:
         self.out, self.minutes, self.save_minutes = out, minutes, save_minutes
@@ -95,6 +99,18 @@ class Training(ABC):
     def validate(self) -> dict[str, float]:
         """What the weights of now achieve on images that are not trained on: `score`, larger is better, and others."""
         raise NotImplementedError("set validate_minutes only where there is a validation")
+
+    def judge_by(self, pictures: Sequence[Tensor], minutes: float, patience: int = 0) -> None:
+        """Validations are of these pictures, if there are any, and so many minutes of training apart."""
+        digest = hashlib.sha256()
+        for picture in pictures:
+            digest.update(repr(picture.shape).encode() + picture.cpu().contiguous().numpy().tobytes())
+        self.validate_minutes, self.patience = minutes * (len(pictures) > 0), patience
+        self.judges = digest.hexdigest() if self.validate_minutes else ""
+
+    def forget_validations(self) -> None:
+        """The best so far was found on other pictures than those of now."""
+        self.best = Best()
 
     @property
     def progress(self) -> float:
@@ -130,6 +146,8 @@ class Training(ABC):
             self.load(saved["state"])
             self.step, self.elapsed = saved["step"], saved["elapsed"]
             self.best, self.validated = Best(**saved["best"]), saved["validated"]
+            if saved.get("judges") != self.judges:
+                self.forget_validations()
         except Exception as error:  # of damaged or foreign content, whatever the parsing of it meets
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise InputError(
@@ -141,7 +159,7 @@ class Training(ABC):
         """Checkpoint, curves and, unless a validation keeps better ones, weights, each written whole or not at all."""
         path = self.out / self.best.weights if self.best.weights else self.write_weights()
         buffer = io.BytesIO()
-        position = {"step": self.step, "elapsed": self.elapsed, "validated": self.validated}
+        position = {"step": self.step, "elapsed": self.elapsed, "validated": self.validated, "judges": self.judges}
         torch.save({"state": self.state(), "best": asdict(self.best), **position}, buffer)
         atomic_write(self.out / "checkpoint.pt", buffer.getvalue())
         write_curves(self.out)
@@ -191,8 +209,9 @@ class Training(ABC):
         """The first of equal scores is kept; a checkpoint knows of the weights as soon as they are there."""
         measured = self.validate()
         self.validated = self.elapsed
-        if measured["score"] > self.best.score:
-            self.best = Best(measured["score"], self.write_weights().relative_to(self.out).as_posix())
+        score = measured["score"] if math.isfinite(measured["score"]) else -math.inf
+        if score > self.best.score or self.unvalidated:
+            self.best = Best(score, self.write_weights().relative_to(self.out).as_posix())
             self.save()
         else:
             self.best = replace(self.best, stale=self.best.stale + 1)
@@ -201,7 +220,7 @@ class Training(ABC):
     def _log(self, values: dict[str, float], progress: Progress) -> None:
         record = {"step": self.step, "minutes": self.elapsed / 60, **values}
         with (self.out / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(record) + "\n")
+            log.write(json.dumps({key: value for key, value in record.items() if math.isfinite(value)}) + "\n")
         progress(record)
 
 

@@ -127,15 +127,18 @@ def pull(file: ModelFile, progress: OnBytes = lambda here, total: None) -> Path:
     if not file.url:
         raise MissingError(f"No program can fetch the weights '{file.id}': {_origin(file)}.", remedy(file))
     adapter = _adapter(file)
+    from ..io.locks import held_alone
     from .download import fetch
 
     part = cache_folder() / f"{file.id}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
-    source = fetch(file.url, part, file.checksum, progress)
-    try:
-        return _store(file, adapter, part, source, file.url)
-    finally:
-        part.unlink(missing_ok=True)
+    message = f"Another program is fetching the weights '{file.id}'."
+    with held_alone(part.with_name(f".{file.id}.lock"), message, "Wait for its end, then type it again."):
+        source = fetch(file.url, part, file.checksum, progress)
+        try:
+            return _store(file, adapter, part, source, file.url)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def import_file(file: ModelFile, path: Path) -> bool | None:

@@ -271,6 +271,18 @@ def test_each_quality_keeps_the_weights_that_did_best_on_what_is_held_out(
 
 
 @pytest.mark.usefixtures("clock")
+def test_a_resumed_training_has_the_learning_rate_of_its_settings(
+    make: SimpleNamespace, photos: Path, tmp_path: Path
+) -> None:
+    train_codec(library(tmp_path), make.model, photos, tmp_path, config(4), CPU, silent)
+    settings = config(8, learning_rate=1e-6, finetune_rate=1e-6)
+    crops = Crops(photos, settings.crops, settings.scales, settings.held_out)
+    resumed = CodecTraining(tmp_path, settings, CPU, "small", make.model, crops, {})
+    assert resumed.resume()
+    assert {group["rate"] for group in resumed.optimizer.param_groups} <= {1e-6, 1e-6 * settings.entropy_rate}
+
+
+@pytest.mark.usefixtures("clock")
 def test_a_checkpoint_of_other_settings_is_refused(make: SimpleNamespace, photos: Path, tmp_path: Path) -> None:
     train_codec(library(tmp_path), make.model, photos, tmp_path, config(8), CPU, silent)
     before = (tmp_path / "checkpoint.pt").read_bytes()

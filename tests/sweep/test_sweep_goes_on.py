@@ -68,6 +68,15 @@ def first_original(sweep) -> str:
     return next(row.files.original for row in rows if row.image.name == "0.png")
 
 
+def test_a_run_whose_picture_is_lost_is_repeated_when_asked(sweep) -> None:
+    store = sweep("seed=0")[2]
+    before, lost = comparable(store), store.path(str(store.rows()[0].files.reconstruction))
+    lost.unlink()
+    assert sweep("seed=0")[1]["earlier"] == 4
+    assert sweep("seed=0", "--retry-failed")[1]["earlier"] == 3
+    assert (lost.is_file(), comparable(store)) == (True, before)
+
+
 def test_an_image_for_which_memory_ran_out_is_a_row(sweep, monkeypatch) -> None:
     from idemcore_toy.generator import ToyGenerator
 

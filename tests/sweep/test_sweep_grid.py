@@ -59,6 +59,23 @@ def test_points_are_the_product_without_what_is_excluded() -> None:
     assert [(p["codec"], p["seed"], p["quality"]) for p in grid.points()] == [("a", 0, 3), ("a", 1, 3), ("b", 0, 3)]
 
 
+def test_what_is_excluded_is_said_in_keys_that_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+
+    def points(rules: str) -> int:
+        path.write_text(f"axes: {{quality: [5, 10], seed: 0..1}}\nimages:\nmetrics:\nexclude:{rules}\n")
+        definition = load_definition(path)
+        assert (definition.images, definition.metrics) == ((), ())
+        return len(definition.points())
+
+    assert points("") == 4
+    assert points(" [{quality: 5}]") == points(" [{codec.quality: 5}]") == 2
+    with pytest.raises(UsageError, match="no key 'qualty'.*Did you mean 'quality'"):
+        points(" [{qualty: 5}]")
+    with pytest.raises(UsageError, match="would leave out everything"):
+        points(" [{}]")
+
+
 def test_a_file_holds_grids_images_and_exclusions(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(

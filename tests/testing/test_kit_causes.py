@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +55,25 @@ def test_where_such_a_law_is_broken_the_later_ones_are_not_tried() -> None:
     after = results[[r.law.name for r in results].index("denoise-image") + 1 :]
     assert {(r.outcome, r.message) for r in after} == {("not tried", "`denoise-image` is broken; mend it first")}
     assert len(after) > 10
+
+
+def test_what_is_downloaded_at_the_first_use_alone_is_noticed_whichever_law_comes_first() -> None:
+    """Later ones find it in a cache."""
+    cache: list[bool] = []
+
+    def asks(generator: Any) -> None:
+        def denoise(f: Any, x: Tensor, s: Any) -> Tensor:
+            if not cache:
+                with suppress(OSError), socket.socket() as one:
+                    one.connect(("127.0.0.1", 9))
+                cache.append(True)
+            return f(x, s)
+
+        wrap(generator, "denoise", denoise)
+
+    for names in (("no-network",), ("denoise-image", "no-network")):
+        cache.clear()
+        assert not found(faulty("generator", "toy", asks), *names)["no-network"].ok
 
 
 def test_where_such_a_law_is_an_expected_failure_the_later_ones_are_tried() -> None:

@@ -58,11 +58,14 @@ def test_it_listens_to_this_machine_only(tmp_path):
 
 def test_a_second_start_in_the_same_folder_says_where_the_first_is(tmp_path):
     (tmp_path / "address").write_text("http://127.0.0.1:1/key/")
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "half").write_bytes(b"on its way")
     with (
         FileLock(tmp_path / "lock"),
         pytest.raises(UsageError, match=r"runs in .* already. Open http://127.0.0.1:1/key/"),
     ):
         app(tmp_path).run(browser=False)
+    assert (tmp_path / "uploads" / "half").exists(), "it is the first one's"
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):

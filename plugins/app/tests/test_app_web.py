@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from idemcore.errors import IdemError
 from idemcore_app.album import Album, Photo
-from idemcore_app.computing import Failed
+from idemcore_app.computing import Computer, Failed
 from idemcore_app.guard import Guard
 from idemcore_app.running import Queue
 from idemcore_app.web import Limits, Site
@@ -31,7 +32,7 @@ class QuickComputer:
     def __init__(self) -> None:
         self.asked: list[dict] = []
 
-    async def ask(self, request, told=lambda _: None):
+    async def ask(self, request, told=lambda _: None, wanted=None):
         self.asked.append(request)
         if request["do"] == "choices":
             return {"codec": [], "generator": [], "solver": []}
@@ -307,6 +308,76 @@ def test_versions_take_the_next_seed_and_the_map_needs_two(client, jpeg):
     client.post(f"{base}/versions/2/remove")
     assert [one["number"] for one in client.get("state").json()["photos"][0]["versions"]] == [1, 3]
     assert not (client.site.album.folder(client.site.album.photos[photo["id"]]) / "draw-2.png").exists()
+
+
+def test_no_number_is_given_twice_as_browsers_keep_pictures(client, jpeg):
+    photo = client.upload("a.jpg", jpeg)
+    base = f"photos/{photo['id']}"
+    client.post(f"{base}/versions")
+    client.draw_all()
+    assert client.get(f"{base}/versions/1/spread").status_code == 200
+    client.post(f"{base}/versions/2/remove")
+    folder = client.site.album.folder(client.site.album.photos[photo["id"]])
+    assert not list(folder.glob("view-spread-*"))
+    assert client.post(f"{base}/versions").json()["versions"][-1]["number"] == 3
+    assert Album(folder.parent.parent).photos[photo["id"]].drawn == 3
+
+
+def test_a_photograph_that_cannot_be_kept_does_not_stop_the_next(client, jpeg, monkeypatch):
+    first, second = (client.upload(name, jpeg)["id"] for name in ("a.jpg", "b.jpg"))
+    save = Album.save
+
+    def cannot(album, photo):
+        if photo.id == first:
+            raise IdemError("Cannot write photo.json: no space left on device.")
+        save(album, photo)
+
+    async def run():
+        drawing = asyncio.ensure_future(client.queue.run())
+        while client.queue.waiting() or client.queue.now:
+            await asyncio.sleep(0.01)
+        drawing.cancel()
+
+    monkeypatch.setattr(Album, "save", cannot)
+    asyncio.run(run())
+    photos = client.site.album.photos
+    assert [photos[id].versions[0].state for id in (first, second)] == ["done", "done"]
+    client.post(f"photos/{second}/versions")
+    monkeypatch.setattr(client.queue, "_done", lambda *_: 1 / 0)
+    asyncio.run(run())
+    assert photos[second].versions[1].state == "failed"
+    assert "ZeroDivisionError" in photos[second].versions[1].error
+
+
+def test_what_is_cancelled_before_its_turn_is_not_begun():
+    computer = Computer({})
+
+    async def run():
+        async with computer.turn:
+            wanted = {"draw": True}
+            asked = asyncio.ensure_future(computer.ask({"do": "draw"}, wanted=lambda: wanted["draw"]))
+            await asyncio.sleep(0)
+            wanted["draw"] = False
+            await computer.cancel()  # the turn is another's, which goes on
+        with pytest.raises(Failed) as failed:
+            await asked
+        assert failed.value.cancelled
+
+    asyncio.run(run())
+    assert computer.process is None, "no worker was started"
+
+
+def test_choices_are_asked_for_again_after_a_failure(client):
+    ask = client.computer.ask
+
+    async def dies(request, *_):
+        raise Failed("The process that draws was ended by the system.")
+
+    client.computer.ask = dies
+    answer = client.get("choices")
+    assert (answer.status_code, "ended by the system" in answer.json()["message"]) == (503, True)
+    client.computer.ask = ask
+    assert client.get("choices").status_code == 200
 
 
 def test_downloads_are_what_the_dial_says(client, jpeg):

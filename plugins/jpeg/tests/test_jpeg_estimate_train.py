@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,6 +128,16 @@ def test_validation_is_in_decibels_gained_and_leaves_the_training_as_it_was(crop
     assert measured["score"] == pytest.approx(np.mean([v for k, v in measured.items() if k != "score"]))
     assert set(measured) >= {"4:2:0_10", "grey_10", "4:4:4_10"}
     assert all(torch.equal(value, before[name]) for name, value in training.network.state_dict().items())
+
+
+def test_plain_and_small_pictures_may_be_held_out(crops: Crops, tmp_path: Path) -> None:
+    white, small = torch.full((3, 72, 80), 255, dtype=torch.uint8), crops.images[0][:, :20, :40]
+    crops.held_out = [white, small, crops.images[0]]
+    training = EstimateTraining(tmp_path / "out", TINY, CPU, crops)
+    assert all(math.isfinite(value) for value in training.validate().values())
+    training.out.mkdir()
+    training.write_weights()
+    assert Image.open(training.out / "samples.png").size[0] == 2 * 32
 
 
 def test_a_training_resumes_and_says_so_in_its_log(crops: Crops, tmp_path: Path) -> None:

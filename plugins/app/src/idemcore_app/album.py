@@ -84,6 +84,8 @@ class Photo:
     quality: int | None = None
     salvage: bool = False
     versions: list[Version] = field(default_factory=list)
+    drawn: int = 0
+    """Versions so far, with those that were removed: no number is given twice."""
     revision: int = 0
     """Of the album, when this was changed last."""
 
@@ -137,9 +139,9 @@ class Album:
     def draw(self, photo: Photo, choices: Choices, seed: int | None = None) -> Version:
         """Another version, that waits to be drawn: with `seed`, or the first that was not used with these choices."""
         used = {version.seed for version in photo.versions if version.choices == choices}
-        number = max((version.number for version in photo.versions), default=0) + 1
+        photo.drawn = max(photo.drawn, *(version.number for version in photo.versions), 0) + 1
         free = next(seed for seed in count() if seed not in used)
-        photo.versions.append(version := Version(number, choices, free if seed is None else seed))
+        photo.versions.append(version := Version(photo.drawn, choices, free if seed is None else seed))
         self.save(photo)
         return version
 
@@ -164,7 +166,7 @@ class Album:
         photo.versions.remove(version)
         self.save(photo)
         for path in self.folder(photo).iterdir():
-            if re.fullmatch(rf"(view-)?(draw|blend|jpeg|spread)-{version.number}[-.].*", path.name):
+            if re.fullmatch(rf"(view-)?(draw|blend|jpeg)-{version.number}[-.].*|view-spread-.*", path.name):
                 path.unlink(missing_ok=True)
 
     def _stored(self) -> list[Photo]:

@@ -32,12 +32,19 @@ class Computer:
         self.runtime = runtime
         self.process: asyncio.subprocess.Process | None = None
         self.turn = asyncio.Lock()
-        self.cancelling = False
+        self.cancelling, self.cancellable = False, False
 
-    async def ask(self, request: Mapping[str, Any], told: Told = lambda _: None) -> dict[str, Any]:
-        """What is done; `told` gets each message before. Raises Failed."""
+    async def ask(
+        self, request: Mapping[str, Any], told: Told = lambda _: None, wanted: Callable[[], bool] | None = None
+    ) -> dict[str, Any]:
+        """What is done; `told` gets each message before. Raises Failed.
+
+        A request with `wanted` can be cancelled; it is not begun if by its turn it is not wanted any more.
+        """
         async with self.turn:
-            self.cancelling = False
+            if wanted and not wanted():
+                raise Failed("", cancelled=True)
+            self.cancelling, self.cancellable = False, wanted is not None
             process = await self._started()
             self._send(process, request)
             while line := await self._line(process):
@@ -51,9 +58,9 @@ class Computer:
             raise self._died()
 
     async def cancel(self) -> None:
-        """Stops the request that is running, if there is one: gently, then by force."""
+        """Stops the request that is running, if there is one that can be cancelled: gently, then by force."""
         process = self.process
-        if not process or not self.turn.locked():
+        if not process or not self.turn.locked() or not self.cancellable:
             return
         self.cancelling = True
         self._send(process, {"do": "cancel"})

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from idemcore.errors import IdemError
+
 from .album import Album, Photo, Version
 from .computing import Computer, Failed
 
@@ -56,7 +58,12 @@ class Queue:
                 self.wake.clear()
                 await self.wake.wait()
                 continue
-            await self._draw(*waiting[0])
+            photo, version = waiting[0]
+            try:
+                await self._draw(photo, version)
+            except Exception as error:  # whatever is wrong with one photograph, the next is drawn
+                version.state, version.error = "failed", f"{type(error).__name__}: {error}"
+                self.album.touch(photo)
 
     async def end(self) -> None:
         """Ends both processes; what was being drawn is drawn again at the next start."""
@@ -117,7 +124,8 @@ class Queue:
                    "steps": version.choices.steps}  # fmt: skip
         request = {**self._request(photo), "do": "draw", "choices": choices, "seed": version.seed}
         try:
-            found = await self.drawing.ask({**request, "layer": version.layer}, lambda told: self._told(now, told))
+            request = {**request, "layer": version.layer}
+            found = await self.drawing.ask(request, lambda told: self._told(now, told), lambda: _wanted(version))
             self._done(now, found)
         except Failed as failed:
             if version.state == "running":
@@ -126,7 +134,7 @@ class Queue:
         finally:
             self.now = None
         if photo.id in self.album.photos and version in photo.versions:
-            with suppress(FileNotFoundError):
+            with suppress(IdemError):  # of a full disk, or a folder that was removed: the page shows what is known
                 self.album.save(photo)
 
     def _told(self, now: Progress, told: Mapping[str, Any]) -> None:
@@ -146,6 +154,10 @@ class Queue:
         version.seconds, version.notes = round(time.monotonic() - now.begin, 1), list(found["notes"])
         now.photo.size = (width, height)
         self.rates[_key(version)] = max(0.0, version.seconds - 2.0) / (width * height / 1e6)
+
+
+def _wanted(version: Version) -> bool:
+    return version.state == "running"
 
 
 def _key(version: Version) -> str:

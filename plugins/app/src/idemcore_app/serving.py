@@ -9,8 +9,8 @@ import secrets
 import shutil
 import socket
 import webbrowser
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,27 @@ class Serving:
             said = _read(folder / "address")
             raise UsageError(f"idem app runs in {folder} already.", f"Open {said}" if said else "") from None
         with lock:
+            self._empty(folder / "uploads")
             asyncio.run(self._serve(folder, browser))
 
     def _folder(self) -> Path:
-        try:
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            shutil.rmtree(self.folder / "uploads", ignore_errors=True)
-            (self.folder / "uploads").mkdir()
+        return self.folder
+
+    def _empty(self, uploads: Path) -> None:
+        """Of what was on its way when the app ended; only once no other runs here."""
+        with self._writing():
+            shutil.rmtree(uploads, ignore_errors=True)
+            uploads.mkdir()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise UsageError(f"Cannot write to {self.folder}: {error.strerror}.", "Name another --folder.") from error
-        return self.folder
 
     async def _serve(self, folder: Path, browser: bool) -> None:
         bound = self._bound(folder)

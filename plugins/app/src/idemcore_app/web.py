@@ -108,7 +108,11 @@ class Site:
 
     async def choices(self, _: Request) -> Response:
         """Codecs, priors and solvers that are installed."""
-        return JSONResponse(await asyncio.shield(self.choices_task))
+        try:
+            return JSONResponse(await asyncio.shield(self.choices_task))
+        except Failed as failed:
+            self.__dict__.pop("choices_task", None)  # the next request asks again
+            raise Problem(str(failed) or "The process that draws was stopped.", failed.hint, 503) from failed
 
     async def state(self, request: Request) -> Response:
         """What changed since the revision that the page has, and how far everything is."""

@@ -117,7 +117,7 @@ class AdmTraining(NetworkTraining):
         trained_on = sorted(set(range(len(images))) - set(held_out))
         self.config, self.images = config, images[trained_on].to(device)
         self.held_out = images[held_out[:VALIDATED]].to(device)
-        self.validate_minutes, self.patience = config.validate_minutes * bool(held_out), config.patience
+        self.judge_by(list(self.held_out), config.validate_minutes, config.patience)
         self.diffusion = Diffusion(config.schedule, config.steps, device)
         self.shape = AdmUNetConfig(
             config.channels,

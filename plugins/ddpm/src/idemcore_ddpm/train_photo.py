@@ -62,7 +62,7 @@ class PhotoTraining(NetworkTraining):
     def __init__(self, out: Path, config: TrainConfig, device: torch.device, crops: Crops) -> None:
         super().__init__(out, config.minutes, config.save_minutes, device, config.init)
         self.config, self.crops = config, crops
-        self.validate_minutes, self.patience = config.validate_minutes * bool(crops.held_out), config.patience
+        self.judge_by(crops.held_out, config.validate_minutes, config.patience)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = self._new_network()

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from idemcore.errors import MissingError
 from idemcore.protocols import Engine, JobT, MakeWork, Results, ResultT, WorkerDied
@@ -16,6 +24,15 @@ from idemcore.sweeps.engine import Attempts
 
 from .config import RayConfig
 
+LOST = (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    WorkerCrashedError,
+)
+"""What becomes of a job whose worker, or its machine, is gone; Ray itself ends a worker before memory is full."""
 OBJECT_STORE = 200 * 2**20
 """Bytes, of the Ray that is started here: a job and its results are a few MB, and few are under way."""
 
@@ -49,7 +66,7 @@ class RayEngine(Engine):
                 actor, job, deaths = busy.pop(ready)
                 try:
                     result = _get(ready)
-                except (ActorDiedError, ActorUnavailableError) as error:
+                except LOST as error:
                     ray.kill(actor)
                     if not attempts.repeat(job, deaths + 1):
                         yield job, WorkerDied(f"The worker died: {' '.join(str(error).split())}")
