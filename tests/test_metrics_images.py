@@ -11,6 +11,9 @@ from scipy import signal, stats
 
 from idemcore.errors import UsageError
 from idemcore.metrics import Case, ImageMetric, build, choose_metrics, summarise
+from idemcore.metrics.fidelity import blockiness
+from idemcore.metrics.intervals import share_difference
+from idemcore.metrics.perceptual import LEAST_SIDES, _ByNetwork
 from idemcore.metrics.specs import DEFAULT_METRICS, idem_metrics
 from idemcore.pipeline.codec import Codec
 from idemcore.plugins.catalogue import load_catalogue
@@ -106,6 +109,31 @@ def test_psnr_b_is_psnr_where_blocks_do_not_show_and_less_where_they_do():
     assert found[0].item() == pytest.approx(10 * math.log10(255**2 / (900 * 8 / 40 + jump)))
     assert found[1].item() == pytest.approx(plain[1].item())  # the same jumps inside of blocks do not count
     assert one("psnr-b").measure(case(*noisy((8, 40)))).isnan().all()
+
+
+@pytest.mark.parametrize("size", [(9, 9), (8, 17), (23, 12), (16, 24)])
+def test_blockiness_counts_the_borders_that_there_are(size):
+    plane = torch.rand(1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    plane += 100 * (torch.arange(size[0])[:, None] // 8 + torch.arange(size[1]) // 8)
+    jumps = [[], []]
+    for axis in (1, 2):
+        for k, line in enumerate(plane.diff(dim=axis).square().unbind(axis)):
+            jumps[(k + 1) % 8 != 0].append(line.flatten())
+    at_borders, inside = (torch.cat(lines).mean() for lines in jumps)
+    expected = math.log2(8) / math.log2(min(size)) * (at_borders - inside)
+    assert blockiness(plane).item() == pytest.approx(float(expected))
+
+
+def test_a_network_s_metric_has_no_value_where_its_layers_leave_nothing():
+    class Small(_ByNetwork):
+        device, least = torch.device("cpu"), LEAST_SIDES["alex"]
+
+        def distance(self, a, b):
+            return (a - b).abs().mean()
+
+    small, large = (Small().measure(case(*noisy((side, 40)))) for side in (30, 31))
+    assert small.isnan().all()
+    assert large.isfinite().all()
 
 
 def test_psnr_b_of_grey_images_takes_them_for_their_luma():
@@ -244,3 +272,22 @@ def test_missing_weights_are_told_with_the_command_and_stop_nothing(tmp_path, mo
 def test_names_that_cannot_be_right_are_errors(name):
     with pytest.raises(UsageError):
         build(choose_metrics(load_catalogue(), [name]), CPU)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.5), (0.9, 0.98), (0.3, 0.7)])
+def test_a_difference_of_shares_covers_the_truth_about_as_often_as_it_says(first, second):
+    """Of the same images, where both are right more often than by chance."""
+    rng, missed, trials = np.random.default_rng(0), 0, 500
+    for _ in range(trials):
+        luck = 0.6 * rng.normal(size=(1, 20)) + 0.8 * rng.normal(size=(2, 20))
+        before, after = (side < stats.norm.ppf(share) for side, share in zip(luck, (first, second), strict=True))
+        found = share_difference(before.astype(float).tolist(), after.astype(float).tolist())
+        missed += not found.low <= second - first <= found.high
+    assert missed / trials <= 0.08
+
+
+def test_few_images_that_all_change_decide_nothing():
+    assert share_difference([0.0] * 5, [1.0] * 5).low is None
+    all_of_six, none = share_difference([0.0] * 6, [1.0] * 6), share_difference([1.0] * 72, [1.0] * 72)
+    assert 0 < all_of_six.low < 1 == all_of_six.high
+    assert (none.value, none.low, none.high) == (0, pytest.approx(-0.05, abs=0.01), pytest.approx(0.05, abs=0.01))

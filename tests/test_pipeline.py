@@ -50,6 +50,12 @@ def test_bytes_of_no_codec_are_refused(bitstream):
         open_bitstream(bitstream.data, "photo.idem", CPU, Catalogue([]))
 
 
+def test_a_file_of_another_model_is_not_called_damaged(photo, bitstream):
+    other = Codec.load("toy", CPU, quality=3)
+    with pytest.raises(BitstreamError, match=r"x\.idem was written by the model \w+; codec 'toy' with these settings"):
+        other.open(bitstream.data, "x.idem")
+
+
 def test_a_certificate_says_what_drew_not_what_opened_the_file(bitstream):
     half = Decoder.load("toy", "cell", Runtime(torch.device("cpu"), torch.bfloat16), {"solver": {"steps": 1}})
     result = half.reconstruct(bitstream)

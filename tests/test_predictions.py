@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fake_gpu import fake_gpu
 from torch import Tensor
 
 from idemcore.networks.predictions import TimestepDenoiser, cosine_abar, image_of, linear_abar
@@ -43,6 +44,16 @@ def test_each_image_has_its_own_level_and_gradients_flow() -> None:
     torch.testing.assert_close(together[1:], prior.denoise(x[1:], 0.8))
     (gradient,) = torch.autograd.grad(together.sum(), x)
     assert float(gradient[0].mean()) > float(gradient[1].mean()) > 0
+
+
+def test_a_device_without_float64_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = TimestepDenoiser(ideal("x"), ABAR, "x")
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    wanted = prior.denoise(x, torch.tensor([0.1, 1.0]))
+    with fake_gpu(monkeypatch, "mps"):
+        there = TimestepDenoiser(lambda z, t: ideal("x")(z.cpu(), t.cpu()).to(z.device), ABAR, "x")
+        found = there.denoise(x.to("mps"), torch.tensor([0.1, 1.0]).to("mps")).cpu()
+    assert torch.equal(found, wanted)
 
 
 def test_the_timestep_is_the_nearest_in_ratio() -> None:

@@ -18,7 +18,7 @@ from idemcore.metrics.building import choose_metrics
 from idemcore.plugins.catalogue import load_catalogue
 from idemcore.protocols import Score
 from idemcore.report.summary import Summary, summarise
-from idemcore.reproduce.claims import CLAIMS, FAILS, HOLDS, OPEN, bootstrap, findings
+from idemcore.reproduce.claims import CLAIMS, FAILS, HOLDS, OPEN, findings, ratio_of_means
 from idemcore.reproduce.experiments import load_experiments, studies
 from idemcore.results.rows import SweepRow
 from idemcore.sweeps.combinations import resolve_all
@@ -239,13 +239,17 @@ def test_one_image_that_is_not_exact_is_enough_to_fail() -> None:
     assert finding.evidence[0].measured.startswith("39 of 40 (87.1% to 99.6%)")
 
 
-def test_a_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng, covered = np.random.default_rng(0), 0
-    for _ in range(200):
-        values = rng.normal(1.0, 0.5, 60)
-        score = bootstrap(lambda weights, values=values: weights @ values / 60, 60)
-        covered += score.low <= 1.0 <= score.high
-    assert 0.88 <= covered / 200 <= 0.99
+@pytest.mark.parametrize("images", [6, 12, 60])
+def test_a_ratio_of_errors_is_called_smaller_about_as_seldom_as_it_says(images: int) -> None:
+    """Of errors that vary from image to image as those of photographs do: their logarithm by a factor of two."""
+    rng, missed, trials = np.random.default_rng(0), np.zeros(2), 600
+    for _ in range(trials):
+        before = np.exp(0.7 * rng.normal(size=images))
+        score = ratio_of_means(2 * before * np.exp(0.15 * rng.normal(size=images) - 0.15**2 / 2), before)
+        missed += score.high < 2, score.low > 2
+    assert missed[0] / trials <= 0.06
+    assert missed.sum() / trials <= 0.11
+    assert ratio_of_means(before[:1], before[:1]).low is None
 
 
 class Page(HTMLParser):

@@ -35,7 +35,8 @@ class DiffusionAsRestorer(RestorerGenerator):
 
     def __init__(self, generator: DiffusionGenerator, config: NoisingConfig | None = None) -> None:
         self.generator, self.config = generator, config or NoisingConfig()
-        self.size, self.multiple, self.halo = generator.size, generator.multiple, generator.halo
+        self.size, self.multiple = generator.size, generator.multiple
+        self.halo, self.window = generator.halo, generator.window
 
     def restore(self, x: Tensor, sigma: Tensor | float, noise: Noise) -> Tensor:
         """See `RestorerGenerator.restore`. Levels outside of the denoiser's range are clamped to it."""

@@ -16,6 +16,7 @@ from ..io.images import decode_bytes, to_bytes, to_float
 from ..pipeline.certify import certify as certified
 from ..pipeline.codec import Bitstream, Codec
 from ..pipeline.codec import open_bitstream as identified
+from ..pipeline.container import MAGIC
 from ..pipeline.decode_file import presented
 from ..pipeline.decoder import Decoder, Reconstruction
 from ..pipeline.verify import Verdict, readings, verdict
@@ -145,7 +146,7 @@ def _opened(
         raise UsageError(f"The bitstream is of type {type(source).__name__}.", hint)
     data = source if isinstance(source, bytes) else read_file(Path(source))
     where = name if isinstance(source, bytes) else fspath(source)
-    if codec is None:
+    if codec is None or (isinstance(codec, str) and data[: len(MAGIC)] == MAGIC):  # which says quality and weights too
         return identified(data, where, runtime, special=("salvage",) if salvage else ())
     if not isinstance(codec, Codec):
         part = part_of(load_catalogue(), "codec", codec)

@@ -7,6 +7,7 @@ With y_hat given, every mean that the entropy model would predict is a constant,
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -121,8 +122,11 @@ class LatentCell(Cell):
         The unrounded image goes on moving while a pixel is not yet worth another level, so nothing moves by more
         than it must. Margins grow only if the least is not enough; an image that finds no way into the cell gives way
         to g(y), which lies nearest. At most `most_passes` passes forwards and backwards are made; for images of up to
-        1024 pixels, `config.certify_passes` more that try single levels.
+        1024 pixels, `config.certify_passes` more that try single levels. Each image's are its own, so that it comes out
+        as it would alone.
         """
+        if len(x) > 1:
+            return torch.cat([self._alone(b).snap(x[b : b + 1]) for b in range(len(x))])
         x, most = x.clamp(0, 1), self.most_passes
         best, outside, spent = to_bytes(x), torch.full((len(x),), torch.inf, device=x.device), 0
         for (start, limit), margin in product(((x, math.ceil(OWN_SHARE * most)), (self.centre, most)), SNAP_MARGINS):
@@ -134,6 +138,14 @@ class LatentCell(Cell):
         for b in outside.nonzero().flatten().tolist():
             best[b : b + 1] = flip(partial(self._energy, b), best[b : b + 1], self.encoder.config.certify_passes)
         return best
+
+    def _alone(self, b: int) -> LatentCell:
+        """The cell of one stream."""
+        cell, own = copy.copy(self), slice(b, b + 1)
+        cell.streams = self.streams[own]
+        for name in ("y_hat", "z_hat", "centre", "distortion"):
+            setattr(cell, name, getattr(self, name)[own])
+        return cell
 
     def _energy(self, b: int, x: Tensor) -> Tensor:
         """[K]: summed squared excess of images over cell b."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy.typing as npt
 
 Features = npt.NDArray[np.float64]
 """[N,D], one row an image or patch."""
+Keys = npt.NDArray[np.uint64]
+"""[N,2]: the image of each row, and its place there: an original and what became of it have the same."""
 
 
 def frechet(a: Features, b: Features) -> float:
@@ -35,48 +38,46 @@ def frechet_of_moments(mean_a: Features, cov_a: Features, mean_b: Features, cov_
     return float(mean @ mean + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
 
 
-def kernel(a: Features, b: Features) -> float:
+def kernel(a: Features, b: Features, keys: tuple[Keys, Keys] | None = None) -> float:
     """Unbiased squared maximum mean discrepancy with k(x,y) = (x.y/D + 1)^3 (Binkowski et al. 2018, eq. 4).
 
-    About 0 for equal distributions (it may be slightly negative), lower is nearer.
+    About 0 for equal distributions (it may be slightly negative), lower is nearer. A row of `a` and one of `b` with the
+    same key, an original and its own reconstruction, are no pair, as a row and itself are none (Gretton et al. 2012,
+    lemma 6): they are more alike than independent draws, which would bias the distance downwards.
     """
     ones_a, ones_b = np.ones((1, len(a))), np.ones((1, len(b)))
-    return float(_weighted(_cubic(a, a), _cubic(b, b), _cubic(a, b), ones_a, ones_b)[0])
+    return float(_weighted(_grams(a, b, keys), ones_a, ones_b)[0])
 
 
-def kernel_interval(
-    a: Features, b: Features, groups_a: npt.NDArray[np.uint64], groups_b: npt.NDArray[np.uint64], times: int = 400
-) -> tuple[float, float] | None:
+def kernel_interval(a: Features, b: Features, keys: tuple[Keys, Keys], times: int = 400) -> tuple[float, float] | None:
     """95 % interval of `kernel` by a bootstrap over groups (images), of which rows are members.
 
     Both sets are drawn anew together. Percentiles are moved so that the draws' mean is the estimate: a group drawn
     twice pairs rows of one group more often than the estimate does. None for fewer than two groups.
     """
-    grams = _cubic(a, a), _cubic(b, b), _cubic(a, b)
-    return _interval(lambda *weights: _weighted(*grams, *weights), (groups_a, groups_b), times)
+    grams = _grams(a, b, keys)
+    return _interval(lambda *weights: _weighted(grams, *weights), keys, times)
 
 
 def kernel_gain_interval(
-    a: Features, before: Features, after: Features, groups: Sequence[npt.NDArray[np.uint64]], times: int = 400
+    a: Features, before: Features, after: Features, keys: Sequence[Keys], times: int = 400
 ) -> tuple[float, float] | None:
     """As `kernel_interval`, of kernel(a, before) - kernel(a, after): how much nearer `after` is to `a` than `before`.
 
-    `groups` are those of the rows of the three sets, which are all drawn anew together: what they share, the originals
+    `keys` are those of the rows of the three sets, which are all drawn anew together: what they share, the originals
     above all, is not a part of the width.
     """
-    aa = _cubic(a, a)
-    first, second = ((aa, _cubic(b, b), _cubic(a, b)) for b in (before, after))
+    first, second = (_grams(a, b, (keys[0], own)) for b, own in zip((before, after), keys[1:], strict=True))
 
     def gain(of_a: Features, of_before: Features, of_after: Features) -> Features:
-        return np.asarray(_weighted(*first, of_a, of_before) - _weighted(*second, of_a, of_after))
+        return np.asarray(_weighted(first, of_a, of_before) - _weighted(second, of_a, of_after))
 
-    return _interval(gain, groups, times)
+    return _interval(gain, keys, times)
 
 
-def _interval(
-    statistic: Callable[..., Features], groups: Sequence[npt.NDArray[np.uint64]], times: int
-) -> tuple[float, float] | None:
-    """The interval of a statistic of row weights [T,N] of each set; rows are members of these groups."""
+def _interval(statistic: Callable[..., Features], keys: Sequence[Keys], times: int) -> tuple[float, float] | None:
+    """The interval of a statistic of row weights [T,N] of each set."""
+    groups = [own[:, 0] for own in keys]
     known = reduce(np.union1d, groups)
     if len(known) < 2:
         return None
@@ -105,10 +106,34 @@ def _gap(a: Features, b: Features) -> Features:
     return np.asarray(np.abs(a - b).mean(0))
 
 
-def _weighted(aa: Features, bb: Features, ab: Features, weights_a: Features, weights_b: Features) -> Features:
+@dataclass(frozen=True)
+class _Grams:
+    """Kernels of pairs of rows."""
+
+    aa: Features
+    bb: Features
+    ab: Features
+    """0 for rows of one key."""
+    same: Features | None
+    """[N,M]: 1 for rows of one key, else 0."""
+
+
+def _grams(a: Features, b: Features, keys: tuple[Keys, Keys] | None) -> _Grams:
+    ab, same = _cubic(a, b), None
+    if keys:
+        same = (keys[0][:, None] == keys[1]).all(axis=2).astype(np.float64)
+        ab *= 1 - same
+    return _Grams(_cubic(a, a), _cubic(b, b), ab, same)
+
+
+def _weighted(grams: _Grams, weights_a: Features, weights_b: Features) -> Features:
     """The discrepancy [T] of sets whose rows count as often as weights [T,N] say; a row is no pair with its copies."""
-    across = ((weights_a @ ab) * weights_b).sum(1) / (weights_a.sum(1) * weights_b.sum(1))
-    return np.asarray(_within(aa, weights_a) + _within(bb, weights_b) - 2 * across)
+    pairs = weights_a.sum(1) * weights_b.sum(1)
+    if grams.same is not None:
+        pairs -= ((weights_a @ grams.same) * weights_b).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        across = ((weights_a @ grams.ab) * weights_b).sum(1) / pairs
+    return np.asarray(_within(grams.aa, weights_a) + _within(grams.bb, weights_b) - 2 * across)
 
 
 def _within(gram: Features, weights: Features) -> Features:

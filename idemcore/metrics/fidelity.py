@@ -69,7 +69,7 @@ def blockiness(plane: Tensor) -> Tensor:
         border = torch.arange(1, jumps.shape[1] + 1, device=plane.device) % BLOCK == 0
         sums[0] += jumps[:, border].sum(1)
         sums[1] += jumps[:, ~border].sum(1)
-    borders = height * (width / BLOCK - 1) + width * (height / BLOCK - 1)
+    borders = height * ((width - 1) // BLOCK) + width * ((height - 1) // BLOCK)
     pairs = height * (width - 1) + width * (height - 1)
     at_borders, inside = sums[0] / borders, sums[1] / (pairs - borders)
     weight = math.log2(BLOCK) / math.log2(min(height, width))

@@ -56,6 +56,39 @@ def share_score(values: Sequence[float]) -> Score:
     return Score(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), count)
 
 
+def share_difference(before: Sequence[float], after: Sequence[float]) -> Score:
+    """Mean of after - before of the same images, each in [0,1], with Newcombe's 95 % interval (1998, method 10).
+
+    Student's interval has no width where all images change alike. Of fewer than 6 images there is none: not even if
+    each of them changes are they decided (sign test).
+    """
+    (first, down, up), (second, lower, upper) = (_reach(share_score(values)) for values in (before, after))
+    value, count = second - first, len(before)
+    if count < LEAST:
+        return Score(value, count=count)
+    alike = _correlation(before, after)
+    below, above = (math.sqrt(max(0.0, a * a - 2 * alike * a * b + b * b)) for a, b in ((lower, up), (upper, down)))
+    return Score(value, max(-1.0, value - below), min(1.0, value + above), count)
+
+
+def _reach(score: Score) -> tuple[float, float, float]:
+    """The value, and how far the interval reaches below and above it."""
+    low, high = (score.value if bound is None else bound for bound in (score.low, score.high))
+    return score.value, score.value - low, high - score.value
+
+
+LEAST = 6
+"""Images, for an interval of a difference of shares."""
+
+
+def _correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Pearson's; 0 where either is constant."""
+    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    xx, yy = math.fsum((a - mean_x) ** 2 for a in x), math.fsum((b - mean_y) ** 2 for b in y)
+    xy = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return xy / math.sqrt(xx * yy) if xx and yy else 0.0
+
+
 def mean_score(values: Sequence[float]) -> Score:
     """Mean of independent values with the 95 % interval of Student's t; no interval of fewer than two."""
     count = len(values)

@@ -25,6 +25,8 @@ BACKBONES = {
     "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
 }
 """Weights that torchvision would download by itself."""
+LEAST_SIDES = {"alex": 31, "vgg": 16, "squeeze": 17}
+"""Pixels that LPIPS needs with each."""
 
 
 SSIM_SIDE = 11
@@ -76,10 +78,12 @@ class MsSsim(ImageMetric):
 
 class _ByNetwork(ImageMetric):
     device: torch.device
+    least = 1
+    """Shortest side, in pixels, that its layers leave something of; of smaller images there is no value."""
 
     @torch.no_grad()
     def measure(self, case: Case) -> Tensor:
-        if case.original is None:
+        if case.original is None or min(case.reconstruction.shape[-2:]) < self.least:
             return undefined(case)
         images = (x.to(self.device, torch.float32).split(1) for x in (case.reconstruction, case.original))
         return torch.tensor([float(self.distance(a, b)) for a, b in zip(*images, strict=True)], dtype=torch.float64)
@@ -102,7 +106,7 @@ class Lpips(_ByNetwork):
             self.metric = LearnedPerceptualImagePatchSimilarity(net_type=network).to(runtime.device)
         except ImportError as error:  # of torchvision only when it is built
             raise lacking("LPIPS", error) from error
-        self.device = runtime.device
+        self.device, self.least = runtime.device, LEAST_SIDES[config.network]
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         found: Tensor = self.metric(a / 127.5 - 1, b / 127.5 - 1)

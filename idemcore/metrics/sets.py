@@ -110,9 +110,10 @@ class Kernel(_OfFeatures):
         if min(len(a.rows), len(b.rows)) < 2:
             return Score(math.nan, count=self.draws.images)
         rows_a, rows_b = a.rows.astype(np.float64), b.rows.astype(np.float64)
-        interval = kernel_interval(rows_a, rows_b, a.groups, b.groups)
+        keys = a.keys, b.keys
+        interval = kernel_interval(rows_a, rows_b, keys)
         low, high = (1e3 * interval[0], 1e3 * interval[1]) if interval else (None, None)
-        return Score(1e3 * kernel(rows_a, rows_b), low, high, self.draws.images)
+        return Score(1e3 * kernel(rows_a, rows_b, keys), low, high, self.draws.images)
 
 
 class KernelGain(_OfFeatures):
@@ -139,6 +140,8 @@ class KernelGain(_OfFeatures):
         if min(len(part.rows) for part in parts) < 2:
             return Score(math.nan, count=self.draws.images)
         a, before, after = (part.rows.astype(np.float64) for part in parts)
-        interval = kernel_gain_interval(a, before, after, [part.groups for part in parts])
+        keys = [part.keys for part in parts]
+        interval = kernel_gain_interval(a, before, after, keys)
         low, high = (1e3 * interval[0], 1e3 * interval[1]) if interval else (None, None)
-        return Score(1e3 * (kernel(a, before) - kernel(a, after)), low, high, self.draws.images)
+        near, far = (kernel(a, b, (keys[0], own)) for b, own in ((after, keys[2]), (before, keys[1])))
+        return Score(1e3 * (far - near), low, high, self.draws.images)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..io.files import text_bytes
 from ..protocols import State
-from .distance import Features
+from .distance import Features, Keys
 
 
 class Moments:
@@ -64,30 +64,32 @@ class Reservoir:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.rows, self.ranks = np.zeros((0, 0), np.float32), np.zeros(0)
-        self.groups = np.zeros(0, np.uint64)
+        self.keys = np.zeros((0, 2), np.uint64)
+        """[N,2]: `number` of each row's image, and its place among the rows of that."""
 
     def update(self, rows: npt.NDArray[Any], group: str, draw: int = 0) -> None:
         """Takes in rows [N,D] of the image `group`; `draw` tells its draws apart."""
         rng = np.random.default_rng(list(hashlib.sha256(text_bytes(f"{group}\x1f{draw}")).digest()))
-        self._keep(rows.astype(np.float32), rng.random(len(rows)), np.full(len(rows), number(group)))
+        keys = np.stack([np.full(len(rows), number(group)), np.arange(len(rows), dtype=np.uint64)], axis=1)
+        self._keep(rows.astype(np.float32), rng.random(len(rows)), keys)
 
     def combine(self, other: Reservoir) -> None:
         """Adds the sample of other rows."""
-        self._keep(other.rows, other.ranks, other.groups)
+        self._keep(other.rows, other.ranks, other.keys)
 
-    def _keep(self, rows: npt.NDArray[np.float32], ranks: Features, groups: npt.NDArray[np.uint64]) -> None:
+    def _keep(self, rows: npt.NDArray[np.float32], ranks: Features, keys: Keys) -> None:
         if not len(rows):
             return
         rows = np.concatenate([self.rows, rows]) if len(self.rows) else rows
-        ranks, groups = np.concatenate([self.ranks, ranks]), np.concatenate([self.groups, groups])
-        order = np.lexsort((groups, ranks))[: self.limit]
-        self.rows, self.ranks, self.groups = rows[order], ranks[order], groups[order]
+        ranks, keys = np.concatenate([self.ranks, ranks]), np.concatenate([self.keys, keys])
+        order = np.lexsort((keys[:, 0], ranks))[: self.limit]
+        self.rows, self.ranks, self.keys = rows[order], ranks[order], keys[order]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        return {"rows": self.rows, "ranks": self.ranks, "groups": self.groups}
+        return {"rows": self.rows, "ranks": self.ranks, "keys": self.keys}
 
     def load(self, state: State) -> None:
-        self.rows, self.ranks, self.groups = state["rows"], state["ranks"], state["groups"]
+        self.rows, self.ranks, self.keys = state["rows"], state["ranks"], state["keys"]
 
 
 def number(group: str) -> np.uint64:

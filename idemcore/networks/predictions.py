@@ -49,11 +49,12 @@ class TimestepDenoiser(DiffusionGenerator):
     def timestep(self, level: Tensor) -> Tensor:
         """Int64 [B]: the t whose noise level is nearest, in ratio."""
         assert self.sigmas is not None
-        return (level.double()[:, None].log() - self.sigmas.to(level.device).log()).abs().argmin(dim=1)
+        far = (level.cpu().double()[:, None].log() - self.sigmas.log()).abs()  # there: Apple's devices have no float64
+        return far.argmin(dim=1).to(level.device)
 
     def _denoise(self, x: Tensor, level: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        abar = (1 / (1 + 4 * level.double().square()))[:, None, None, None]  # 1 - abar has no digits in float32
+        abar = (1 / (1 + 4 * level.cpu().double().square()))[:, None, None, None]  # 1 - abar has no digits in float32
         z = abar.sqrt().to(x) * (2 * x - 1)
         output = self.network(pad_to_multiple(z, self.multiple).to(self.dtype), self.timestep(level))
         return (image_of(self.predicts, z, output[:, :3, :height, :width].float(), abar) + 1) / 2

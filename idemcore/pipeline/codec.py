@@ -86,9 +86,13 @@ class Codec:
         raise IdemError(text, self.part.how_to_check)
 
     def open(self, data: bytes, where: str = "bitstream") -> Bitstream:
-        """The bitstream of a file's bytes that this codec wrote. Raises BitstreamError if they are damaged."""
+        """The bitstream of a file's bytes that this codec wrote. Raises BitstreamError for others."""
         if self.encoder.model_id and data[: len(MAGIC)] == MAGIC:
             container = Container.unpack(data, where)
+            if container.model_id != self.encoder.model_id:
+                found, own = container.model_id.hex(), self.encoder.model_id.hex()
+                text = f"{where} was written by the model {found}; codec '{self.name}' with these settings is {own}."
+                raise BitstreamError(text, "Leave the codec out: the file says which one reads it.")
             return Bitstream(self, data, container.payload, (container.height, container.width), where)
         return Bitstream(self, data, data, None, where)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from types import SimpleNamespace
 
 import pytest
@@ -35,6 +36,13 @@ def test_levels_outside_of_the_denoiser_s_range_are_clamped(world: SimpleNamespa
     for wild, level in ((1e9, prior.sigma_max), (0.0, prior.sigma_min)):
         found = DiffusionAsRestorer(prior).restore(x, wild, Noise([3]))
         torch.testing.assert_close(found, DiffusionAsRestorer(prior).restore(x, level, Noise([3])))
+
+
+def test_it_sees_as_much_of_an_image_at_once_as_the_denoiser_would(world: SimpleNamespace) -> None:
+    denoiser = copy(world.toy())
+    denoiser.window, denoiser.halo, denoiser.multiple = 256, 8, 4
+    restorer = DiffusionAsRestorer(denoiser)
+    assert (restorer.window, restorer.halo, restorer.multiple) == (256, 8, 4)
 
 
 def test_the_share_of_noise_is_checked() -> None:

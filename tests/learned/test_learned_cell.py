@@ -189,6 +189,28 @@ def test_a_batch_is_its_images_one_by_one(codec: LearnedEncoder, make: SimpleNam
         assert float((apart > 0).float().mean()) < 0.02
 
 
+def test_an_image_that_stalls_takes_no_passes_from_its_neighbour(
+    codec: LearnedEncoder, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each image of a batch is sought with passes of its own: as many as alone."""
+    image = make.picture(2, 40, 70)
+    cell, x, asked = cell_of(codec, image), nearby(image, 0.1), []
+    approach = LatentCell._approach
+
+    def counted(self: LatentCell, start: torch.Tensor, reach: float, most: int):  # type: ignore[no-untyped-def]
+        found = approach(self, start, reach, most)
+        asked.append((len(start), most, found[2]))
+        return found
+
+    monkeypatch.setattr(LatentCell, "_approach", counted)
+    cell.snap(x)
+    together = asked.copy()
+    asked.clear()
+    for k in range(2):
+        cell_of(codec, image[k : k + 1]).snap(x[k : k + 1])
+    assert together == asked
+
+
 def test_gradients_flow_under_no_grad_where_a_solver_asks_for_a_projection(
     codec: LearnedEncoder, make: SimpleNamespace
 ) -> None:

@@ -54,6 +54,13 @@ def test_respacing_keeps_both_ends_and_descends(steps: int) -> None:
     assert (chosen.diff() < 0).all()
 
 
+@pytest.mark.parametrize("schedule", ["uniform", "quadratic"])
+def test_one_step_is_at_the_largest_level(schedule: str) -> None:
+    """At the least, a solver of one step would do nothing."""
+    sigmas = linear_ddpm()
+    assert respaced(sigmas, 1, schedule).tolist() == [float(sigmas[-1])]
+
+
 def test_respacing_to_more_steps_than_there_are_gives_all() -> None:
     sigmas = linear_ddpm(10)
     assert torch.equal(respaced(sigmas, 50), sigmas.flip(0))

@@ -37,10 +37,12 @@ def alpha_from_sigma(sigmas: Tensor) -> Tensor:
 def respaced(sigmas: Tensor, steps: int, schedule: str = "uniform") -> Tensor:
     """`steps` of the ascending levels [T], both ends kept, largest first; fewer where two would be the same.
 
+    One step is at the largest.
+
     `uniform`: evenly spaced (Nichol & Dhariwal 2021). `quadratic`: evenly in the square of how far the way down from
     the largest has come, so densest where there is little noise (Zhu et al. 2023).
     """
-    way = torch.linspace(0, 1, steps, dtype=torch.float64)
+    way = torch.linspace(0, 1, steps, dtype=torch.float64) if steps > 1 else torch.ones(1, dtype=torch.float64)
     way = 1 - (1 - way).sqrt() if schedule == "quadratic" else way
     return sigmas[((len(sigmas) - 1) * way).round().long().unique()].flip(0)
 
