@@ -37,11 +37,12 @@ def features(images: Iterable[Tensor]) -> Features:
     return torch.cat([extract(to_bytes(image)[0], 64) for image in images]).double().numpy()
 
 
-def distances(images: Iterable[Tensor], originals: Features) -> dict[str, float]:
-    """Fréchet and kernel distance (x 1000) to the features of the originals."""
+def distances(images: Iterable[Tensor], originals: Features, paired: bool = True) -> dict[str, float]:
+    """Fréchet and kernel distance (x 1000) to the features of the originals, `paired` if each is of one of these."""
     found = features(images)
-    keys = np.stack([np.zeros(len(found), np.uint64), np.arange(len(found), dtype=np.uint64)], axis=1)
-    return {"frechet": frechet(found, originals), "kernel x 1e3": 1e3 * kernel(found, originals, (keys, keys))}
+    key = np.stack([np.zeros(len(found), np.uint64), np.arange(len(found), dtype=np.uint64)], axis=1)
+    far = kernel(found, originals, (key, key) if paired else None)
+    return {"frechet": frechet(found, originals), "kernel x 1e3": 1e3 * far}
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

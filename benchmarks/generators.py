@@ -45,7 +45,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
 
     def row(name: str, images: Tensor, against: Features, seconds: float | None = None) -> None:
-        found = distances(images.split(1), against)
+        found = distances(images.split(1), against, paired=False)
         each = "" if seconds is None else seconds / len(images)
         rows.append({"images": name, "count": len(images), **found, "s a sample": each})
         print(table(rows[-1:]).splitlines()[-1], flush=True)

@@ -50,7 +50,11 @@ def test_a_folder_at_an_address_goes_to_another_and_is_resumed(idem, bucket):
     bucket.rm("/restored/here/a.png")
     assert last(idem(*words))["decoded"] == 1, "a certificate without its picture is not done"
     bucket.pipe_file("/restored/here/a.png", b"another")
-    assert last(idem(*words))["decoded"] == 1, "nor one of another picture"
+    kept = idem(*words)
+    assert (last(kept)["failed"], bucket.cat_file("/restored/here/a.png")) == (1, b"another")
+    assert "memory://restored/here/a.png is there already, without a certificate of its own" in kept.stderr
+    bucket.rm("/restored/here/a.certificate.json")
+    assert (last(idem(*words))["failed"], bucket.cat_file("/restored/here/a.png")) == (1, b"another")
 
 
 def test_several_addresses_have_folders_of_their_own(idem, bucket, tmp_path):

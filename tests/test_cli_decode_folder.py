@@ -161,9 +161,10 @@ def test_a_picture_that_is_not_ours_any_more_is_kept(idem, photos, tmp_path):
     Image.open(out / "a.png").rotate(180).save(out / "a.png")
     retouched = (out / "a.png").read_bytes()
     result = idem("decode", photos, "-o", out, *TOY, "--seed", 1)
-    assert (result.exit_code, (out / "a.png").read_bytes()) == (2, retouched)
-    assert "a.png is there already, and no certificate beside it" in result.stderr
-    assert json.loads((out / "1998" / "b.certificate.json").read_text())["seed"] == 0, "nothing was done"
+    assert (result.exit_code, (out / "a.png").read_bytes()) == (1, retouched)
+    assert result.stderr.count("a.png is there already, without a certificate of its own") == 1
+    assert "decoded: 3" in result.stdout
+    assert json.loads((out / "1998" / "b.certificate.json").read_text())["seed"] == 1, "the others went on"
 
 
 def test_pictures_of_ones_own_are_kept(idem, photo, tmp_path):
@@ -172,12 +173,22 @@ def test_pictures_of_ones_own_are_kept(idem, photo, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     own = (tmp_path / "a.png").read_bytes()
     result = idem("decode", tmp_path, "-o", tmp_path, "--mse")
-    assert (result.exit_code, (tmp_path / "a.png").read_bytes()) == (2, own)
+    assert (result.exit_code, (tmp_path / "a.png").read_bytes()) == (1, own)
     (tmp_path / "jpegs").mkdir()
     (tmp_path / "jpegs" / "a.jpg").write_bytes(own)
-    result = idem("decode", tmp_path, "-o", tmp_path / "out", "--write-jpeg", tmp_path / "jpegs", "--mse")
-    assert (result.exit_code, (tmp_path / "jpegs" / "a.jpg").read_bytes()) == (2, own)
-    assert not (tmp_path / "out").exists()
+    (tmp_path / "album").mkdir()
+    (tmp_path / "a.jpg").rename(tmp_path / "album" / "a.jpg")
+    words = ("decode", tmp_path / "album", "-o", tmp_path / "out")
+    for certificate_of_another in (False, True):
+        result = idem(*words, "--write-jpeg", tmp_path / "jpegs", *TOY, "--seed", 1)
+        assert (result.exit_code, (tmp_path / "jpegs" / "a.jpg").read_bytes()) == (1, own)
+        assert (tmp_path / "out" / "a.png").exists() is certificate_of_another
+        assert idem(*words, *TOY).exit_code == 0
+    (tmp_path / "jpegs" / "a.jpg").unlink()
+    for seed in (1, 2):
+        again = idem(*words, "--write-jpeg", tmp_path / "jpegs", *TOY, "--seed", seed)
+        assert (again.exit_code, "decoded: 1" in again.stdout) == (0, True), again.stderr
+        assert (tmp_path / "jpegs" / "a.jpg").read_bytes() == (tmp_path / "album" / "a.jpg").read_bytes()
 
 
 def test_two_files_of_one_stem_have_a_picture_each(idem, photo, tmp_path):

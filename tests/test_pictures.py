@@ -58,7 +58,7 @@ def test_squares_are_the_middle_of_images_that_are_large_enough(tmp_path):
         images = squares(tmp_path, 8)
     assert images.shape == (1, 3, 8, 8)
     assert images[0, 0, 0].tolist() == list(range(80, 160, 10))
-    with pytest.warns(UserWarning, match="left out"), pytest.raises(InputError, match="has 9 pixels a side"):
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(InputError, match="has 9 pixels or more a side"):
         squares(tmp_path, 9)
 
 

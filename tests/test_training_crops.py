@@ -39,7 +39,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 
 def test_images_that_are_too_small_are_refused(photos):
-    with pytest.raises(InputError, match="has 81 pixels a side, the largest crop"):
+    with pytest.raises(InputError, match="has 81 pixels or more a side"):
         Crops(photos, 81)
 
 

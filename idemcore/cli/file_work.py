@@ -61,13 +61,12 @@ class FileJob:
         return replace(self, output=self.output and folder / self.output, place="")
 
     def fetch_results(self, folder: Path) -> None:
-        """Copies picture and certificate from `place` to the folder, if both are there; the small one first."""
+        """Copies picture and certificate from `place` to the folder, as far as they are there."""
         if self.output is None:
             return
         for name in (beside(self.output), self.output):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            if not remote.fetch(remote.below(self.place, name.as_posix()), folder / name):
-                return
+            remote.fetch(remote.below(self.place, name.as_posix()), folder / name)
 
     def send_results(self, folder: Path) -> None:
         """Copies all files of the folder to `place`, the certificate last: it never names what is not there."""

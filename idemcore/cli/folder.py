@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IdemError, UsageError
+from ..io.files import read_file
 from .decoded import not_exact
 from .file_work import FileJob, FileWork, Outcome, disk_full, start_remote
 from .group import exit_code, tell
@@ -118,10 +119,15 @@ def _count(job: FileJob, outcome: Outcome, tally: Tally, as_json: bool) -> None:
 
 
 def _left(work: FileWork, jobs: Iterable[FileJob], tally: Tally) -> Iterator[FileJob]:
-    """The jobs that are not done, each with its place. Raises UsageError if somebody's own file would be replaced."""
+    """The jobs that are not done, each with its place; one that would replace somebody's own file has failed."""
     taken: set[Path] = set()
     for job in jobs:
-        output, done = _place(work.decoding, job, taken)
+        try:
+            output, done = _place(work.decoding, job, taken)
+        except UsageError as error:
+            tally.failed += 1
+            tally.codes.add(tell(error))
+            continue
         if done is None:
             taken.add(output)
             yield replace(job, output=output)
@@ -132,7 +138,10 @@ def _left(work: FileWork, jobs: Iterable[FileJob], tally: Tally) -> Iterator[Fil
 
 
 def _place(decoding: Decoding, job: FileJob, taken: Collection[Path]) -> tuple[Path, Certificate | None]:
-    """Where the picture goes, and its certificate if it is there already."""
+    """Where the picture goes, and its certificate if it is there already.
+
+    Raises UsageError if a file is in the way that idem did not write.
+    """
     from ..pipeline.decode_file import free_name, names_beside
 
     if job.place:
@@ -141,37 +150,40 @@ def _place(decoding: Decoding, job: FileJob, taken: Collection[Path]) -> tuple[P
             job.fetch_results(Path(folder))
             return job.output, _done(decoding, job, Path(folder) / job.output)
     if job.output:
-        done = _done(decoding, job, job.output)
-        if done is None:
-            _check_ours(job, job.output)
-        return job.output, done
+        return job.output, _done(decoding, job, job.output)
     for output in names_beside(job.source.path, job.tag):
         if not output.exists():
             break
-        if done := _done(decoding, job, output):
-            return output, done
-    output = free_name(job.source.path, tag=job.tag, taken=taken)
-    _check_ours(job, output)
-    return output, None
+        with suppress(UsageError):  # another name will do
+            if done := _done(decoding, job, output):
+                return output, done
+    _check_jpeg(job)
+    return free_name(job.source.path, tag=job.tag, taken=taken), None
 
 
 def _done(decoding: Decoding, job: FileJob, output: Path) -> Certificate | None:
-    if not output.is_file() or (job.jpeg and not job.jpeg.is_file()):
-        return None
-    try:
-        return decoding.done(job.source.content(), output, job.number)
-    except UsageError:
-        return None
-
-
-def _check_ours(job: FileJob, output: Path) -> None:
-    """Raises UsageError for a file in the way, unless it came with the picture that a certificate here is of."""
+    """The certificate of a picture that is there. Raises UsageError for a file in the way that idem did not write."""
     from ..pipeline.decode_file import certificate_of
 
-    here = [path for path in (output, job.jpeg) if path and path.exists()]
-    if here and certificate_of(output) is None:
-        reason = f"{here[0]} is there already, and no certificate beside it says that idem wrote it."
+    found = certificate_of(output)
+    if output.exists() and found is None:
+        reason = f"{job.shown[0] or output} is there already, without a certificate of its own."
         raise UsageError(reason, "Move it away, or name another folder.")
+    if found is not None and not (job.jpeg and not job.jpeg.is_file()):
+        try:
+            if done := decoding.done(job.source.content(), output, job.number):
+                return done
+        except UsageError:  # of the file itself: its own turn will tell
+            return None
+    _check_jpeg(job)
+    return None
+
+
+def _check_jpeg(job: FileJob) -> None:
+    """Raises UsageError for a file in the way of the JPEG, but one with the bytes of the source: an exact result."""
+    if job.jpeg and job.jpeg.exists() and not (job.jpeg.is_file() and read_file(job.jpeg) == job.source.content()):
+        reason = f"{job.jpeg} is there already, and is no exact copy of {job.source}."
+        raise UsageError(reason, "Move it away, or name another folder with --write-jpeg.")
 
 
 class Bar:

@@ -150,7 +150,7 @@ def engine_options(batch: int) -> Callable[[F], F]:
         batch_option("Images solved together.", batch),
         engine_option,
         set_option("e.g. solver.steps=8, engine.workers=2."),
-        click.option("--retry-failed", is_flag=True, help="Repeat failed runs."),
+        click.option("--retry-failed", is_flag=True, help="Repeat runs that failed, or whose pictures are lost."),
     )
 
 
@@ -158,7 +158,8 @@ tile_option = click.option(
     "--tile",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Longest side that a network sees at once, in pixels. Default: as the network likes, mostly 1152.",
+    help="Longest side that a network sees at once, in pixels. Default: all of it up to 1.3 megapixels, else 1152 or "
+    "what the network prefers.",
 )
 background_option = click.option("--background", metavar="COLOUR", help="Colour under transparent pixels, e.g. white.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import UsageError
+from ..hookspecs import EncoderSpec
 from ..io.arrays import as_images
 from ..io.exif import turn_back
 from ..io.files import read_file
@@ -146,15 +147,26 @@ def _opened(
         raise UsageError(f"The bitstream is of type {type(source).__name__}.", hint)
     data = source if isinstance(source, bytes) else read_file(Path(source))
     where = name if isinstance(source, bytes) else fspath(source)
-    if codec is None or (isinstance(codec, str) and data[: len(MAGIC)] == MAGIC):  # which says quality and weights too
-        return identified(data, where, runtime, special=("salvage",) if salvage else ())
+    special = ("salvage",) if salvage else ()
+    if codec is None:
+        return identified(data, where, runtime, special=special)
     if not isinstance(codec, Codec):
         part = part_of(load_catalogue(), "codec", codec)
+        if isinstance(codec, str) and part.spec.identify and data[: len(MAGIC)] == MAGIC:
+            return _of(part.spec, identified(data, where, runtime, special=special))
         if salvage and "salvage" in part.spec.offers:
             part = part_of(load_catalogue(), "codec", codec, {"salvage": True})
         return Codec.build(part, runtime).open(data, where)
     _check_salvage(codec, salvage)
     return codec.open(data, where)
+
+
+def _of(spec: EncoderSpec, bitstream: Bitstream) -> Bitstream:
+    """The bitstream, with the settings that its container names. Raises UsageError if another codec wrote it."""
+    if bitstream.codec.part.spec != spec:
+        text = f"{bitstream.where} was written by codec '{bitstream.codec.name}', not by '{spec.name}'."
+        raise UsageError(text, "Leave the codec out: the file says who wrote it.")
+    return bitstream
 
 
 def _check_salvage(codec: Codec, wanted: bool) -> None:

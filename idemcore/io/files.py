@@ -92,14 +92,14 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """As `atomic_write`, of several files: none takes its place before all are on the disk, and then all do, in order.
+    """As `atomic_write`, of several files: none takes its place before all are on the disk; then all do.
 
     No place may be a folder.
     """
     for path in filter(Path.is_dir, contents):
         raise _failed("write", path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
-    with ExitStack() as stack:  # closes the last first
-        for path, data in reversed(list(contents.items())):
+    with ExitStack() as stack:
+        for path, data in contents.items():
             _write_checked(stack.enter_context(replacing(path)), data, path)
         with signals_held():
             stack.close()

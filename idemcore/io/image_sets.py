@@ -95,7 +95,9 @@ def squares(data: Path, side: int) -> Tensor:
     """
     kept = [_square(image, side) for image in pictures(data) if _large_enough(image, side)]
     if not kept:
-        raise InputError(f"No image under {data} that can be read has {side} pixels a side.", "Bring larger images.")
+        raise InputError(
+            f"No image under {data} can be read and has {side} pixels or more a side.", "Bring larger ones."
+        )
     images = torch.stack(kept)
     return images[:, :1].contiguous() if (images == images[:, :1]).all() else images
 

@@ -199,6 +199,9 @@ class Decoder:
         with clock("decode"):
             cell = joint_cell(bitstreams)
             wait(self.device)
+        if (there := cell.centre.device.type) != self.device.type:
+            text = f"The bitstreams were opened on {there}, but the decoder is on {self.device.type}."
+            raise UsageError(text, f"Load the codec with device='{self.device.type}', or let `decode` open the file.")
         generator = self.fitted(bitstreams[0].size)
         for bitstream in bitstreams:
             self.check(bitstream)
@@ -269,16 +272,9 @@ class Decoder:
     def check(self, bitstream: Bitstream) -> None:
         """Raises UnsupportedCombination for a codec that does not fit, or if the generator makes another size only.
 
-        Raises UsageError for a bitstream that was opened on another device.
-
         Denoisers and restorers take any size, in tiles of their own; a latent one makes a whole image of one latent.
         """
         self.parts.check(bitstream.codec.part.spec)
-        if (there := bitstream.decoded.device.type) != self.device.type:
-            text = (
-                f"{bitstream.where or 'The bitstream'} was opened on {there}, but the decoder is on {self.device.type}."
-            )
-            raise UsageError(text, f"Load the codec with device='{self.device.type}', or let `decode` open the file.")
         if not isinstance(self.generator, LatentGenerator) or self.generator.size in (None, bitstream.size):
             return
         made, wanted = (f"{width}x{height}" for height, width in (cast(Any, self.generator.size), bitstream.size))

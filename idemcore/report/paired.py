@@ -69,7 +69,7 @@ def pair_up(
     found, open_tests = list[tuple[ConfigurationSummary, ...]](), list[ConfigurationSummary]()
     for test in tests:
         same_codec = [anchor for anchor in anchors if anchor.codec == test.codec]
-        same = [anchor for anchor in same_codec if anchor.decoder == test.decoder]
+        same = [anchor for anchor in same_codec if (anchor.decoder, anchor.device) == (test.decoder, test.device)]
         choice = anchors if len(anchors) == 1 else same_codec if len(same_codec) == 1 else same
         if len(choice) == 1:
             found.append((choice[0], test))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..results.case import Case
     from ..runtime import Runtime
 
+MEANING = 2
+"""Grows when metrics of sets are computed in another way: scores that were kept before are then computed again."""
+
 
 class Scores:
     """What is known of the sets of pictures in `store`; called with rows, it gives their scores by metric.
@@ -69,7 +72,7 @@ class Scores:
 
 def key_of(rows: Sequence[SweepRow], plain: bool) -> str:
     """Names a set of pictures: the reconstructions of `rows`, or their plain decodes."""
-    return digest(sorted(str(picture(row, plain)) for row in rows))
+    return digest([MEANING, sorted(str(picture(row, plain)) for row in rows)])
 
 
 def picture(row: SweepRow, plain: bool) -> str | None:

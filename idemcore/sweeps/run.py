@@ -172,7 +172,7 @@ def remaining(store: Store, plan: Plan, retry_failed: bool = False) -> Left:
     present, lacking = set[str](), dict[str, SweepRow]()
     for row in store.scan():
         name = row.id
-        if retry_failed and (row.status == "failed" or not _picture(store, row).is_file()):
+        if retry_failed and (row.status == "failed" or _lost(store, row)):
             present.discard(name)
             continue
         present.add(name)
@@ -223,6 +223,10 @@ def _measuring_jobs(store: Store, rows: list[tuple[Planned, SweepRow]], batch: i
                     tasks.append(Task(planned.run, planned.picture.pixels(), earlier))
             if tasks:
                 yield Job(some[0][0].configuration, tuple(tasks))
+
+
+def _lost(store: Store, row: SweepRow) -> bool:
+    return not all(store.path(str(name)).is_file() for name in row.files.to_json().values() if name)
 
 
 def _picture(store: Store, row: SweepRow) -> Path:

@@ -43,7 +43,7 @@ class Crops:
         scaled = [one for image in training for one in _pyramid(image, largest, scales)]
         if not scaled:
             raise InputError(
-                f"No image under {data} that can be read and trained on has {largest} pixels a side, the largest crop.",
+                f"No image under {data} can be read and has {largest} pixels or more a side, as the largest crop.",
                 "Bring larger images, or smaller crops: --set 'train.crops=[32]'.",
             )
         areas = torch.tensor([image.shape[1] * image.shape[2] for image in scaled])

@@ -146,7 +146,7 @@ class Training(ABC):
             self.load(saved["state"])
             self.step, self.elapsed = saved["step"], saved["elapsed"]
             self.best, self.validated = Best(**saved["best"]), saved["validated"]
-            if saved.get("judges") != self.judges:
+            if saved.get("judges", self.judges) != self.judges:
                 self.forget_validations()
         except Exception as error:  # of damaged or foreign content, whatever the parsing of it meets
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -71,12 +71,12 @@ def local_repository(name: str) -> Path | None:
         return None
     try:
         import huggingface_hub as hub
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:
         return None
     try:
         return Path(hub.snapshot_download(parts["repository"], revision=parts["revision"], local_files_only=True))
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, HFValidationError):
         return None
 
 

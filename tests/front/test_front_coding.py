@@ -68,6 +68,15 @@ def test_a_file_is_opened_as_its_decoder_computes(photo: Path, tmp_path: Path) -
         assert picture.certificate.computed.precision == "bf16"
 
 
+def test_a_codec_by_name_opens_its_own_files_alone(photo: Path, tmp_path: Path, mine: SimpleNamespace) -> None:
+    source = idem.encode(photo, "toy", quality=2).save(tmp_path / "letter.idem")
+    assert idem.open_bitstream(source, "toy").codec.part.config.quality == 2, "as the container says"
+    with pytest.raises(UsageError, match="written by codec 'toy', not by 'elic'"):
+        idem.open_bitstream(source, "elic")
+    own = idem.encode(photo, mine.Coarse())
+    assert torch.equal(idem.open_bitstream(own.data, idem.register(mine.Coarse())).decoded, own.decoded)
+
+
 def test_codec_prior_and_solver_may_all_be_objects(image: Tensor, mine: SimpleNamespace) -> None:
     codec = idem.load_codec(mine.Coarse())
     assert repr(codec) == "<Codec Coarse(height=8)>"

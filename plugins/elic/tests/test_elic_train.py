@@ -72,7 +72,7 @@ def test_what_cannot_be_trained_is_refused_in_words(idem: Callable[..., Any], ph
     (tmp_path / "none").mkdir()
     for data, words, code, told in (
         (tmp_path / "none", (), 2, "holds no images"),
-        (photos, (), 1, "has 128 pixels a side, the largest crop"),
+        (photos, (), 1, "has 128 pixels or more a side"),
         (photos, ("--set", "train.crops=100"), 2, "multiple of 16"),
         (photos, ("--set", "train.first=9"), 2, "first must be a quality from 1 to 4"),
         (photos, ("--set", "train.lambda=1"), 2, "train.lambdas"),

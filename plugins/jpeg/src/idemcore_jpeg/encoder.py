@@ -105,7 +105,7 @@ class JpegEncoder(Encoder):
             self._readings[hashlib.sha256(reading.data).digest()] = reading
             kinds = (jpeg_metadata.exif, jpeg_metadata.profile)
             faults = [fault for read in kinds if (fault := read(reading.stream.segments)[1])]
-            for note in [*reading.notes, *(f"{fault}, and left out" for fault in faults)]:
+            for note in [*reading.notes, *(f"{fault}, so the PNG is without" for fault in faults)]:
                 warnings.warn(IdemWarning(note), stacklevel=2)
         return cell
 
