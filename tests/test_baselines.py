@@ -14,7 +14,7 @@ from PIL import Image
 from sweeping import sweep_row
 
 from idemcore.errors import MissingError, UsageError
-from idemcore.evaluation.baselines import BASELINES, baseline, baseline_curve, pixels_digest
+from idemcore.evaluation.baselines import BASELINES, Baseline, baseline, baseline_curve, pixels_digest
 from idemcore.evaluation.evaluation import Images
 from idemcore.metrics.building import build, choose_metrics
 from idemcore.plugins.catalogue import load_catalogue
@@ -107,13 +107,18 @@ def test_reports_draw_it_on_the_same_images_and_refuse_it_on_others(photos: Path
         (("wepb", "x"), "Did you mean 'webp'"),
         (("webp",), "Name them"),
         (("webp", "nowhere"), "nowhere is not there"),
-        (("webp", "photos", "--quality", "101"), "not 0 to 100"),
+        (("webp", "photos", "--quality", "20,101"), "not 0 to 100"),
+        (("jpeg-pillow", "photos", "--quality", "0"), "not 1 to 100"),
+        (("webp", "photos", "-o", "nowhere/x.json"), "there is no folder nowhere"),
         (("webp", "photos", "--quality", "1.5"), "not a whole number"),
         (("webp", "photos", "--metrics", "psnrr"), "psnr"),
     ],
 )
-def test_what_cannot_be_right_is_said(photos: Path, idem, monkeypatch, words, told: str) -> None:
+def test_what_cannot_be_right_is_said_before_anything_is_measured(
+    photos: Path, idem, monkeypatch, words, told: str
+) -> None:
     monkeypatch.chdir(photos.parent)
+    monkeypatch.setattr(Baseline, "bytes_of", lambda *_: pytest.fail("it measured"))
     result = idem("baseline", *words)
     assert result.exit_code == 2, result.stderr
     assert told in result.stderr

@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from idemcore.cli import main
+from idemcore.cli.doctor import _places
 from idemcore.io.images import read_bytes
 
 TOY = ("--codec", "toy", "--generator", "toy")
@@ -223,6 +225,16 @@ def test_doctor_decodes_a_tiny_image(idem):
     assert checks["idemcore-toy"]["state"] == "ok"
     assert checks["weights of ddpm-photo"]["found"].startswith("sha256 ")
     assert checks["cache"]["found"].endswith("GB free")
+
+
+def test_doctor_names_a_cache_that_may_not_be_looked_at(monkeypatch):
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", refused)
+    checks = {name: (state, told) for name, state, told in _places()}
+    assert checks["cache"] == ("note", "cache: Permission denied")
+    assert checks["this folder"][0] == "note"
 
 
 def test_doctor_prints_what_a_bug_report_needs_and_no_name(idem, tmp_path, monkeypatch):

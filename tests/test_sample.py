@@ -258,6 +258,8 @@ def test_help_tells_the_defaults() -> None:
     (("--steps", "2"), ("-o", "x.png", "--steps", 1)),
     (("--eta", "2"), ("-o", "x.png", "--eta", 2)),
     (("--count", "0"), ("-o", "x.png", "-n", 0)),
+    (("The grid of", "is more than the limit"), ("-o", "x.png", "-n", 9000)),
+    (("An image of 12000x12000 pixels is more than the limit",), ("--separate", "x", "--size", "12000x12000")),
     (("--columns has no effect",), ("--separate", "images", "--columns", 3)),
     (("generator.sed", "generator.seed"), ("-o", "x.png", "--set", "generator.sed=1")),
     (("unknown scope 'solver'", "generator"), ("-o", "x.png", "--set", "solver.steps=3")),

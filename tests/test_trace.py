@@ -122,6 +122,18 @@ def test_a_solver_that_stops_early_shows_where_it_stopped():
     assert sorted(film.frames) == [0, 25, 37]
 
 
+def test_a_strip_of_large_frames_is_no_larger_than_what_idem_reads(monkeypatch):
+    film = FilmStrip(4)
+    for index in range(4):
+        film(Step(index, 4, 0.1, torch.full((1, 3, 90, 120), index / 4), 0.0, index))
+    assert film.image().shape[-2:] == (90, 4 * 124 - 4)
+    monkeypatch.setenv("IDEM_MAX_PIXELS", "9000")
+    small = film.image()
+    height, width = small.shape[-2:]
+    assert 6000 < height * width <= 9000
+    assert small[0, 0, height // 2, [2, width - 2]].tolist() == [0, 191]
+
+
 def test_a_batch_is_shown_row_by_row():
     film = FilmStrip(2)
     images = torch.stack([torch.full((3, 6, 4), value) for value in (0.0, 1.0)])

@@ -122,6 +122,24 @@ def test_averaged_names_without_dots_are_put_back() -> None:
     assert found.averaged == "model_ema"
 
 
+def test_buffers_without_an_average_are_those_of_the_last_step() -> None:
+    """LitEma averages parameters only."""
+    buffer = next(iter(DOTTED))
+    averaged = {key: value for key, value in DOTTED.items() if key != buffer}
+    short = {f"model_ema.{key.replace('.', '')}": value for key, value in averaged.items()}
+    last = {key: value + 1 for key, value in DOTTED.items()}
+    found = unwrap({"state_dict": {**prefixed("model.", last), **short, "model_ema.decay": torch.tensor(0.9)}}, "w")
+    assert same(found.state, {**averaged, buffer: last[buffer]})
+    assert found.averaged == "model_ema"
+
+
+@pytest.mark.parametrize("ema", [torch.ones(5), {"decay": torch.tensor(0.99), "updates": torch.tensor(5)}])
+def test_what_is_called_an_average_and_is_none_is_passed_over(ema: object) -> None:
+    found = unwrap({"state_dict": DOTTED, "ema": ema}, "w")
+    assert same(found.state, DOTTED)
+    assert found.averaged == ""
+
+
 def test_averaged_weights_without_names_are_said(tmp_path: Path) -> None:
     content = {"model": WEIGHTS, "ema": {"decay": 0.99, "shadow_params": list(LAST.values())}}
     found, notes = read(content, tmp_path / "w.pt")

@@ -57,6 +57,8 @@ def baseline(
     from ..sweeps.grid import parse_axes
 
     one.version()  # before models are loaded
+    if output and not (folder := Path(output).parent).is_dir():
+        raise UsageError(f"Cannot write {output}: there is no folder {folder}.", "Make the folder first.")
     steps = parse_axes([f"quality={qualities}"])["quality"] if qualities else ()
     if wrong := [step for step in steps if isinstance(step, bool) or not isinstance(step, int)]:
         raise UsageError(f"--quality: {wrong[0]!r} is not a whole number.", f"It is {one.scale}.")

@@ -118,8 +118,11 @@ def _places() -> Iterator[Check]:
     """Where weights and results are written."""
     from ..weights.store import cache_folder
 
-    yield "cache", *_place(cache_folder(), str(cache_folder()))
-    yield "this folder", *_place(Path.cwd(), "where results go")
+    for name, folder, told in (("cache", cache_folder, ""), ("this folder", Path.cwd, "where results go")):
+        try:
+            yield name, *_place(folder(), told or str(folder()))
+        except OSError as error:  # it was removed, or may not even be looked at
+            yield name, "note", f"{told or name}: {error.strerror or error}"
 
 
 def _place(folder: Path, told: str) -> tuple[str, str]:

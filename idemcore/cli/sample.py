@@ -88,6 +88,7 @@ def sample(asked: SampleOptions, options: RunOptions) -> None:
     built = part.build(runtime)
     shape = fitting_size(built, part.spec.name, wanted)
     sampler = Sampler(built, shape, asked.steps or STEPS, asked.eta or 0.0, runtime.device, part)
+    _check_size(asked, shape)
     report = _draw(sampler, options.seed, asked, partial(samples_report, part, sampler, options.seed, asked.count))
     if options.as_json:
         print_json({**report.to_json(), "file": asked.output, "folder": asked.separate})
@@ -116,6 +117,19 @@ def _check_outputs(output: str | None, columns: int | None, separate: str | None
         except UsageError as error:
             error.hint = "Choose another folder with --separate."
             raise
+
+
+def _check_size(asked: SampleOptions, size: tuple[int, int]) -> None:
+    """Raises UsageError for more pixels than idem reads: what is written is read back."""
+    from ..io.limits import RAISE, too_large
+    from ..pipeline.sample_prior import grid_size
+
+    shapes = {"An image": size}
+    if asked.output:
+        shapes["The grid"] = grid_size(asked.count, size, asked.columns)
+    for what, shape in shapes.items():
+        if why := too_large(*shape):
+            raise UsageError(f"{what} of {why}.", f"Draw fewer with -o, or with --separate alone. {RAISE}")
 
 
 def _parse_size(text: str) -> tuple[int, int]:

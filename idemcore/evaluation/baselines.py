@@ -48,10 +48,17 @@ class Baseline:
     version: Callable[[], str]
     """Returns the encoder's version; raises MissingError where it is not here."""
 
+    least: int = 0
+    """Quality; the most is 100."""
+
+    def check(self, quality: int) -> None:
+        """Raises UsageError for a quality off its scale."""
+        if not self.least <= quality <= 100:
+            raise UsageError(f"{self.name}: quality is {quality}, not {self.least} to 100.", f"It is {self.scale}.")
+
     def bytes_of(self, pixels: Pixels, quality: int) -> bytes:
         """What the encoder writes. Raises UsageError for a quality off its scale."""
-        if not 0 <= quality <= 100:
-            raise UsageError(f"{self.name}: quality is {quality}, not 0 to 100.", f"It is {self.scale}.")
+        self.check(quality)
         return self.write(pixels, quality)
 
 
@@ -105,11 +112,11 @@ BASELINES: Mapping[str, Baseline] = {
     one.name: one
     for one in (
         Baseline("jpeg-pillow", "JPEG (Pillow, 4:2:0)", (5, 10, 20, 30, 40, 50, 60, 70, 80, 90), LIBJPEG,
-                 _pillow("JPEG", subsampling="4:2:0", optimize=True), _of_pillow("jpg")),
+                 _pillow("JPEG", subsampling="4:2:0", optimize=True), _of_pillow("jpg"), least=1),
         Baseline("jpeg-opencv", "JPEG (OpenCV, 4:2:0)", (5, 10, 20, 30, 40, 50, 60, 70, 80, 90), LIBJPEG,
-                 _opencv, _of_package("cv2", "opencv-python-headless", "Apache-2.0")),
+                 _opencv, _of_package("cv2", "opencv-python-headless", "Apache-2.0"), least=1),
         Baseline("jpeg2000", "JPEG 2000 (OpenJPEG)", (24, 26, 28, 30, 32, 34, 36, 38, 40), "the PSNR aimed at, dB",
-                 _jpeg2000, _of_pillow("jpg_2000")),
+                 _jpeg2000, _of_pillow("jpg_2000"), least=1),
         Baseline("webp", "WebP", (1, 10, 20, 35, 50, 65, 80, 90, 95), "libwebp's, 0 to 100",
                  _pillow("WEBP", method=6), _of_pillow("webp")),
         Baseline("avif", "AVIF", (10, 20, 30, 40, 50, 60, 70, 80, 90), "libavif's, 0 to 100",
@@ -141,6 +148,8 @@ def baseline_curve(
     `metrics` that ask for a cell are undefined. Raises MissingError where the encoder is not here.
     """
     version, steps = one.version(), tuple(qualities) or one.qualities
+    for quality in steps:  # all of them, before hours of work
+        one.check(quality)
     scores, rows, pixels = [], list[EvalRow](), dict[str, str]()
     for point, quality in enumerate(steps):
         drawn = list[MeasuredDraw]()

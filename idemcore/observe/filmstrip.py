@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..io.images import to_bytes
+from ..io.images import to_bytes, to_float
+from ..io.limits import max_pixels
 from ..protocols import Step
 
 FRAMES = 8
@@ -33,8 +36,16 @@ class FilmStrip:
         self.frames[step.index] = to_bytes(step.x0.detach()).cpu()
 
     def image(self) -> Tensor:
-        """uint8 [1,3,h,w], in full size: a column a frame, a row an image of the batch. At least one step was told."""
+        """uint8 [1,3,h,w]: a column a frame, a row an image of the batch. At least one step was told.
+
+        In full size, or smaller where that would be more pixels than idem reads.
+        """
         frames = [self.frames[index] for index in sorted(self.frames)]
+        count, height, width = len(frames) * len(frames[0]), *frames[0].shape[-2:]
+        share = math.sqrt(max_pixels() / (count * (height + GAP) * (width + GAP)))
+        if share < 1:
+            size = tuple(max(1, int(share * side) - GAP) for side in (height, width))
+            frames = [to_bytes(F.interpolate(to_float(frame), size, mode="area")) for frame in frames]
         rows = [torch.cat([_bordered(frame[b]) for frame in frames], dim=2) for b in range(len(frames[0]))]
         return torch.cat(rows, dim=1)[None, :, :-GAP, :-GAP]
 

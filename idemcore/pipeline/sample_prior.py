@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
@@ -141,12 +141,23 @@ def samples_report(part: Part[GeneratorSpec], sampler: Sampler, seed: int, count
     )
 
 
+def columns_of(count: int, columns: int | None) -> int:
+    """Of a grid of so many images: as square as can be if `columns` is not given."""
+    return min(columns or math.ceil(math.sqrt(count)), count)
+
+
+def grid_size(count: int, size: Sequence[int], columns: int | None = None) -> tuple[int, int]:
+    """(H, W) of `grid`, of images of (H, W)."""
+    columns = columns_of(count, columns)
+    height, width = (side + GAP for side in size)
+    return math.ceil(count / columns) * height - GAP, columns * width - GAP
+
+
 def grid(images: Tensor, columns: int | None = None) -> Tensor:
     """Byte images [B,3,H,W] as one, [3,h,w], row by row, as square as can be if `columns` is not given."""
-    columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
-    rows = math.ceil(len(images) / columns)
+    columns = columns_of(len(images), columns)
     height, width = (side + GAP for side in images.shape[-2:])
-    page = images.new_full((3, rows * height - GAP, columns * width - GAP), 255)
+    page = images.new_full((3, *grid_size(len(images), images.shape[-2:], columns)), 255)
     for index, image in enumerate(images):
         top, left = index // columns * height, index % columns * width
         page[:, top : top + height - GAP, left : left + width - GAP] = image

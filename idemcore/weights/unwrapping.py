@@ -7,7 +7,7 @@ Averaged weights (EMA) are preferred to those of the last step, since those are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ PLAIN = (
     "generator", "netG", "unet", "denoiser", "denoise_fn", "diffusion_model",
 )  # fmt: skip
 """Entries that hold the weights of the last step, the outermost first."""
+COUNTERS = frozenset({"decay", "num_updates"})
+"""What an average counts, among its weights."""
 PREFIXES = frozenset({*AVERAGED, *PLAIN, "_orig_mod", "_fsdp_wrapped_module"})
 """First parts of names that wrappers add."""
 INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
@@ -110,14 +112,27 @@ def _opened(content: Any, seen: dict[int, Unwrapped | None]) -> Unwrapped | None
 
 def _preferred(inner: Mapping[str, Unwrapped], entries: Mapping[str, Any]) -> Unwrapped:
     """Averaged weights before others, and known entries before unknown ones."""
-    known = [name for name in (*AVERAGED, *PLAIN) if name in inner]
+    plain = [name for name in PLAIN if name in inner]
+    averaged = [name for name in AVERAGED if name in inner and _is_of(inner[name], [inner[other] for other in plain])]
+    known = [*averaged, *plain]
     if not known:
         return _only(inner)
     first, *others = known
     found = inner[first]
     if first in AVERAGED:
         return replace(found, averaged=found.averaged or first, left_out=(*found.left_out, *others))
-    return replace(found, unnamed=found.unnamed or next((name for name in AVERAGED if entries.get(name)), ""))
+    return replace(found, unnamed=found.unnamed or next((name for name in AVERAGED if _holds(entries, name)), ""))
+
+
+def _is_of(averaged: Unwrapped, plain: Sequence[Unwrapped]) -> bool:
+    """Is it a network's, and not the settings and counters of an average that is elsewhere?"""
+    dotted = any("." in name for name in averaged.state)
+    return dotted or not plain or any(averaged.state.keys() & one.state.keys() for one in plain)
+
+
+def _holds(entries: Mapping[str, Any], name: str) -> bool:
+    value = entries.get(name)
+    return isinstance(value, Tensor) or bool(value)
 
 
 def _only(inner: Mapping[str, Unwrapped]) -> Unwrapped:
@@ -180,6 +195,7 @@ def _unflattened(groups: Mapping[str, dict[str, Any]], averaged: str) -> dict[st
         return group
     for plain in (groups[name] for name in PLAIN if name in groups):
         short = {name.replace(".", ""): name for name in plain}
-        if len(short) == len(plain) and short.keys() <= group.keys():
-            return {name: group[key] for key, name in short.items()}
+        averages = group.keys() - COUNTERS
+        if len(short) == len(plain) and averages and averages <= short.keys():  # buffers have no average
+            return {name: group.get(key, plain[name]) for key, name in short.items()}
     return {}

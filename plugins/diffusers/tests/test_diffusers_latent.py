@@ -105,6 +105,24 @@ def test_latents_are_scaled_as_the_network_was_trained_on_them_and_back(name: st
     torch.testing.assert_close(2 * images - 1, straight, atol=1e-5, rtol=1e-4)
 
 
+def test_latents_of_a_vq_model_and_of_one_with_means_go_there_and_back() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vq = diffusers.VQModel(block_out_channels=(8,), norm_num_groups=4, num_vq_embeddings=8).eval()
+        told = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [2.0, 1.0, 0.5, 1.5]}
+        vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, **told).eval()
+    with torch.no_grad():
+        raw = vq.encode(2 * IMAGE - 1).latents
+        torch.testing.assert_close(encode(vq, IMAGE), raw * vq.config.scaling_factor)
+        assert decode(vq, encode(vq, IMAGE)).shape == IMAGE.shape
+        raw = vae.encode(2 * IMAGE - 1).latent_dist.mode()
+        mean, spread = (torch.tensor(getattr(vae.config, f"latents_{k}")).view(1, 4, 1, 1) for k in ("mean", "std"))
+        torch.testing.assert_close(encode(vae, IMAGE), (raw - mean) / spread * vae.config.scaling_factor)
+        torch.testing.assert_close(
+            2 * decode(vae, encode(vae, IMAGE)) - 1, vae.decode(raw).sample, atol=1e-5, rtol=1e-4
+        )
+
+
 @pytest.mark.parametrize("level", [0.05, 1.0, 20.0])
 @pytest.mark.parametrize("kind", ["discrete", "flow", "trigonometric"])
 def test_the_noise_of_a_moment_is_the_level_times_its_signal(kind: str, level: float) -> None:

@@ -124,6 +124,24 @@ def test_schedules_of_zero_terminal_snr_leave_out_pure_noise(save: Any) -> None:
     assert bool(found.denoise(noisy(100.0), 100.0).isfinite().all())
 
 
+@pytest.mark.parametrize("kind", ["CMStochasticIterativeScheduler", "ScoreSdeVeScheduler"])
+def test_a_scheduler_of_another_family_is_not_taken_for_ddpm(save: Any, kind: str) -> None:
+    with pytest.raises(InputError, match=f"is a {kind}, which is not known"):
+        loaded(save(unet, getattr(diffusers, kind)()))
+
+
+def test_the_empty_text_is_as_wide_as_its_encoder_s(save: Any) -> None:
+    def projected() -> Any:
+        down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
+        return diffusers.UNet2DConditionModel(
+            16, 3, 6, down_block_types=down, up_block_types=up, cross_attention_dim=8, attention_head_dim=2,
+            encoder_hid_dim=12, encoder_hid_dim_type="text_proj", **SMALL,
+        )  # fmt: skip
+
+    found = loaded(save(projected, diffusers.DDPMScheduler()))
+    assert bool(found.denoise(noisy(0.5), 0.5).isfinite().all())
+
+
 def test_a_class_is_told_and_the_null_class_of_a_transformer_is_the_default(save: Any) -> None:
     model = save(dit, diffusers.DDPMScheduler())
     found = {label: loaded(model, label=label) for label in (-1, 0, 5)}

@@ -99,6 +99,16 @@ def test_measure_is_what_the_real_files_decode_to(make, image_and_cell, encoder)
     assert (found - cell.centre).abs().mean() * 255 < 0.7
 
 
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("size", [(40, width) for width in range(1, 8)] + [(1, 40), (2, 3), (3, 4)])
+def test_measure_is_libjpeg_s_decode_of_narrow_pictures_too(make, encoder, size, subsampling: str) -> None:
+    """Of one or two columns of chroma it repeats the samples, where wider planes are filtered."""
+    codec = encoder(quality=90, subsampling=subsampling)
+    image = make.real(make.extreme(*size))
+    cell = codec.cell(codec.encode(image))
+    assert (cell.measure(image) - cell.centre).abs().max() * 255 < 4
+
+
 def test_measure_passes_gradients_straight_through(image_and_cell) -> None:
     _, cell = image_and_cell
     x = near(cell).requires_grad_()

@@ -37,6 +37,12 @@ def test_setting_out_of_range_is_named(encoder, settings, named: str) -> None:
         encoder(**settings)
 
 
+@pytest.mark.parametrize("size", [(1, 65_501), (65_501, 1)])
+def test_sides_that_libjpeg_does_not_take_are_refused_by_name(encoder, size) -> None:
+    with pytest.raises(InputError, match="a side of 65,501 pixels; libjpeg writes JPEG files of at most 65,500"):
+        encoder().encode(torch.zeros(1, 3, *size))
+
+
 def test_decode_refuses_another_size(make, encoder) -> None:
     streams = encoder().encode(make.real(make.natural(16, 24)))
     with pytest.raises(BitstreamError, match="24x16"):

@@ -61,6 +61,14 @@ def layout_of(name: str) -> weights.Layout:
     return build(StyleGanConfig(widths))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_the_mean_is_estimated_in_any_precision(dtype: torch.dtype) -> None:
+    config = StyleGanConfig((8, 8), w=8, z=8)
+    own = {name: torch.rand(shape, dtype=dtype) for name, shape in weights.own_shapes(config).items()
+           if name.startswith("mapping.") and name != "mapping.w_avg"}  # fmt: skip
+    assert weights._estimated_mean(own, config).isfinite().all()
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_layouts_are_taken(name: str) -> None:
     adapted, metadata = PUBLISHED[name](published(name))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
 def encode(autoencoder: Any, images: Tensor) -> Tensor:
     """[B,3,H,W] in [0,1] -> float32 latents [B,C,h,w] at the scale of the denoiser: the posterior's mode."""
     found = autoencoder.encode((2 * images - 1).to(autoencoder.dtype))
-    latents = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latent
+    if hasattr(found, "latent_dist"):
+        latents = found.latent_dist.mode()
+    else:
+        latents = found.latent if hasattr(found, "latent") else found.latents
     shift, scale = _scaling(autoencoder)
     return (latents.float() - shift) * scale
 
@@ -28,7 +32,14 @@ def reduction(autoencoder: Any) -> int:
     return int(ratio or 2 ** (len(autoencoder.config.block_out_channels) - 1))
 
 
-def _scaling(autoencoder: Any) -> tuple[float, float]:
-    """(shift, scale) of its latents."""
+def _scaling(autoencoder: Any) -> tuple[Tensor | float, Tensor | float]:
+    """(shift, scale) of its latents, by channel [1,C,1,1] where it says so."""
     config = autoencoder.config
-    return float(getattr(config, "shift_factor", None) or 0.0), float(config.scaling_factor)
+    scale = float(config.scaling_factor)
+    mean, deviation = (getattr(config, f"latents_{name}", None) for name in ("mean", "std"))
+    if mean is None or deviation is None:
+        return float(getattr(config, "shift_factor", None) or 0.0), scale
+    mean, deviation = (
+        torch.tensor(values, device=autoencoder.device).view(1, -1, 1, 1) for values in (mean, deviation)
+    )
+    return mean, scale / deviation

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler, LCMScheduler
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, LCMScheduler
 from diffusers.utils import is_accelerate_available, is_peft_available, is_transformers_available
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -26,6 +26,7 @@ from idemcore.runtime import Runtime
 from .config import LatentConfig
 from .files import PLACES, find, from_safetensors, where_of
 from .levels import Discrete, Flow, Levels, Trigonometric
+from .pixel import alphas_of
 from .quiet import quiet
 
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
@@ -35,8 +36,9 @@ EXTRA = 'pip install "idemcore-diffusers[latent]"'
 
 def discrete(pipeline: Any) -> Levels:
     """One step of a consistency model, which for other networks ends at their estimate as well."""
+    abar = alphas_of(pipeline.scheduler.config, type(pipeline).__name__)
     pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
-    return Discrete(DDPMScheduler.from_config(pipeline.scheduler.config).alphas_cumprod.double())
+    return Discrete(abar)
 
 
 def flow(pipeline: Any) -> Levels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -47,8 +48,16 @@ def denoiser(network: Network, scheduler: dict[str, Any], model: str, shape: dic
         return EdmDenoiser(lambda z, t: sign * network(z, t), scheduler.get("sigma_data", 0.5), **levels, **shape)
     if predicts not in PREDICTIONS:
         raise InputError(f"The network of {model} predicts '{predicts}'.", f"Known: {', '.join(PREDICTIONS)}.")
-    abar = DDPMScheduler.from_config(scheduler).alphas_cumprod.double()
+    abar = alphas_of(scheduler, model)
     return TimestepDenoiser(network, abar[abar >= LEAST_ABAR], PREDICTIONS[predicts], **shape)
+
+
+def alphas_of(scheduler: Mapping[str, Any], model: str) -> Tensor:
+    """Float64 [T], abar of DDPM's timesteps. Raises InputError for a scheduler that has no betas, of another family."""
+    if "beta_schedule" not in scheduler:
+        text = f"The scheduler of {model} is a {scheduler.get('_class_name')}, which is not known."
+        raise InputError(text, "Known are DDPM and all that share its betas, EDM, and flow matching.")
+    return DDPMScheduler.from_config(scheduler).alphas_cumprod.double()
 
 
 def called(module: Any, label: int | None) -> Network:
@@ -58,11 +67,18 @@ def called(module: Any, label: int | None) -> Network:
         named: dict[str, Any] = {}
         if label is not None:
             named["class_labels"] = torch.full((len(z),), label, device=z.device)
-        if width := getattr(module.config, "cross_attention_dim", None):
+        if width := context_of(module):
             named["encoder_hidden_states"] = z.new_zeros(len(z), 1, width)
         return module(z, t.to(z.device), **named).sample
 
     return network
+
+
+def context_of(module: Any) -> int:
+    """Width of the text that the network is told, as it comes from its encoder; 0 for one without."""
+    config = module.config
+    width = getattr(config, "encoder_hid_dim", None) or getattr(config, "cross_attention_dim", None) or 0
+    return int(width[0] if isinstance(width, list | tuple) else width)
 
 
 def label_of(module: Any, config: DiffusersConfig) -> int | None:

@@ -25,8 +25,15 @@ LARGEST_STEP = 255
 """Of larger ones libjpeg writes a line on stderr each time, which names no file; the integer model gives the same."""
 
 
+LONGEST_SIDE = 65_500
+"""Of an image that libjpeg writes or reads (JPEG_MAX_DIMENSION)."""
+
+
 def encode_image(byte_image: Tensor, **options: object) -> bytes:
-    """Uint8 [3,H,W] -> a JPEG file; `options` are Pillow's."""
+    """Uint8 [3,H,W] -> a JPEG file; `options` are Pillow's. Raises InputError for a side that libjpeg does not take."""
+    if (longest := max(byte_image.shape[1:])) > LONGEST_SIDE:
+        text = f"The image has a side of {longest:,} pixels; libjpeg writes JPEG files of at most {LONGEST_SIDE:,}."
+        raise InputError(text, "Cut it into pieces, or choose another codec.")
     buffer = io.BytesIO()
     mode = "L" if options.pop("grey", False) else "RGB"
     picture = Image.fromarray(byte_image.permute(1, 2, 0).contiguous().cpu().numpy()).convert(mode)
@@ -40,13 +47,19 @@ def encode_image(byte_image: Tensor, **options: object) -> bytes:
 
 
 def decode_image(data: bytes) -> Tensor:
-    """libjpeg's decode, float32 [1,3,H,W] in [0,1]. Raises BitstreamError."""
+    """libjpeg's decode, float32 [1,3,H,W] in [0,1]. Raises BitstreamError, or InputError for what is too large."""
     try:
         with pillow_limit(), Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             pixels = np.array(picture.convert("RGB"))
     except Image.DecompressionBombError as error:
         raise InputError("The JPEG is too large: a part of it has more pixels than the limit.", RAISE) from error
     except (OSError, SyntaxError, ValueError) as error:
+        stream = parse(data)
+        if max(stream.height, stream.width) > LONGEST_SIDE:
+            text = (
+                f"The JPEG has {stream.width}x{stream.height} pixels; libjpeg reads sides of at most {LONGEST_SIDE:,}."
+            )
+            raise InputError(text) from error
         raise BitstreamError(f"The JPEG file is damaged or truncated: {error}.", "Fetch the file again.") from error
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255.0
 

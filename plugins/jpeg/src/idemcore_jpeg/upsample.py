@@ -7,8 +7,11 @@ from torch import Tensor
 
 
 def upsample(plane: Tensor, factors: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """[B,h,w] -> [B,H,W], `factors` times as tall and wide, then cropped to `size`."""
-    fancy = max(factors) <= 2
+    """[B,h,w] -> [B,H,W], `factors` times as tall and wide, then cropped to `size`.
+
+    libjpeg repeats the samples of planes of one or two columns that become wider.
+    """
+    fancy = max(factors) <= 2 and (factors[1] == 1 or plane.shape[-1] > 2)
     for axis, factor, whole in zip((-2, -1), factors, size, strict=True):
         if factor > 1:
             plane = _double(plane, axis) if fancy else plane.repeat_interleave(factor, axis)

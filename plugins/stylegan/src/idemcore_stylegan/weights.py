@@ -146,7 +146,7 @@ def adapt(state: Named[str, Tensor], layout: Layout, where: str | Path, hint: st
 def _estimated_mean(own: Named[str, Tensor], config: StyleGanConfig) -> Tensor:
     with torch.device("meta"):
         mapping = Mapping(config)
-    weights = {name[len("mapping.") :]: value for name, value in own.items() if name.startswith("mapping.")}
+    weights = {name[len("mapping.") :]: value.float() for name, value in own.items() if name.startswith("mapping.")}
     mapping.load_state_dict({**weights, "w_avg": torch.zeros(config.w)}, assign=True)
     return mean_w(mapping)
 
