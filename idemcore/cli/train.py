@@ -107,7 +107,7 @@ def line(record: Record, minutes: float, columns: int = LINE) -> str:
     """A record on a line of at most so many columns: what comes last in it is left out first."""
     found = f"{record['minutes']:.1f}/{minutes:g} min"
     for key, value in record.items():
-        longer = f"{found}  {key} {value:.4g}" if key != "step" else f"{found}  step {value:.0f}"
+        longer = f"{found}  {key} {value}" if isinstance(value, int) else f"{found}  {key} {value:.4g}"
         if key != "minutes" and len(longer) <= columns:
             found = longer
     return found
