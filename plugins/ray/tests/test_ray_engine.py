@@ -88,6 +88,28 @@ def test_a_killed_worker_costs_its_job_a_repetition(work: Any, tmp_path: Path) -
     assert (tmp_path / "flag").exists()
 
 
+@pytest.mark.parametrize("kind", ["OutOfMemoryError", "NodeDiedError", "WorkerCrashedError"])
+def test_what_takes_a_worker_otherwise_costs_a_repetition_too(
+    work: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Ray ends a worker before memory is full, and a machine may go."""
+    from idemcore_ray import engine as module
+
+    lost, get = [getattr(ray.exceptions, kind)("the worker is gone") if kind != "WorkerCrashedError"
+                 else ray.exceptions.WorkerCrashedError()], module._get  # fmt: skip
+
+    def losing(ready: Any) -> Any:
+        if lost:
+            raise lost.pop()
+        return get(ready)
+
+    monkeypatch.setattr(module, "_get", losing)
+    (tmp_path / "flag").touch()
+    found = list(engine().map(partial(work.make_killed_once, str(tmp_path / "flag")), range(4)))
+    assert sorted(found) == [(number, number) for number in range(4)]
+    assert not lost
+
+
 def test_a_job_that_kills_every_worker_is_given_up_and_the_others_are_done(work: Any) -> None:
     found = dict(engine(retries=0).map(work.make_killed, range(3)))
     assert isinstance(found.pop(1), WorkerDied)
