@@ -123,11 +123,11 @@ def test_planning_imports_no_heavy_library_of_a_part_that_is_not_used() -> None:
 def test_what_was_installed_then_is_compared_with_what_is_now(editable: Path) -> None:
     part = part_facts(select(load_catalogue(), "toy", "toy", "cell").codec)
     part = CodecFacts(part.name, part.plugin, part.version, part.source_sha256, {}, None, {})
-    assert is_installed(part)
-    assert not is_installed(replace(part, version="0.0.1"))
-    assert not is_installed(replace(part, plugin="no-such-plugin"))
+    assert is_installed(part, load_catalogue())
+    assert not is_installed(replace(part, version="0.0.1"), load_catalogue())
+    assert not is_installed(replace(part, plugin="no-such-plugin"), load_catalogue())
     change(editable)
-    assert not is_installed(part)
+    assert not is_installed(part, load_catalogue())
 
 
 def chosen(kind: str, name: str, **settings: object) -> Part[Any]:
@@ -146,9 +146,9 @@ def test_weights_are_named_by_the_setting_that_the_plugin_says(tmp_path: Path) -
     assert card.sha256.startswith(bundled)
     facts = codec_facts(chosen("codec", "jpeg", estimate=str(trained)), b"")
     runs = {run_id({"codec": "jpeg", "codec.estimate": str(name)}) for name in (trained, "bundled")}
-    assert (len(runs), is_installed(facts)) == (2, True)
+    assert (len(runs), is_installed(facts, load_catalogue())) == (2, True)
     trained.write_bytes(b"twice!")
-    assert not is_installed(facts)
+    assert not is_installed(facts, load_catalogue())
     runs.add(run_id({"codec": "jpeg", "codec.estimate": str(trained)}))
     assert len(runs) == 3
 

@@ -171,8 +171,8 @@ def _done(decoding: Decoding, job: FileJob, output: Path) -> Certificate | None:
         raise UsageError(reason, "Move it away, or name another folder.")
     if found is not None and not (job.jpeg and not job.jpeg.is_file()):
         try:
-            if done := decoding.done(job.source.content(), output, job.number):
-                return done
+            if decoding.is_asked(found, job.source.content(), job.number):
+                return found
         except UsageError:  # of the file itself: its own turn will tell
             return None
     _check_jpeg(job)

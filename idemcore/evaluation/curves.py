@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import InputError, MissingError, UsageError, nearest
 from ..io.files import atomic_write, parse_json, read_file, text_bytes
-from ..metrics.intervals import is_share, mean_score, share_difference
+from ..metrics.intervals import difference
 from ..plugins.registry import registry_folder
 from ..protocols import Score
 from ..results.base import as_json
@@ -239,11 +239,7 @@ def paired(anchor: Curve, test: Curve, metric: str) -> dict[int, Score]:
     for (setting, image), (point, value) in sides[1].items():
         if (setting, image) in sides[0]:
             found.setdefault(point, []).append((sides[0][setting, image][1], value))
-    columns = {point: tuple(zip(*values, strict=True)) for point, values in sorted(found.items())}
-    if is_share(metric):
-        return {point: share_difference(before, after) for point, (before, after) in columns.items()}
-    return {point: mean_score([b - a for a, b in zip(before, after, strict=True)])
-            for point, (before, after) in columns.items()}  # fmt: skip
+    return {point: difference(metric, *zip(*values, strict=True)) for point, values in sorted(found.items())}
 
 
 def _by_image(side: Curve, metric: str) -> dict[tuple[str, str], tuple[int, float]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 ORIENTATION = 0x0112
 _FORMATS = {3: "H", 4: "I"}
-"""By TIFF's types: that of an orientation is SHORT, 3, but some programs write LONG, which Pillow reads too."""
+"""By TIFF's type. An orientation should be SHORT, 3; some programs write LONG, 4, which Pillow reads too."""
 _FLIPS = {1: [], 2: [-1], 3: [-2, -1], 4: [-2], 5: [], 6: [-1], 7: [-2, -1], 8: [-2]}
 """By EXIF's orientation: the axes that are turned round, after rows and columns changed places for those from 5 on."""
 

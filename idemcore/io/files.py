@@ -54,7 +54,7 @@ def _too_long(path: Path, limit: int) -> UsageError:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file of any size, in hex. Raises OSError if it cannot be read."""
+    """The sha256 of a file of any size, in hex. Raises OSError if it cannot be read."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -64,8 +64,8 @@ def kernel_gain_interval(
 ) -> tuple[float, float] | None:
     """As `kernel_interval`, of kernel(a, before) - kernel(a, after): how much nearer `after` is to `a` than `before`.
 
-    `keys` are those of the rows of the three sets, which are all drawn anew together: what they share, the originals
-    above all, is not a part of the width.
+    `keys` are those of the three sets' rows. All three are drawn anew together, so that what they share, above all the
+    originals, does not widen the interval.
     """
     first, second = (_grams(a, b, (keys[0], own)) for b, own in zip((before, after), keys[1:], strict=True))
 

@@ -19,12 +19,12 @@ _OF_BATCHES = frozenset({"seconds", "peak-memory", "nfe", "backwards"})
 
 
 def is_share(metric: str) -> bool:
-    """Whether it says yes (1) or no (0) of an image."""
+    """Whether the metric says yes (1) or no (0) of an image."""
     return metric.replace("_", "-") in _SHARES
 
 
 def is_of_batch(metric: str) -> bool:
-    """Whether it is measured of a whole batch: its images share one value, for passes that of the image with most."""
+    """Whether the metric is measured once for a batch. Its images share the value; of passes, that of the most."""
     return metric.replace("_", "-") in _OF_BATCHES
 
 
@@ -54,6 +54,13 @@ def share_score(values: Sequence[float]) -> Score:
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z_975 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
     return Score(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), count)
+
+
+def difference(metric: str, before: Sequence[float], after: Sequence[float]) -> Score:
+    """Mean of after - before of the same images, with its interval: Newcombe's of shares, Student's of others."""
+    if is_share(metric):
+        return share_difference(before, after)
+    return mean_score([b - a for a, b in zip(before, after, strict=True)])
 
 
 def share_difference(before: Sequence[float], after: Sequence[float]) -> Score:

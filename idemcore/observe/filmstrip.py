@@ -36,7 +36,7 @@ class FilmStrip:
         self.frames[step.index] = to_bytes(step.x0.detach()).cpu()
 
     def image(self) -> Tensor:
-        """uint8 [1,3,h,w]: a column a frame, a row an image of the batch. At least one step was told.
+        """uint8 [1,3,h,w]: a column a frame, a row an image of the batch. It needs at least one step.
 
         In full size, or smaller where that would be more pixels than idem reads.
         """

@@ -121,14 +121,13 @@ class Decoding:
     def _seed(self, number: int) -> dict[str, int]:
         return {} if self.plain else {"seed": self.seed + number}
 
-    def done(self, data: bytes, output: Path, number: int = 0) -> Certificate | None:
-        """The certificate of `output` if that is picture `number` of a file with this content, as it is asked for."""
-        content = certificate_of(output)
-        if content is None or content.bitstream.sha256 != hashlib.sha256(data).hexdigest():
-            return None
+    def is_asked(self, content: Certificate, data: bytes, number: int = 0) -> bool:
+        """Whether a certificate is that of picture `number` of a file with these bytes, as it is asked for."""
+        if content.bitstream.sha256 != hashlib.sha256(data).hexdigest() or content.image.upright != self.upright:
+            return False
         asked = {**self.asked, **self._seed(number)}
         alike = all(getattr(content, key) == value for key, value in asked.items() if key not in _ignored(content))
-        return content if alike and is_installed(content.codec) and content.image.upright == self.upright else None
+        return alike and is_installed(content.codec, self.catalogue)
 
 
 def certificate_of(picture: Path) -> Certificate | None:

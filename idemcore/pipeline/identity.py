@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IdemError, MissingError
 from ..hookspecs import ENTRY_POINT_GROUP, GeneratorSpec
-from ..plugins.catalogue import import_target, load_catalogue
+from ..plugins.catalogue import Catalogue, import_target
 from ..plugins.selection import Part, choose
 from ..results.base import as_json
 from ..results.certificate import CodecFacts, ComputedFacts, PartFacts
@@ -119,13 +119,13 @@ def codec_facts(part: Part[Any], model_id: bytes) -> CodecFacts:
     )
 
 
-def is_installed(codec: CodecFacts) -> bool:
+def is_installed(codec: CodecFacts, catalogue: Catalogue) -> bool:
     """Is the codec of an earlier certificate still the one that is installed, with the same weights?"""
     try:
         now = version(codec.plugin), source_sha256(codec.plugin) or None
         if now != (codec.version, codec.source_sha256):
             return False
-        part = choose(load_catalogue(), "codec", f"{codec.plugin}:{codec.name}", codec.settings)
+        part = choose(catalogue, "codec", f"{codec.plugin}:{codec.name}", codec.settings)
         return (weights_sha256(part) or None) == codec.weights_sha256
     except (PackageNotFoundError, IdemError):
         return False

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..metrics.intervals import is_of_batch, is_share, mean_score, share_difference
+from ..metrics.intervals import difference, is_of_batch
 from ..protocols import Score
 from ..results.base import JsonObject, as_json
 from .measures import Measure, measure_of
@@ -118,21 +118,17 @@ def _difference(anchor: ConfigurationSummary, test: ConfigurationSummary, metric
     shared = sorted(before.keys() & after.keys())
     if shared:
         first, second = (math.fsum(side[image] for image in shared) / len(shared) for side in (before, after))
-        if is_share(metric):
-            score = share_difference([before[image] for image in shared], [after[image] for image in shared])
-            note = "" if score.low is not None else "too few images for an interval"
-        else:
-            score, note = _mean(metric, [after[image] - before[image] for image in shared], (anchor, test))
+        sides = ([side[image] for image in shared] for side in (before, after))
+        score, note = _noted(metric, difference(metric, *sides), (anchor, test))
         return Difference(metric, first, second, score.value, score.low, score.high, len(shared), note)
     return _of_sets(metric, anchor.estimates, test.estimates, _why(metric, (anchor, test), (before, after)))
 
 
-def _mean(metric: str, values: Sequence[float], sides: Sequence[ConfigurationSummary]) -> tuple[Score, str]:
+def _noted(metric: str, score: Score, sides: Sequence[ConfigurationSummary]) -> tuple[Score, str]:
     """With its interval, and why there is none."""
-    score = mean_score(values)
     if is_of_batch(metric) and any(is_batched(side.rows) for side in sides):
         return Score(score.value, count=score.count), "images of a batch share one value"
-    return score, "" if score.low is not None else "one image has no interval"
+    return score, "" if score.low is not None else "too few images for an interval"
 
 
 def _of_sets(metric: str, anchor: Mapping[str, Score], test: Mapping[str, Score], why: str) -> Difference:

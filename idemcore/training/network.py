@@ -26,8 +26,8 @@ def learning_rate(peak: float, step: int, progress: float) -> float:
 
 
 def psnr(found: Tensor, wanted: Tensor) -> float:
-    """dB, of images in [-1,1]; those found are clamped first."""
-    return float(-10 * ((found.clamp(-1, 1) - wanted) / 2).square().mean().log10())
+    """dB, at most 100, of images in [-1,1]; those found are clamped first."""
+    return float(-10 * ((found.clamp(-1, 1) - wanted) / 2).square().mean().add(1e-10).log10())
 
 
 def grid(images: Tensor, columns: int = 4) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 from PIL import Image
+from stand_in import Client
 
 START = 120
 """Seconds that the app gets to come up, on a busy machine."""
@@ -112,3 +114,15 @@ def photos(tmp_path: Path) -> list[Path]:
 def picture() -> Callable[..., Image.Image]:
     """`picture(seed, width, height)`."""
     return make_picture
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return Client(tmp_path / "app")
+
+
+@pytest.fixture
+def jpeg(picture) -> bytes:
+    buffer = io.BytesIO()
+    picture(0, 60, 40).save(buffer, "JPEG", quality=10)
+    return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import struct
@@ -11,97 +10,11 @@ import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from PIL import Image
-from starlette.testclient import TestClient
+from stand_in import TOKEN, Client
 
-from idemcore.errors import IdemError
-from idemcore_app.album import Album, Photo
-from idemcore_app.computing import Computer, Failed
-from idemcore_app.guard import Guard
-from idemcore_app.running import Queue
-from idemcore_app.web import Limits, Site
-
-TOKEN = "a-token-that-nobody-guesses-0123456789"
-
-
-class QuickComputer:
-    """In the place of a worker: writes what it would write, or fails as the photograph's name says."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict] = []
-
-    async def ask(self, request, told=lambda _: None, wanted=None):
-        self.asked.append(request)
-        if request["do"] == "choices":
-            return {"codec": [], "generator": [], "solver": []}
-        if "bad" in request["name"]:
-            raise Failed(f"{request['name']} is damaged.", "Try --salvage.")
-        folder = Path(request["folder"])
-        outputs = [request.get("output"), request.get("layer"), "before", "nearest"]
-        for number, name in enumerate(filter(None, outputs)):
-            if not (folder / f"{name}.png").exists():
-                pixels = np.full((40, 60, 3), 50 * number + 9 * len(self.asked), np.uint8)
-                Image.fromarray(pixels).save(folder / f"{name}.png")
-                (folder / f"{name}.certificate.json").write_text(json.dumps(CERTIFICATE))
-        if request["do"] == "jpeg":
-            (folder / f"{request['output']}.jpg").write_bytes((folder / "file").read_bytes())
-        return {"exact": True, "passes": 2, "size": [60, 40], "notes": []}
-
-    async def cancel(self) -> None: ...
-
-    async def end(self) -> None: ...
-
-
-CERTIFICATE = {
-    "exact": True, "differing_symbols": 0, "reason": None, "psnr_moved": 70.0, "generator": {"name": "toy"},
-    "codec": {"name": "jpeg", "stream": {"quality": 10}}, "bitstream": {"bytes": 900},
-}  # fmt: skip
-
-
-class Client:
-    """The page's requests. `site` is behind it."""
-
-    def __init__(self, folder: Path, **limits: int) -> None:
-        (folder / "uploads").mkdir(parents=True, exist_ok=True)
-        self.queue = Queue(Album(folder), {})
-        self.computer = self.queue.drawing = self.queue.quick = QuickComputer()
-        self.site = Site(self.queue.album, self.queue, Limits(**limits), folder / "uploads")
-        guarded = Guard(self.site.app(), TOKEN, {"127.0.0.1"})
-        self.http = TestClient(guarded, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
-
-    def get(self, path: str, **more):
-        return self.http.get(f"/{TOKEN}/{path}", **more)
-
-    def post(self, path: str, content: bytes = b"", **more):
-        return self.http.post(f"/{TOKEN}/{path}", content=content, **more)
-
-    def upload(self, name: str, content: bytes, **choices) -> dict:
-        answer = self.post("photos", content, params={"name": name, **choices})
-        assert answer.status_code == 201, answer.text
-        return answer.json()
-
-    def draw_all(self) -> None:
-        """What the queue does meanwhile, in a real server."""
-
-        async def run() -> None:
-            while waiting := self.queue.waiting():
-                await self.queue._draw(*waiting[0])
-
-        asyncio.run(run())
-
-
-@pytest.fixture
-def client(tmp_path: Path) -> Client:
-    return Client(tmp_path / "app")
-
-
-@pytest.fixture
-def jpeg(picture) -> bytes:
-    buffer = io.BytesIO()
-    picture(0, 60, 40).save(buffer, "JPEG", quality=10)
-    return buffer.getvalue()
+from idemcore_app.album import Photo
 
 
 def everything(folder: Path) -> set[str]:
@@ -308,76 +221,6 @@ def test_versions_take_the_next_seed_and_the_map_needs_two(client, jpeg):
     client.post(f"{base}/versions/2/remove")
     assert [one["number"] for one in client.get("state").json()["photos"][0]["versions"]] == [1, 3]
     assert not (client.site.album.folder(client.site.album.photos[photo["id"]]) / "draw-2.png").exists()
-
-
-def test_no_number_is_given_twice_as_browsers_keep_pictures(client, jpeg):
-    photo = client.upload("a.jpg", jpeg)
-    base = f"photos/{photo['id']}"
-    client.post(f"{base}/versions")
-    client.draw_all()
-    assert client.get(f"{base}/versions/1/spread").status_code == 200
-    client.post(f"{base}/versions/2/remove")
-    folder = client.site.album.folder(client.site.album.photos[photo["id"]])
-    assert not list(folder.glob("view-spread-*"))
-    assert client.post(f"{base}/versions").json()["versions"][-1]["number"] == 3
-    assert Album(folder.parent.parent).photos[photo["id"]].drawn == 3
-
-
-def test_a_photograph_that_cannot_be_kept_does_not_stop_the_next(client, jpeg, monkeypatch):
-    first, second = (client.upload(name, jpeg)["id"] for name in ("a.jpg", "b.jpg"))
-    save = Album.save
-
-    def cannot(album, photo):
-        if photo.id == first:
-            raise IdemError("Cannot write photo.json: no space left on device.")
-        save(album, photo)
-
-    async def run():
-        drawing = asyncio.ensure_future(client.queue.run())
-        while client.queue.waiting() or client.queue.now:
-            await asyncio.sleep(0.01)
-        drawing.cancel()
-
-    monkeypatch.setattr(Album, "save", cannot)
-    asyncio.run(run())
-    photos = client.site.album.photos
-    assert [photos[id].versions[0].state for id in (first, second)] == ["done", "done"]
-    client.post(f"photos/{second}/versions")
-    monkeypatch.setattr(client.queue, "_done", lambda *_: 1 / 0)
-    asyncio.run(run())
-    assert photos[second].versions[1].state == "failed"
-    assert "ZeroDivisionError" in photos[second].versions[1].error
-
-
-def test_what_is_cancelled_before_its_turn_is_not_begun():
-    computer = Computer({})
-
-    async def run():
-        async with computer.turn:
-            wanted = {"draw": True}
-            asked = asyncio.ensure_future(computer.ask({"do": "draw"}, wanted=lambda: wanted["draw"]))
-            await asyncio.sleep(0)
-            wanted["draw"] = False
-            await computer.cancel()  # the turn is another's, which goes on
-        with pytest.raises(Failed) as failed:
-            await asked
-        assert failed.value.cancelled
-
-    asyncio.run(run())
-    assert computer.process is None, "no worker was started"
-
-
-def test_choices_are_asked_for_again_after_a_failure(client):
-    ask = client.computer.ask
-
-    async def dies(request, *_):
-        raise Failed("The process that draws was ended by the system.")
-
-    client.computer.ask = dies
-    answer = client.get("choices")
-    assert (answer.status_code, "ended by the system" in answer.json()["message"]) == (503, True)
-    client.computer.ask = ask
-    assert client.get("choices").status_code == 200
 
 
 def test_downloads_are_what_the_dial_says(client, jpeg):

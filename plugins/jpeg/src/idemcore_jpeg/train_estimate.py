@@ -16,7 +16,7 @@ from idemcore.io.files import atomic_write
 from idemcore.io.images import to_bytes, write_png
 from idemcore.training.crops import Crops, middle
 from idemcore.training.loop import Progress, autocast, process_settings
-from idemcore.training.network import NetworkTraining, grid, learning_rate
+from idemcore.training.network import NetworkTraining, grid, learning_rate, psnr
 from idemcore.weights.checkpoints import read_safetensors
 
 from .config import EstimateTrainConfig
@@ -124,8 +124,7 @@ class EstimateTraining(NetworkTraining):
             for image in self.crops.held_out:
                 for name, settings in zip(gains, VALIDATION, strict=True):
                     batch, estimate = self._estimated(image, settings)
-                    before, after = (_decibels(x - batch.clean) for x in (batch.decoded, estimate))
-                    gains[name].append(after - before)
+                    gains[name].append(psnr(estimate, batch.clean) - psnr(batch.decoded, batch.clean))
                     if self.naturalness:
                         distances.append(float(feature_distance(self.naturalness.maps, estimate, batch.clean)))
         means = {name: sum(found) / len(found) for name, found in gains.items()}
@@ -172,11 +171,6 @@ class EstimateTraining(NetworkTraining):
                 batch, estimate = self._estimated(middle(image, side), Settings("4:2:0", 10))
                 rows += [batch.decoded[0], estimate[0]]
         return grid(torch.stack(rows), columns=2)
-
-
-def _decibels(error: Tensor) -> float:
-    """PSNR of an error in [-2,2]; at most 100 dB, where libjpeg keeps a plain picture as it is."""
-    return float(-10 * ((error / 2).square().mean() + 1e-10).log10())
 
 
 def _estimate(network: Any, batch: Batch) -> Tensor:
